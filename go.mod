@@ -1,0 +1,3 @@
+module kubevirt-hypervisor-exporter
+
+go 1.26
