@@ -1,0 +1,142 @@
+package libvirttest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Domain is one guest on one daemon, defined or running.
+type Domain struct {
+	daemon *Daemon
+	name   string
+}
+
+// Define makes g known to the daemon without starting it: a persistent domain.
+func (d *Daemon) Define(ctx context.Context, g Guest) (*Domain, error) {
+	return d.make(ctx, g, "define")
+}
+
+// Create starts g as a transient domain, which is gone when it ends.
+func (d *Daemon) Create(ctx context.Context, g Guest) (*Domain, error) {
+	return d.make(ctx, g, "create")
+}
+
+// Run defines and starts g, as KubeVirt does.
+func (d *Daemon) Run(ctx context.Context, g Guest) (*Domain, error) {
+	domain, err := d.Define(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	return domain, domain.Start(ctx)
+}
+
+// DefineXML makes any domain known to the daemon; name is the one in the XML.
+func (d *Daemon) DefineXML(ctx context.Context, name, xml string) (*Domain, error) {
+	return d.makeXML(ctx, name, xml, "define")
+}
+
+// Domain is the handle of a domain that came by another way, as by a migration.
+func (d *Daemon) Domain(name string) *Domain { return &Domain{daemon: d, name: name} }
+
+func (d *Daemon) make(ctx context.Context, g Guest, verb string) (*Domain, error) {
+	xml, err := d.xml(g)
+	if err != nil {
+		return nil, err
+	}
+	return d.makeXML(ctx, g.domainName(), xml, verb)
+}
+
+func (d *Daemon) makeXML(ctx context.Context, name, xml, verb string) (*Domain, error) {
+	path := filepath.Join(d.folder.guests(), name+".xml")
+	if err := d.write(path, []byte(xml)); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", verb, name, err)
+	}
+	if _, err := d.Virsh(ctx, verb, path); err != nil {
+		return nil, err
+	}
+	return d.Domain(name), nil
+}
+
+// Name is the domain's name in libvirt.
+func (d *Domain) Name() string { return d.name }
+
+// Start starts a defined domain, or goes on from its managed save.
+func (d *Domain) Start(ctx context.Context) error { return d.virsh(ctx, "start") }
+
+// StartPaused starts a domain whose CPU waits for Resume.
+func (d *Domain) StartPaused(ctx context.Context) error { return d.virsh(ctx, "start", "--paused") }
+
+// Suspend pauses the guest's CPU.
+func (d *Domain) Suspend(ctx context.Context) error { return d.virsh(ctx, "suspend") }
+
+// Resume ends Suspend and StartPaused.
+func (d *Domain) Resume(ctx context.Context) error { return d.virsh(ctx, "resume") }
+
+// Reset is the reset button.
+func (d *Domain) Reset(ctx context.Context) error { return d.virsh(ctx, "reset") }
+
+// Shutdown presses the power button; what follows is up to the guest's program.
+func (d *Domain) Shutdown(ctx context.Context) error {
+	return d.virsh(ctx, "shutdown", "--mode", "acpi")
+}
+
+// Wakeup ends the guest's own Suspend program.
+func (d *Domain) Wakeup(ctx context.Context) error { return d.virsh(ctx, "dompmwakeup") }
+
+// Destroy kills the guest.
+func (d *Domain) Destroy(ctx context.Context) error { return d.virsh(ctx, "destroy") }
+
+// Undefine removes a domain that does not run.
+func (d *Domain) Undefine(ctx context.Context) error {
+	return d.virsh(ctx, "undefine", "--managed-save")
+}
+
+// ManagedSave saves the guest to where Start finds it.
+func (d *Domain) ManagedSave(ctx context.Context) error { return d.virsh(ctx, "managedsave") }
+
+// Save saves the guest to a file of the daemon's folder; see Restore.
+func (d *Domain) Save(ctx context.Context) error { return d.virsh(ctx, "save", d.saveFile()) }
+
+// Restore goes on from what Save saved.
+func (d *Domain) Restore(ctx context.Context) error {
+	_, err := d.daemon.Virsh(ctx, "restore", d.saveFile())
+	return err
+}
+
+func (d *Domain) saveFile() string { return filepath.Join(d.daemon.folder.guests(), d.name+".save") }
+
+// XML is the domain's description as libvirt has it now.
+func (d *Domain) XML(ctx context.Context) (string, error) {
+	return d.daemon.Virsh(ctx, "dumpxml", d.name)
+}
+
+func (d *Domain) virsh(ctx context.Context, verb string, args ...string) error {
+	_, err := d.daemon.Virsh(ctx, append([]string{verb, d.name}, args...)...)
+	return err
+}
+
+// AwaitProgram waits until the guest's program has run times times: once after the
+// start, again after each reset.
+func (d *Domain) AwaitProgram(ctx context.Context, times int) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		said, err := os.ReadFile(d.daemon.serial(d.name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if bytes.Count(said, []byte("R")) >= times {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("guest %s did not reach its program %d times, it said %q: %w", d.name, times, said, ctx.Err())
+		}
+	}
+}

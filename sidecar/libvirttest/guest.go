@@ -1,0 +1,135 @@
+package libvirttest
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/template"
+)
+
+// Type is the type attribute of a guest's domain.
+type Type string
+
+// The types that QEMU has.
+const (
+	TCG Type = "qemu"
+	KVM Type = "kvm"
+)
+
+// Guest says what a domain should be. It has 64 MiB, one CPU and no network; the
+// zero value of each field but the names is good.
+type Guest struct {
+	// Namespace and Name are the VMI's. The domain is named <namespace>_<name>.
+	Namespace, Name string
+	// Type is TCG if empty.
+	Type Type
+	// Program is what the guest does once it has booted.
+	Program Program
+	// OnButton makes the program wait for virsh shutdown first.
+	OnButton bool
+	// OnCrash is libvirt's on_crash; "destroy", as KubeVirt has it, if empty.
+	OnCrash string
+	// DomainName overrides the domain's name.
+	DomainName string
+	// NoMetadata leaves out KubeVirt's metadata.
+	NoMetadata bool
+}
+
+func (g Guest) domainName() string {
+	if g.DomainName != "" {
+		return g.DomainName
+	}
+	return g.Namespace + "_" + g.Name
+}
+
+// domainXML follows KubeVirt 1.9 (pkg/virt-launcher/virtwrap/converter), cut down to
+// what starts fast. The disk is read-only, hence migratable without shared storage;
+// append keeps the target's QEMU from emptying the source's serial log.
+var domainXML = template.Must(template.New("domain").Parse(`<domain type='{{.Type}}'>
+  <name>{{html .Domain}}</name>
+{{- if not .NoMetadata}}
+  <metadata>
+    <kubevirt xmlns="http://kubevirt.io">
+      <uid/>
+    </kubevirt>
+  </metadata>
+{{- end}}
+  <memory unit='KiB'>65536</memory>
+  <vcpu placement='static'>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='pc-q35-7.2'>hvm</type>
+{{- if .Disk}}
+    <boot dev='hd'/>
+{{- end}}
+  </os>
+  <features>
+    <acpi/>
+  </features>
+  <cpu mode='custom' match='exact' check='none'>
+    <model fallback='forbid'>qemu64</model>
+    <feature policy='disable' name='svm'/>
+  </cpu>
+  <clock offset='utc'/>
+  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>restart</on_reboot>
+  <on_crash>{{.OnCrash}}</on_crash>
+  <pm>
+    <suspend-to-mem enabled='yes'/>
+  </pm>
+  <devices>
+    <emulator>{{.Emulator}}</emulator>
+    <controller type='usb' index='0' model='none'/>
+{{- if .Disk}}
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw'/>
+      <source file='{{.Disk}}'/>
+      <target dev='vda' bus='virtio'/>
+      <readonly/>
+    </disk>
+{{- end}}
+    <serial type='file'>
+      <source path='{{.Serial}}' append='on'/>
+      <target type='isa-serial' port='0'/>
+    </serial>
+    <memballoon model='none'/>
+    <panic model='isa'/>
+  </devices>
+</domain>
+`))
+
+// xml renders the domain and writes the disk it boots from into the daemon's folder.
+func (d *Daemon) xml(g Guest) (string, error) {
+	if g.Type == "" {
+		g.Type = TCG
+	}
+	if g.OnCrash == "" {
+		g.OnCrash = "destroy"
+	}
+	name := g.domainName()
+	disk := ""
+	if g.Program != NoProgram {
+		disk = filepath.Join(d.folder.guests(), name+".img")
+		if err := d.write(disk, g.Program.image(g.OnButton)); err != nil {
+			return "", fmt.Errorf("disk of guest %s: %w", name, err)
+		}
+	}
+	var text bytes.Buffer
+	err := domainXML.Execute(&text, struct {
+		Guest
+		Domain, Emulator, Disk, Serial string
+	}{g, name, emulator, disk, d.serial(name)})
+	return text.String(), err
+}
+
+// serial is the file that gets what a guest writes to its first serial line.
+func (d *Daemon) serial(domain string) string {
+	return filepath.Join(d.folder.guests(), domain+".serial")
+}
+
+func (d *Daemon) write(path string, data []byte) error {
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return err
+	}
+	return os.Lchown(path, d.uid, d.gid)
+}
