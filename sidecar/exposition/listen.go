@@ -1,0 +1,70 @@
+package exposition
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// unixPrefix marks the path of a Unix socket among the listen addresses.
+const unixPrefix = "unix://"
+
+// Listen opens the address: host:port, or unix:///path. A Unix socket is open to
+// every user (mode 0666), since what may be read there is no secret and whoever
+// scrapes has another uid; a socket file that nobody listens on is replaced, any
+// other file is left alone.
+func Listen(address string) (net.Listener, error) {
+	path, isUnix := strings.CutPrefix(address, unixPrefix)
+	if !isUnix {
+		return net.Listen("tcp", address)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the socket to every user: %w", err), listener.Close())
+	}
+	return listener, nil
+}
+
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is in the way and is no socket: remove it", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		return errors.Join(fmt.Errorf("%s is in use by another process", path), conn.Close())
+	}
+	return os.Remove(path)
+}
+
+// DialAddress gives network and address to dial for a listen address: a host that
+// stands for every interface is reached over loopback.
+func DialAddress(listen string) (network, address string) {
+	if path, isUnix := strings.CutPrefix(listen, unixPrefix); isUnix {
+		return "unix", path
+	}
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "tcp", listen
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "tcp", net.JoinHostPort(host, port)
+}

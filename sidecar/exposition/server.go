@@ -1,0 +1,116 @@
+package exposition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+	"golang.org/x/net/netutil"
+)
+
+const (
+	// rebindWait is the time between two attempts to open a listener.
+	rebindWait = 5 * time.Second
+	// shutdownTimeout is what scrapes under way are given to end.
+	shutdownTimeout = 500 * time.Millisecond
+	// maxConnections bounds what idle connections can cost: some 20 KiB each, in a
+	// container that is killed at 24 MiB.
+	maxConnections = 64
+	maxHeaderBytes = 16 << 10
+)
+
+// Server serves one handler on every address. An address that cannot be opened
+// is tried again for as long as the server runs: a sidecar that exits would take
+// its VM out of its Services.
+type Server struct {
+	addresses  []string
+	configFile string
+	logger     *slog.Logger
+	up         atomic.Int32
+}
+
+// NewServer makes a server for host:port and unix:///path addresses; configFile
+// is exporter-toolkit's (TLS, basic auth), or empty.
+func NewServer(addresses []string, configFile string, logger *slog.Logger) *Server {
+	return &Server{addresses: addresses, configFile: configFile, logger: logger}
+}
+
+// Ready reports whether every address is open.
+func (s *Server) Ready() bool { return int(s.up.Load()) == len(s.addresses) }
+
+// Run serves until ctx ends, then lets the scrapes under way end and returns.
+func (s *Server) Run(ctx context.Context, handler http.Handler) {
+	var listeners sync.WaitGroup
+	for _, address := range s.addresses {
+		listeners.Go(func() { s.keepServing(ctx, address, handler) })
+	}
+	listeners.Wait()
+}
+
+func (s *Server) keepServing(ctx context.Context, address string, handler http.Handler) {
+	logger := s.logger.With("address", address)
+	last := ""
+	for {
+		err := s.serve(ctx, address, handler)
+		if ctx.Err() != nil {
+			return
+		}
+		if err.Error() != last { // once per change, not per attempt
+			logger.Error("cannot serve; trying again", "err", err)
+			last = err.Error()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(rebindWait):
+		}
+	}
+}
+
+// serve opens the address and serves until ctx ends or the listener fails.
+func (s *Server) serve(ctx context.Context, address string, handler http.Handler) error {
+	listener, err := Listen(address)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", address, err)
+	}
+	defer listener.Close()
+	// One http.Server a listener: exporter-toolkit wraps the handler of the one it is given.
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout:      2 * scrapeTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan struct{})
+	defer func() { <-stopped }()
+	stop, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer close(stopped)
+		<-stop.Done()
+		shutDown(server)
+	}()
+	s.up.Add(1)
+	defer s.up.Add(-1)
+	err = web.Serve(netutil.LimitListener(listener, maxConnections), server, &web.FlagConfig{WebConfigFile: &s.configFile}, s.logger)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve on %s: %w", address, err)
+}
+
+func shutDown(server *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if server.Shutdown(ctx) != nil {
+		server.Close() //nolint:errcheck // what is left is cut off
+	}
+}

@@ -1,0 +1,82 @@
+package hypervisor
+
+// Domain is one domain as libvirt described it at one moment.
+type Domain struct {
+	Name  string
+	State State
+	// XML is the live domain's XML, as libvirt gave it.
+	XML string
+}
+
+// Observation is one look at libvirt: every domain behind the socket. A domain
+// that vanished during the look is not in it.
+type Observation struct {
+	Domains []Domain
+}
+
+// Versions are those of the hypervisor and of libvirt, as "7.2.19"; empty where
+// libvirt could not say.
+type Versions struct {
+	Hypervisor string
+	Libvirt    string
+}
+
+// Match says how the VMI's domain was told from others behind the socket.
+type Match int
+
+const (
+	// NoDomain: there is none.
+	NoDomain Match = iota
+	// Named: the domain has the name that KubeVirt gives the VMI's domain.
+	Named
+	// ByMetadata: no domain has that name, but just one is KubeVirt's.
+	ByMetadata
+	// Foreign: there are domains, and none of them is KubeVirt's.
+	Foreign
+	// Ambiguous: several are KubeVirt's, and none has the name.
+	Ambiguous
+)
+
+// String names the match for logs.
+func (m Match) String() string {
+	switch m {
+	case NoDomain:
+		return "no domain"
+	case Named:
+		return "by name"
+	case ByMetadata:
+		return "by KubeVirt metadata"
+	case Foreign:
+		return "no domain of KubeVirt"
+	case Ambiguous:
+		return "several domains of KubeVirt"
+	default:
+		return "invalid"
+	}
+}
+
+// choose picks the VMI's domain. There is one domain in a virt-launcher pod; where
+// that does not hold, a series is worth less than the risk of naming the wrong VM.
+func choose(id Identity, domains []Domain) (Domain, Match) {
+	for _, domain := range domains {
+		if domain.Name == id.DomainName() {
+			return domain, Named
+		}
+	}
+	var ours []Domain
+	for _, domain := range domains {
+		if detection, err := Detect(domain.XML); err == nil && detection.KubeVirt {
+			ours = append(ours, domain)
+		}
+	}
+	switch {
+	case len(ours) == 1:
+		return ours[0], ByMetadata
+	case len(ours) > 1:
+		return Domain{}, Ambiguous
+	case len(domains) > 0:
+		return Domain{}, Foreign
+	default:
+		return Domain{}, NoDomain
+	}
+}

@@ -1,0 +1,49 @@
+package hypervisor
+
+import libvirt "github.com/digitalocean/go-libvirt"
+
+// State is a domain's state with libvirt's reason for it, as virDomainGetState
+// tells them. What a reason means depends on the state.
+type State struct {
+	State  libvirt.DomainState
+	Reason int32
+}
+
+// Running reports whether a VMI whose domain is in this state would be in phase
+// Running. It follows KubeVirt's virt-handler (calculateVmPhaseForStatusReason
+// in vm.go), which takes running, blocked, pmsuspended and most paused domains
+// as Running; a state that libvirt may add one day is not Running until
+// somebody has read what it means.
+func (s State) Running() bool {
+	switch s.State {
+	case libvirt.DomainRunning, libvirt.DomainBlocked, libvirt.DomainPmsuspended:
+		return true
+	case libvirt.DomainPaused:
+		return pausedInPlace(libvirt.DomainPausedReason(s.Reason))
+	case libvirt.DomainNostate, libvirt.DomainShutdown, libvirt.DomainShutoff, libvirt.DomainCrashed:
+		return false
+	default:
+		return false
+	}
+}
+
+// pausedInPlace tells a VM that stands still here from one that has not begun
+// to run here or has gone elsewhere. KubeVirt knows the difference from its
+// migration objects; all that libvirt has to tell it by is the reason.
+func pausedInPlace(reason libvirt.DomainPausedReason) bool {
+	switch reason {
+	case libvirt.DomainPausedStartingUp:
+		return false
+	case libvirt.DomainPausedMigration:
+		// A target that waits for its memory, or a source that has switched over.
+		return false
+	case libvirt.DomainPausedPostcopy:
+		// The source; the VM runs on the target already.
+		return false
+	case libvirt.DomainPausedPostcopyFailed:
+		// Memory is lost on both sides: KubeVirt fails the VMI.
+		return false
+	default:
+		return true
+	}
+}

@@ -1,0 +1,85 @@
+// Sidecar shows to Prometheus which hypervisor the VMI beside it runs on. It runs
+// in the VMI's virt-launcher pod and asks the libvirt there.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/common/version"
+
+	"kubevirt-hypervisor-exporter/sidecar/exposition"
+	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
+	"kubevirt-hypervisor-exporter/sidecar/session"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stderr))
+}
+
+func run(args []string, stderr io.Writer) int {
+	options, err := parse(args, os.Getuid(), stderr)
+	if err != nil {
+		return exitUsage
+	}
+	if options.healthcheck {
+		if err := checkHealth(options.listenAddresses[0], options.webConfigFile); err != nil {
+			fmt.Fprintln(stderr, err)
+			return 1
+		}
+		return 0
+	}
+	ctx, stop := untilTerminated()
+	defer stop()
+	serve(ctx, options)
+	return 0
+}
+
+// untilTerminated gives a context that ends with SIGTERM or SIGINT. Nothing else
+// that a pod may send, a closed log pipe included, is to end the sidecar: the
+// pod counts as unready until it is back.
+func untilTerminated() (context.Context, context.CancelFunc) {
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2)
+	return signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+}
+
+// serve runs the way that data takes, from the session to the page, until ctx ends.
+func serve(ctx context.Context, options *options) {
+	logger := promslog.New(&options.log)
+	logger.Info("starting", "version", version.Info(), "build", version.BuildContext())
+	tracker := hypervisor.NewTracker(identity(logger), options.grace, time.Now, logger)
+	libvirt := session.New(options.session, tracker)
+	server := exposition.NewServer(options.listenAddresses, options.webConfigFile, logger)
+	handler := exposition.NewHandler(exposition.Config{
+		Source:         tracker,
+		Now:            time.Now,
+		Ready:          server.Ready,
+		TelemetryPath:  options.telemetryPath,
+		RuntimeMetrics: options.runtimeMetrics,
+		Logger:         logger,
+	})
+
+	var parts sync.WaitGroup
+	parts.Go(func() { libvirt.Run(ctx) })
+	parts.Go(func() { server.Run(ctx, handler) })
+	parts.Wait()
+	logger.Info("stopped")
+}
+
+// identity reads who the VMI is. Without a valid identity the sidecar serves on
+// and shows no VMI: ending would harm the VM, and not say more.
+func identity(logger *slog.Logger) hypervisor.Identity {
+	id, err := hypervisor.NewIdentity(os.Getenv(hypervisor.EnvNamespace), os.Getenv(hypervisor.EnvName), os.Getenv(hypervisor.EnvNode))
+	if err != nil {
+		logger.Error("no VMI is shown: its identity is missing or invalid", "err", err)
+	}
+	return id
+}

@@ -1,0 +1,178 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	libvirt "github.com/digitalocean/go-libvirt"
+
+	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
+)
+
+// closeTimeout bounds the farewell to libvirt; the sidecar has a second to end.
+const closeTimeout = 300 * time.Millisecond
+
+// A connection is one open, read-only connection to libvirt with lifecycle
+// events on. One goroutine uses it; every wait in it is bounded by timeout.
+type connection struct {
+	guard   *guard
+	virt    *libvirt.Libvirt
+	timeout time.Duration
+}
+
+// dialer hands a connection that is open already to go-libvirt.
+type dialer struct{ conn net.Conn }
+
+func (d dialer) Dial() (net.Conn, error) { return d.conn, nil }
+
+// open takes conn over; it is closed when open fails. A go-libvirt object is
+// used for one connection only: it does not survive a second.
+func open(ctx context.Context, conn net.Conn, uri string, timeout time.Duration) (*connection, error) {
+	g := newGuard(conn)
+	c := &connection{guard: g, virt: libvirt.NewWithDialer(dialer{g}), timeout: timeout}
+	err := c.call(ctx, "open "+uri, func() error { return c.virt.ConnectToURI(libvirt.ConnectURI(uri)) })
+	g.Opened()
+	if err == nil {
+		err = c.call(ctx, "register for lifecycle events", func() error {
+			_, err := c.virt.ConnectDomainEventCallbackRegisterAny(int32(libvirt.DomainEventIDLifecycle), nil)
+			return err
+		})
+	}
+	if err != nil {
+		c.abandon()
+		return nil, err
+	}
+	return c, nil
+}
+
+// call runs one RPC. go-libvirt's calls wait for ever and take no context, so the
+// connection is closed when the time is up: that ends the call, and the
+// connection with it. When the context ends there is little time left, but
+// enough for a libvirt that answers, so that a farewell can follow.
+func (c *connection) call(ctx context.Context, what string, rpc func() error) error {
+	timer := time.AfterFunc(c.timeout, func() {
+		c.guard.Fail(fmt.Errorf("libvirt did not answer within %v", c.timeout))
+	})
+	defer timer.Stop()
+	defer context.AfterFunc(ctx, func() { timer.Reset(closeTimeout) })()
+	err := rpc()
+	if broken := c.guard.Err(); err != nil && broken != nil {
+		err = broken // go-libvirt says only that it was interrupted
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// observe looks at every domain. A domain that vanishes meanwhile is left out.
+func (c *connection) observe(ctx context.Context) (hypervisor.Observation, error) {
+	var domains []libvirt.Domain
+	err := c.call(ctx, "list domains", func() (err error) {
+		domains, _, err = c.virt.ConnectListAllDomains(1, 0)
+		return err
+	})
+	if err != nil {
+		return hypervisor.Observation{}, err
+	}
+	var seen hypervisor.Observation
+	for _, domain := range domains {
+		d, err := c.describe(ctx, domain)
+		switch {
+		case libvirt.IsNotFound(err):
+		case err != nil:
+			return hypervisor.Observation{}, err
+		default:
+			seen.Domains = append(seen.Domains, d)
+		}
+	}
+	return seen, nil
+}
+
+func (c *connection) describe(ctx context.Context, domain libvirt.Domain) (hypervisor.Domain, error) {
+	d := hypervisor.Domain{Name: domain.Name}
+	err := c.call(ctx, "get the domain's state", func() error {
+		state, reason, err := c.virt.DomainGetState(domain, 0)
+		d.State = hypervisor.State{State: libvirt.DomainState(state), Reason: reason}
+		return err
+	})
+	if err != nil {
+		return d, err
+	}
+	err = c.call(ctx, "get the domain's XML", func() (err error) {
+		d.XML, err = c.virt.DomainGetXMLDesc(domain, 0)
+		return err
+	})
+	return d, err
+}
+
+// versions asks for the versions. libvirt may not know the hypervisor's (no
+// emulator for the host's architecture): that leaves it empty.
+func (c *connection) versions(ctx context.Context) (hypervisor.Versions, error) {
+	var v hypervisor.Versions
+	for _, ask := range []struct {
+		what string
+		rpc  func() (uint64, error)
+		into *string
+	}{
+		{"get the hypervisor's version", c.virt.ConnectGetVersion, &v.Hypervisor},
+		{"get libvirt's version", c.virt.ConnectGetLibVersion, &v.Libvirt},
+	} {
+		err := c.call(ctx, ask.what, func() error {
+			number, err := ask.rpc()
+			if err == nil {
+				*ask.into = dotted(number)
+			}
+			return err
+		})
+		if refused := (libvirt.Error{}); err != nil && !errors.As(err, &refused) {
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+// dotted writes a version as people do; libvirt packs it as major × 1,000,000 +
+// minor × 1,000 + release (virConnectGetVersion).
+func dotted(version uint64) string {
+	return fmt.Sprintf("%d.%d.%d", version/1_000_000, version/1_000%1_000, version%1_000)
+}
+
+// alive asks for a sign of life below the level of calls, which costs libvirt's
+// workers nothing.
+func (c *connection) alive(ctx context.Context) error {
+	if err := c.guard.Ping(); err != nil {
+		return fmt.Errorf("ping libvirt: %w", err)
+	}
+	timer := time.NewTimer(c.timeout)
+	defer timer.Stop()
+	select {
+	case <-c.guard.Pongs():
+		return nil
+	case <-c.guard.Done():
+		return fmt.Errorf("ping libvirt: %w", c.guard.Err())
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return fmt.Errorf("ping libvirt: %w", c.guard.Fail(fmt.Errorf("libvirt did not answer within %v", c.timeout)))
+	}
+}
+
+// close takes leave of libvirt, which would otherwise log an error, and ends the
+// connection.
+func (c *connection) close() {
+	c.timeout = closeTimeout
+	//nolint:errcheck // a libvirt that does not hear the farewell misses nothing
+	c.call(context.Background(), "close", c.virt.ConnectClose)
+	c.abandon()
+}
+
+// abandon ends the connection without a word and waits for go-libvirt's
+// goroutines to see it.
+func (c *connection) abandon() {
+	c.guard.Close()
+	<-c.virt.Disconnected()
+}

@@ -1,0 +1,203 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+)
+
+// readOnly is VIR_CONNECT_RO. go-libvirt always opens with flags 0.
+const readOnly = 1
+
+// errHungUp is the peer's end of the connection, closed.
+var errHungUp = errors.New("libvirt closed the connection")
+
+// errForbidden is a call that the sidecar has no business to make.
+var errForbidden = errors.New("procedure is not on the list of read-only calls")
+
+// A guard is the connection as go-libvirt sees it. It sends nothing but the
+// listed calls, makes the opening of the connection read-only, and hands on
+// nothing but well-formed answers, each once: go-libvirt panics on a length
+// below its header's, allocates what a length claims, and locks up for ever on
+// a second answer to one call. Lifecycle events are not handed on either, since
+// go-libvirt queues them without bound; Events tells that there were some.
+//
+// Any error is final: the guard then closes the connection and stays broken.
+type guard struct {
+	net.Conn
+
+	events chan struct{}
+	pongs  chan struct{}
+	done   chan struct{}
+	opened chan struct{}
+
+	mu    sync.Mutex
+	under call
+	err   error
+
+	// Only the reader touches these.
+	buffer  []byte
+	pending []byte
+	hold    bool
+}
+
+func newGuard(conn net.Conn) *guard {
+	return &guard{
+		Conn:   conn,
+		events: make(chan struct{}, 1),
+		pongs:  make(chan struct{}, 1),
+		done:   make(chan struct{}),
+		opened: make(chan struct{}),
+	}
+}
+
+// Events receives after one or more lifecycle events have come.
+func (g *guard) Events() <-chan struct{} { return g.events }
+
+// Done is closed when the connection has ended; Err then tells why.
+func (g *guard) Done() <-chan struct{} { return g.done }
+
+// Err returns why the connection has ended, nil while it has not.
+func (g *guard) Err() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.err
+}
+
+// Opened tells that ConnectToURI has returned. Until then nothing is read behind
+// the answer to the opening: go-libvirt makes its channel of disconnection only
+// after that answer, and races with its own reader if the link drops in between.
+func (g *guard) Opened() { close(g.opened) }
+
+// Fail ends the connection for the given reason; the first reason stays.
+func (g *guard) Fail(reason error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.err == nil {
+		g.err = reason
+		close(g.done)
+		g.Conn.Close() //nolint:errcheck // it is given up, whatever this says
+	}
+	return g.err
+}
+
+// Close ends the connection.
+func (g *guard) Close() error {
+	g.Fail(net.ErrClosed)
+	return nil
+}
+
+// Write sends one call. go-libvirt writes each as a whole.
+func (g *guard) Write(p []byte) (int, error) {
+	if len(p) < headerSize {
+		return 0, g.Fail(fmt.Errorf("%w: a call of %d bytes", errFrame, len(p)))
+	}
+	f := append(frame(nil), p...)
+	if _, allowed := replyShape(f.procedure()); !allowed || f.program() != programRemote || f.kind() != typeCall {
+		return 0, g.Fail(fmt.Errorf("%w: %d", errForbidden, f.procedure()))
+	}
+	if f.procedure() == procConnectOpen {
+		f[len(f)-1] |= readOnly // the flags are the last word of remote_connect_open_args
+	}
+	g.setCall(call{procedure: f.procedure(), serial: f.serial(), waiting: true})
+	return g.send(f)
+}
+
+// Ping asks libvirt whether it lives; Pongs receives its answer.
+func (g *guard) Ping() error {
+	_, err := g.send(keepaliveFrame(keepalivePing))
+	return err
+}
+
+// Pongs receives after libvirt has answered a ping.
+func (g *guard) Pongs() <-chan struct{} { return g.pongs }
+
+func (g *guard) send(f frame) (int, error) {
+	n, err := g.Conn.Write(f)
+	if err != nil {
+		return n, g.Fail(err)
+	}
+	return n, nil
+}
+
+// Read hands on the answer to the call under way.
+func (g *guard) Read(p []byte) (int, error) {
+	if len(g.pending) == 0 {
+		if err := g.next(); err != nil {
+			// go-libvirt retries a net.OpError that calls itself temporary.
+			return 0, fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, g.Fail(err))
+		}
+	}
+	n := copy(p, g.pending)
+	g.pending = g.pending[n:]
+	return n, nil
+}
+
+// next reads packets until one is to be handed on.
+func (g *guard) next() error {
+	if g.hold {
+		<-g.opened
+		g.hold = false
+	}
+	if cap(g.buffer) > headerSize<<8 {
+		g.buffer = nil // one large XML is no reason to hold its memory for ever
+	}
+	for {
+		f, err := readFrame(g.Conn, g.buffer)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+			return errHungUp
+		}
+		if err != nil {
+			return err
+		}
+		g.buffer = f
+		handOn, err := g.take(f)
+		if err != nil {
+			return err
+		}
+		if handOn {
+			g.pending = f
+			return nil
+		}
+	}
+}
+
+func (g *guard) take(f frame) (handOn bool, err error) {
+	g.mu.Lock()
+	under := g.under
+	g.mu.Unlock()
+	what, err := judge(f, under)
+	if err != nil {
+		return false, err
+	}
+	switch what {
+	case forward:
+		g.setCall(call{})
+		g.hold = f.procedure() == procConnectOpen && f.status() == statusOK
+		return true, nil
+	case event:
+		signal(g.events)
+	case pong:
+		signal(g.pongs)
+	case ping:
+		_, err = g.send(keepaliveFrame(keepalivePong))
+	case drop:
+	}
+	return false, err
+}
+
+func (g *guard) setCall(c call) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.under = c
+}
+
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
