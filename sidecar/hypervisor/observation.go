@@ -15,7 +15,7 @@ type Observation struct {
 }
 
 // Versions are those of the hypervisor and of libvirt, as "7.2.19"; empty where
-// libvirt could not say.
+// libvirt could not say, or has not yet.
 type Versions struct {
 	Hypervisor string
 	Libvirt    string

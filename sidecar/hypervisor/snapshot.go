@@ -62,8 +62,7 @@ type Snapshot struct {
 	Detection Detection
 	// DetectErr is why Detection says nothing: ErrXML, ErrNoType or nil.
 	DetectErr error
-	// Versions is nil until libvirt has been asked.
-	Versions *Versions
+	Versions  Versions
 
 	// ChangedAt is when Running or the type last became another.
 	ChangedAt  time.Time
@@ -79,15 +78,15 @@ func Start(id Identity, grace time.Duration, now time.Time) Snapshot {
 
 // AfterConnect is the snapshot once a connection to libvirt is open. What was
 // known before the last one broke stays stale until the next observation.
-func (s Snapshot) AfterConnect() Snapshot {
-	s.Connected, s.LostErr = true, nil
+func (s Snapshot) AfterConnect(v Versions) Snapshot {
+	s.Connected, s.LostErr, s.Versions = true, nil, v
 	s.Connects++
 	return s
 }
 
-// AfterVersions is the snapshot once libvirt has told the versions.
+// AfterVersions is the snapshot once libvirt has told more of its versions.
 func (s Snapshot) AfterVersions(v Versions) Snapshot {
-	s.Versions = &v
+	s.Versions = v
 	return s
 }
 
@@ -143,7 +142,8 @@ type View struct {
 	Present bool
 	// Type is meaningful while Present.
 	Type Type
-	// Details tells that Detection and Versions may be shown as well.
+	// Details tells that Detection and Versions may be shown as well: libvirt was
+	// heard within the grace period, and the XML told the type.
 	Details bool
 	// ChangedAt is when Present or Type last became another.
 	ChangedAt time.Time
@@ -160,7 +160,7 @@ func (s Snapshot) At(now time.Time) View {
 		view.Type = Unknown
 		return view
 	}
-	view.Details = view.Present && s.DetectErr == nil && s.Versions != nil
+	view.Details = view.Present && s.DetectErr == nil
 	return view
 }
 

@@ -30,9 +30,9 @@ func NewTracker(id Identity, grace time.Duration, now func() time.Time, logger *
 func (t *Tracker) Snapshot() *Snapshot { return t.current.Load() }
 
 // Connected takes note of a new connection to libvirt.
-func (t *Tracker) Connected() { t.move(t.Snapshot().AfterConnect()) }
+func (t *Tracker) Connected(v Versions) { t.move(t.Snapshot().AfterConnect(v)) }
 
-// Versioned takes note of the versions that libvirt told.
+// Versioned takes note of more versions that libvirt told.
 func (t *Tracker) Versioned(v Versions) { t.move(t.Snapshot().AfterVersions(v)) }
 
 // Observed takes note of a look at libvirt.

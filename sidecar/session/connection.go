@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	libvirt "github.com/digitalocean/go-libvirt"
@@ -16,11 +17,12 @@ import (
 const closeTimeout = 300 * time.Millisecond
 
 // A connection is one open, read-only connection to libvirt with lifecycle
-// events on. One goroutine uses it; every wait in it is bounded by timeout.
+// events on. One goroutine uses it; every wait of its is bounded by timeout.
 type connection struct {
 	guard   *guard
 	virt    *libvirt.Libvirt
 	timeout time.Duration
+	asking  sync.WaitGroup
 }
 
 // dialer hands a connection that is open already to go-libvirt.
@@ -109,30 +111,39 @@ func (c *connection) describe(ctx context.Context, domain libvirt.Domain) (hyper
 	return d, err
 }
 
-// versions asks for the versions. libvirt may not know the hypervisor's (no
-// emulator for the host's architecture): that leaves it empty.
-func (c *connection) versions(ctx context.Context) (hypervisor.Versions, error) {
-	var v hypervisor.Versions
-	for _, ask := range []struct {
-		what string
-		rpc  func() (uint64, error)
-		into *string
-	}{
-		{"get the hypervisor's version", c.virt.ConnectGetVersion, &v.Hypervisor},
-		{"get libvirt's version", c.virt.ConnectGetLibVersion, &v.Libvirt},
-	} {
-		err := c.call(ctx, ask.what, func() error {
-			number, err := ask.rpc()
-			if err == nil {
-				*ask.into = dotted(number)
-			}
-			return err
-		})
-		if refused := (libvirt.Error{}); err != nil && !errors.As(err, &refused) {
-			return v, err
+// libVersion asks for libvirt's version.
+func (c *connection) libVersion(ctx context.Context) (version string, err error) {
+	err = c.call(ctx, "get libvirt's version", func() error {
+		version, err = ask(c.virt.ConnectGetLibVersion)
+		return err
+	})
+	return version, err
+}
+
+// askHypervisorVersion asks without a deadline: the first time that libvirt hears
+// the question it probes every emulator on its disk, which was seen to take from
+// 3 to 80 seconds. The answer is sent once, if it comes before the connection ends.
+func (c *connection) askHypervisorVersion() <-chan string {
+	answer := make(chan string, 1)
+	c.asking.Go(func() {
+		if version, err := ask(c.virt.ConnectGetVersion); err == nil {
+			answer <- version
 		}
+	})
+	return answer
+}
+
+// ask leaves the version empty where libvirt cannot tell it (no emulator for the
+// host's architecture, say); an error means that the connection has ended.
+func ask(rpc func() (uint64, error)) (string, error) {
+	number, err := rpc()
+	if refused := (libvirt.Error{}); errors.As(err, &refused) {
+		return "", nil
 	}
-	return v, nil
+	if err != nil {
+		return "", err
+	}
+	return dotted(number), nil
 }
 
 // dotted writes a version as people do; libvirt packs it as major × 1,000,000 +
@@ -170,9 +181,10 @@ func (c *connection) close() {
 	c.abandon()
 }
 
-// abandon ends the connection without a word and waits for go-libvirt's
-// goroutines to see it.
+// abandon ends the connection without a word and waits for its goroutines, and
+// go-libvirt's, to see it.
 func (c *connection) abandon() {
 	c.guard.Close()
+	c.asking.Wait()
 	<-c.virt.Disconnected()
 }

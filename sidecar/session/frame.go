@@ -80,22 +80,18 @@ type verdict int
 
 const (
 	drop    verdict = iota // of no interest
-	forward                // the answer to the call under way
+	forward                // the answer to a call under way
 	event                  // a lifecycle event
 	ping                   // libvirt asks whether we live
 	pong                   // libvirt answers that it lives
 )
 
-// A call is what is under way: none, or one procedure with its serial number.
-type call struct {
-	procedure uint32
-	serial    uint32
-	waiting   bool
-}
+// calls are those under way: the procedure by its serial number.
+type calls map[uint32]uint32
 
-// judge decides on a packet from libvirt, given the call under way. An error
+// judge decides on a packet from libvirt, given the calls under way. An error
 // means that the peer does not speak libvirt's protocol.
-func judge(f frame, under call) (verdict, error) {
+func judge(f frame, under calls) (verdict, error) {
 	switch {
 	case f.program() == programKeepalive && f.procedure() == keepalivePing:
 		return ping, nil
@@ -112,8 +108,8 @@ func judge(f frame, under call) (verdict, error) {
 	}
 }
 
-func judgeReply(f frame, under call) error {
-	if !under.waiting || f.serial() != under.serial || f.procedure() != under.procedure {
+func judgeReply(f frame, under calls) error {
+	if procedure, waiting := under[f.serial()]; !waiting || f.procedure() != procedure {
 		return fmt.Errorf("%w: an answer to procedure %d, serial %d, which was not called", errFrame, f.procedure(), f.serial())
 	}
 	switch f.status() {

@@ -35,7 +35,7 @@ type guard struct {
 	opened chan struct{}
 
 	mu    sync.Mutex
-	under call
+	under calls
 	err   error
 
 	// Only the reader touches these.
@@ -47,6 +47,7 @@ type guard struct {
 func newGuard(conn net.Conn) *guard {
 	return &guard{
 		Conn:   conn,
+		under:  calls{},
 		events: make(chan struct{}, 1),
 		pongs:  make(chan struct{}, 1),
 		done:   make(chan struct{}),
@@ -102,7 +103,9 @@ func (g *guard) Write(p []byte) (int, error) {
 	if f.procedure() == procConnectOpen {
 		f[len(f)-1] |= readOnly // the flags are the last word of remote_connect_open_args
 	}
-	g.setCall(call{procedure: f.procedure(), serial: f.serial(), waiting: true})
+	g.mu.Lock()
+	g.under[f.serial()] = f.procedure()
+	g.mu.Unlock()
 	return g.send(f)
 }
 
@@ -123,7 +126,7 @@ func (g *guard) send(f frame) (int, error) {
 	return n, nil
 }
 
-// Read hands on the answer to the call under way.
+// Read hands on the answers to the calls under way.
 func (g *guard) Read(p []byte) (int, error) {
 	if len(g.pending) == 0 {
 		if err := g.next(); err != nil {
@@ -165,17 +168,19 @@ func (g *guard) next() error {
 	}
 }
 
+// take decides on a packet, and tells whether it is to be handed on.
 func (g *guard) take(f frame) (handOn bool, err error) {
 	g.mu.Lock()
-	under := g.under
+	what, err := judge(f, g.under)
+	if err == nil && what == forward {
+		delete(g.under, f.serial())
+	}
 	g.mu.Unlock()
-	what, err := judge(f, under)
 	if err != nil {
 		return false, err
 	}
 	switch what {
 	case forward:
-		g.setCall(call{})
 		g.hold = f.procedure() == procConnectOpen && f.status() == statusOK
 		return true, nil
 	case event:
@@ -187,12 +192,6 @@ func (g *guard) take(f frame) (handOn bool, err error) {
 	case drop:
 	}
 	return false, err
-}
-
-func (g *guard) setCall(c call) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.under = c
 }
 
 func signal(c chan<- struct{}) {

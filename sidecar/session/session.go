@@ -18,11 +18,11 @@ const eventGap = 20 * time.Millisecond
 
 // Sink takes what the session finds, from one goroutine.
 type Sink interface {
-	// Connected: a connection is open.
-	Connected()
+	// Connected: libvirt answers; only its own version is known so far.
+	Connected(hypervisor.Versions)
 	// Observed: the domains were looked at.
 	Observed(hypervisor.Observation)
-	// Versioned: libvirt told its versions.
+	// Versioned: libvirt has told the hypervisor's version as well.
 	Versioned(hypervisor.Versions)
 	// Lost: the connection broke, or could not be made.
 	Lost(error)
@@ -90,36 +90,42 @@ func (s *Session) connect(ctx context.Context) error {
 	return s.explain(err)
 }
 
-// watch looks at libvirt at once, then after events and at each resync.
+// watch looks at libvirt at once, then after events and at each resync, until the
+// connection breaks or ctx ends.
 func (s *Session) watch(ctx context.Context, c *connection) error {
 	seen, err := c.observe(ctx)
 	if err != nil {
 		return err
 	}
-	s.sink.Connected() // not before it has answered: many that refuse us let us dial
-	s.sink.Observed(seen)
-	versions, err := c.versions(ctx)
-	if err != nil {
+	var versions hypervisor.Versions
+	if versions.Libvirt, err = c.libVersion(ctx); err != nil {
 		return err
 	}
-	s.sink.Versioned(versions)
+	s.sink.Connected(versions) // not before it has answered: many that refuse us let us dial
+	s.sink.Observed(seen)
 	s.redial.reset()
 
 	resync := time.NewTicker(s.config.Resync)
 	defer resync.Stop()
 	keepalive := time.NewTicker(s.config.Keepalive)
 	defer keepalive.Stop()
+	var answer <-chan string
 	for {
+		if answer == nil && running(seen) {
+			answer = c.askHypervisorVersion() // not while the VM starts: it may cost CPU
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-c.guard.Done():
 			return c.guard.Err()
+		case versions.Hypervisor = <-answer:
+			s.sink.Versioned(versions)
 		case <-c.guard.Events():
-			err = s.look(ctx, c)
+			seen, err = s.look(ctx, c)
 			sleep(ctx, eventGap)
 		case <-resync.C:
-			err = s.look(ctx, c)
+			seen, err = s.look(ctx, c)
 		case <-keepalive.C:
 			err = c.alive(ctx)
 		}
@@ -129,13 +135,21 @@ func (s *Session) watch(ctx context.Context, c *connection) error {
 	}
 }
 
-func (s *Session) look(ctx context.Context, c *connection) error {
+func (s *Session) look(ctx context.Context, c *connection) (hypervisor.Observation, error) {
 	seen, err := c.observe(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		s.sink.Observed(seen)
 	}
-	s.sink.Observed(seen)
-	return nil
+	return seen, err
+}
+
+func running(seen hypervisor.Observation) bool {
+	for _, domain := range seen.Domains {
+		if domain.State.Running() {
+			return true
+		}
+	}
+	return false
 }
 
 // explain adds what somebody who reads the log can do.
