@@ -1,0 +1,59 @@
+# The table of contents: `make help` prints it. Each target is a line or two;
+# what is longer is a program in the folder that it belongs to.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+IMAGE    ?= localhost/hypervisor-exporter-sidecar:$(VERSION)
+ARCHES   ?= amd64 arm64
+FUZZTIME ?= 30s
+ARGS     ?=
+
+ARCH := $(shell go env GOARCH)
+V    := github.com/prometheus/common/version
+# nethttpomithttp2: 0.5 MB less, and a scrape has no use for HTTP/2.
+BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags nethttpomithttp2 \
+         -ldflags "-s -w -X $(V).Version=$(VERSION) -X $(V).Revision=$(REVISION)"
+
+# Debian packages, as package or command:package where the command is enough.
+VM_PACKAGES   := libvirt-daemon libvirt-daemon-driver-qemu virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 unshare:util-linux
+TEST_PACKAGES := $(VM_PACKAGES) gcc:gcc libc6-dev promtool:prometheus buildah
+
+.PHONY: help build demo test bench fuzz lint image clean
+help: ## Print this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
+
+build: $(ARCHES:%=build-%) ## Build the static binaries into bin/ARCH/
+
+build-%:
+	GOARCH=$* $(BUILD) -o bin/$*/sidecar ./sidecar
+
+demo: build-$(ARCH) ## Show a real VM's metric, served until Ctrl-C (ARGS=--once: exit)
+	@.ci/packages $(VM_PACKAGES)
+	go run ./sidecar/demo --sidecar bin/$(ARCH)/sidecar $(ARGS)
+
+test: image ## Prove everything short of the cluster, against real libvirt and QEMU
+	@.ci/packages $(TEST_PACKAGES)
+	go test -race -timeout 9m ./...
+
+bench: build-$(ARCH) ## Measure speed and memory beside two yardsticks
+	@.ci/packages $(VM_PACKAGES)
+	go run ./sidecar/bench $(ARGS)
+
+fuzz: ## Fuzz each parser of foreign input for FUZZTIME
+	@for package in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; done; done
+
+lint: ## Check format, vet, staticcheck, dependencies and generated docs
+	@.ci/lint
+
+image: build ## Build the multi-arch image from the binaries, offline
+	@.ci/packages buildah
+	.ci/image sidecar $(IMAGE) $(ARCHES)
+
+clean: ## Remove what was built
+	rm -rf bin
