@@ -35,6 +35,7 @@ type Daemon struct {
 	folder   folder
 	uid, gid int
 	launcher *launcher
+	reaper   *reaper
 	close    func() error
 
 	mu      sync.Mutex
@@ -42,7 +43,7 @@ type Daemon struct {
 	exited  chan struct{}
 }
 
-// Start runs a libvirtd and returns when its socket answers. The caller must Close
+// Start runs a libvirtd and returns when its socket takes connections. The caller must Close
 // it. ctx bounds the start only.
 func Start(ctx context.Context, options Options) (*Daemon, error) {
 	if err := checkPrograms(); err != nil {
@@ -62,7 +63,11 @@ func Start(ctx context.Context, options Options) (*Daemon, error) {
 		return nil, err
 	}
 	d.close = sync.OnceValue(d.tearDown)
+	if d.reaper, err = startReaper(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(string(d.folder)))
+	}
 	if d.launcher, err = startLauncher(filepath.Join(string(d.folder), "mnt"), d.uid, d.gid); err != nil {
+		d.reaper.stop()
 		return nil, errors.Join(err, os.RemoveAll(string(d.folder)))
 	}
 	if err := d.Restart(ctx); err != nil {
@@ -111,7 +116,9 @@ func (d *Daemon) Kill() error {
 	d.mu.Lock()
 	exited := d.exited
 	d.mu.Unlock()
-	<-exited
+	if exited != nil {
+		<-exited
+	}
 	return nil
 }
 
@@ -128,12 +135,10 @@ func (d *Daemon) signal(sig syscall.Signal) error {
 }
 
 // Restart starts libvirtd again (after killing one that runs) on the same folder: it
-// finds its guests again. It returns when the socket answers.
+// finds its guests again. It returns when the socket takes connections.
 func (d *Daemon) Restart(ctx context.Context) error {
-	if d.process != nil {
-		if err := d.Kill(); err != nil {
-			return err
-		}
+	if err := d.Kill(); err != nil {
+		return err
 	}
 	cmd := d.command("/usr/sbin/libvirtd")
 	// Setpgid: a Ctrl-C in the terminal is for the test, which then closes in order.
@@ -199,10 +204,10 @@ func (d *Daemon) awaitSocket(ctx context.Context, exited <-chan struct{}) error 
 func (d *Daemon) Close() error { return d.close() }
 
 func (d *Daemon) tearDown() error {
-	if d.process != nil {
-		_ = d.Kill()
-	}
+	_ = d.Kill()
 	killAll(processesOf(d.folder))
+	saveCapabilities(d.folder)
 	d.launcher.stop()
+	d.reaper.stop()
 	return os.RemoveAll(string(d.folder))
 }

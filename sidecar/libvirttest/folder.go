@@ -76,6 +76,7 @@ func (f folder) fill(uid, gid int) error {
 			return err
 		}
 	}
+	loadCapabilities(f)
 	files := map[string]string{"qemu.conf": qemuConf, "libvirtd.conf": fmt.Sprintf(libvirtdConf, f.log())}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(conf, name), []byte(text), 0o600); err != nil {

@@ -1,0 +1,142 @@
+package libvirttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MigrateOptions of StartMigration; the zero value is a plain pre-copy.
+type MigrateOptions struct {
+	// PostCopy allows Migration.SwitchToPostCopy.
+	PostCopy bool
+	// Bandwidth bounds the copying, in MiB/s. 0 means unbounded.
+	Bandwidth int
+	// PostCopyBandwidth bounds the copying once the target runs, in MiB/s.
+	PostCopyBandwidth int
+	// Breakable leads the data through a relay that Migration.Break cuts.
+	Breakable bool
+}
+
+// Migration is a live migration under way.
+type Migration struct {
+	// Source and Target are the domain on both sides.
+	Source, Target *Domain
+
+	relay *relay
+	done  chan struct{}
+	err   error
+}
+
+// Migrate moves a running domain to another daemon and waits for it.
+func (d *Domain) Migrate(ctx context.Context, to *Daemon, o MigrateOptions) (*Domain, error) {
+	m, err := d.StartMigration(ctx, to, o)
+	if err != nil {
+		return nil, err
+	}
+	return m.Target, m.Wait()
+}
+
+// StartMigration begins to move a running domain to another daemon, with the flags
+// and URIs of KubeVirt 1.9 (pkg/virt-launcher/virtwrap/live-migration-source.go): live,
+// peer to peer, persistent on the target. Whoever starts it must Wait for it; when ctx
+// ends, Wait returns, and libvirt goes on.
+func (d *Domain) StartMigration(ctx context.Context, to *Daemon, o MigrateOptions) (*Migration, error) {
+	m := &Migration{Source: d, Target: to.Domain(d.name), done: make(chan struct{})}
+	args := []string{"migrate", "--live", "--p2p", "--persistent", d.name, "--desturi", to.URI()}
+	if o.PostCopy {
+		args = append(args, "--postcopy")
+	}
+	if o.Bandwidth > 0 {
+		args = append(args, "--bandwidth", strconv.Itoa(o.Bandwidth))
+	}
+	if o.PostCopyBandwidth > 0 {
+		args = append(args, "--postcopy-bandwidth", strconv.Itoa(o.PostCopyBandwidth))
+	}
+	if o.Breakable {
+		relay, err := newRelay()
+		if err != nil {
+			return nil, err
+		}
+		m.relay = relay
+		args = append(args, "--migrateuri", "tcp://"+relay.front(), "--listen-address", relayBackHost)
+	} else {
+		sock := filepath.Join(to.folder.run(), fmt.Sprintf("migrate-%d.sock", time.Now().UnixNano()))
+		args = append(args, "--migrateuri", "unix://"+sock)
+	}
+	go func() {
+		defer close(m.done)
+		_, m.err = d.daemon.Virsh(ctx, args...)
+		if m.relay != nil {
+			m.relay.close()
+		}
+		if m.err != nil && strings.Contains(m.err.Error(), "ostcopy is not supported") {
+			m.err = errors.Join(m.err, userfaultfd())
+		}
+	}()
+	return m, nil
+}
+
+// Wait returns when libvirt has ended the migration: nil if the guest runs on the target.
+func (m *Migration) Wait() error {
+	<-m.done
+	return m.err
+}
+
+// Abort cancels the migration.
+func (m *Migration) Abort(ctx context.Context) error { return m.Source.virsh(ctx, "domjobabort") }
+
+// SwitchToPostCopy lets the guest go on at the target with what memory is there, and
+// returns when it runs there: libvirt's own command returns before.
+func (m *Migration) SwitchToPostCopy(ctx context.Context) error {
+	if err := m.Source.virsh(ctx, "migrate-postcopy"); err != nil {
+		return err
+	}
+	return m.poll(ctx, "go on at its target", func() (string, bool) {
+		state, err := m.Target.daemon.Virsh(ctx, "domstate", m.Target.name)
+		return state, err == nil && state == "running"
+	})
+}
+
+// Break cuts the data between both QEMUs for good, as a broken network would. The
+// migration must be Breakable.
+func (m *Migration) Break() { m.relay.close() }
+
+// AwaitCopying waits until memory is on its way.
+func (m *Migration) AwaitCopying(ctx context.Context) error {
+	return m.poll(ctx, "copy", func() (string, bool) {
+		info, err := m.Source.daemon.Virsh(ctx, "domjobinfo", m.Source.name)
+		return info, err == nil && strings.Contains(info, "Memory processed")
+	})
+}
+
+// poll asks until it is done, the migration has ended or ctx has.
+func (m *Migration) poll(ctx context.Context, what string, ask func() (answer string, done bool)) error {
+	tick := time.NewTicker(30 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		answer, done := ask()
+		if done {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-m.done:
+			return fmt.Errorf("migration of %s ended before it did %s: %w", m.Source.name, what, m.err)
+		case <-ctx.Done():
+			return fmt.Errorf("migration of %s did not %s: %w: %s", m.Source.name, what, ctx.Err(), answer)
+		}
+	}
+}
+
+// userfaultfd explains why post-copy was refused.
+func userfaultfd() error {
+	value, _ := os.ReadFile("/proc/sys/vm/unprivileged_userfaultfd")
+	return fmt.Errorf("post-copy needs userfaultfd: run as root, or set vm.unprivileged_userfaultfd=1 (it is %s)",
+		strings.TrimSpace(string(value)))
+}
