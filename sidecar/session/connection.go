@@ -61,13 +61,19 @@ func (c *connection) call(ctx context.Context, what string, rpc func() error) er
 	defer timer.Stop()
 	defer context.AfterFunc(ctx, func() { timer.Reset(closeTimeout) })()
 	err := rpc()
-	if broken := c.guard.Err(); err != nil && broken != nil {
+	if err == nil {
+		return nil
+	}
+	if broken := c.guard.Err(); broken != nil && !isRefusal(err) {
 		err = broken // go-libvirt says only that it was interrupted
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// isRefusal tells libvirt's own answer "no" from the end of a connection.
+func isRefusal(err error) bool {
+	var refusal libvirt.Error
+	return errors.As(err, &refusal)
 }
 
 // observe looks at every domain. A domain that vanishes meanwhile is left out.
@@ -137,7 +143,7 @@ func (c *connection) askHypervisorVersion() <-chan string {
 // host's architecture, say); an error means that the connection has ended.
 func ask(rpc func() (uint64, error)) (string, error) {
 	number, err := rpc()
-	if refused := (libvirt.Error{}); errors.As(err, &refused) {
+	if isRefusal(err) {
 		return "", nil
 	}
 	if err != nil {
