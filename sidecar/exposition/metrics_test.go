@@ -1,0 +1,161 @@
+package exposition
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	libvirt "github.com/digitalocean/go-libvirt"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/prometheus/common/promslog"
+	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var (
+	shopWeb = hypervisor.Identity{Namespace: "shop", Name: "web", Node: "node-1"}
+	t0      = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+)
+
+const (
+	grace    = 30 * time.Second
+	accepted = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+)
+
+// fixed is a Source that knows one snapshot.
+type fixed hypervisor.Snapshot
+
+func (f fixed) Snapshot() *hypervisor.Snapshot { s := hypervisor.Snapshot(f); return &s }
+
+func start(id hypervisor.Identity) hypervisor.Snapshot { return hypervisor.Start(id, grace, t0) }
+
+// running is a snapshot of a running VMI whose domain has this XML.
+func running(id hypervisor.Identity, xml string) hypervisor.Snapshot {
+	s := start(id).AfterConnect(hypervisor.Versions{Hypervisor: "7.2.22", Libvirt: "9.0.0"})
+	return s.AfterObservation(hypervisor.Observation{Domains: []hypervisor.Domain{{
+		Name: id.DomainName(), State: hypervisor.State{State: libvirt.DomainRunning, Reason: 1}, XML: xml,
+	}}}, t0.Add(1500*time.Millisecond))
+}
+
+func domainXML(kind string) string {
+	return fmt.Sprintf(`<domain type=%q><os><type arch="x86_64" machine="pc-q35-7.2">hvm</type></os></domain>`, kind)
+}
+
+func handler(s hypervisor.Snapshot, now time.Time) http.Handler {
+	return NewHandler(Config{
+		Source: fixed(s), Now: func() time.Time { return now }, Ready: func() bool { return true },
+		TelemetryPath: "/metrics", Logger: promslog.NewNopLogger(),
+	})
+}
+
+func get(h http.Handler, path, accept string) *httptest.ResponseRecorder {
+	request := httptest.NewRequest(http.MethodGet, path, nil)
+	request.Header.Set("Accept", accept)
+	recorder := httptest.NewRecorder()
+	h.ServeHTTP(recorder, request)
+	return recorder
+}
+
+// metricsPage is what a scrape gets, without build_info: that is of the build.
+func metricsPage(t *testing.T, h http.Handler, accept string) string {
+	response := get(h, "/metrics", accept)
+	require.Equal(t, http.StatusOK, response.Code, response.Body)
+	var page strings.Builder
+	for line := range strings.Lines(response.Body.String()) {
+		if !strings.Contains(line, "hypervisor_exporter_build") {
+			page.WriteString(line)
+		}
+	}
+	return page.String()
+}
+
+func TestExposition(t *testing.T) {
+	kvm := running(shopWeb, domainXML("kvm"))
+	lost := kvm.AfterLoss(fmt.Errorf("gone"), t0.Add(time.Minute))
+	longest := hypervisor.Identity{Namespace: strings.Repeat("n", 63), Name: strings.Repeat("v", 253), Node: strings.Repeat("h", 253)}
+	for name, test := range map[string]struct {
+		snapshot hypervisor.Snapshot
+		at       time.Duration
+	}{
+		"start":           {snapshot: start(shopWeb)},
+		"no-identity":     {snapshot: running(hypervisor.Identity{}, domainXML("kvm"))},
+		"kvm":             {snapshot: kvm},
+		"qemu-tcg":        {snapshot: running(shopWeb, domainXML("qemu"))},
+		"hyperv":          {snapshot: running(shopWeb, domainXML("hyperv"))},
+		"unparsable":      {snapshot: running(shopWeb, "<domain")},
+		"hostile-machine": {snapshot: running(shopWeb, `<domain type="a&quot;} 1&#10;up 0"/>`)},
+		"longest-names":   {snapshot: running(longest, domainXML("kvm"))},
+		"gone":            {snapshot: kvm.AfterObservation(hypervisor.Observation{}, t0.Add(time.Hour)), at: time.Hour},
+		"lost":            {snapshot: lost, at: time.Minute + grace - time.Second},
+		"lost-for-long":   {snapshot: lost, at: time.Minute + grace},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := handler(test.snapshot, t0.Add(test.at))
+			for suffix, accept := range map[string]string{".txt": "", ".openmetrics": accepted} {
+				golden(t, "testdata/"+name+suffix, metricsPage(t, h, accept))
+			}
+		})
+	}
+}
+
+// TestFewSeries: what one VM costs, ten thousand times.
+func TestFewSeries(t *testing.T) {
+	page := get(handler(running(shopWeb, domainXML("kvm")), t0), "/metrics", "").Body.String()
+	series := 0
+	for line := range strings.Lines(page) {
+		if !strings.HasPrefix(line, "#") {
+			series++
+		}
+	}
+	require.LessOrEqual(t, series, 15, page)
+}
+
+func TestRuntimeMetrics(t *testing.T) {
+	h := NewHandler(Config{
+		Source: fixed(start(shopWeb)), Now: time.Now, Ready: func() bool { return true },
+		TelemetryPath: "/metrics", RuntimeMetrics: true, Logger: promslog.NewNopLogger(),
+	})
+	page := get(h, "/metrics", "").Body.String()
+	require.Contains(t, page, "go_goroutines ")
+	require.Contains(t, page, "process_open_fds ")
+}
+
+func TestLint(t *testing.T) {
+	page := get(handler(running(shopWeb, domainXML("kvm")), t0), "/metrics", "").Body
+	problems, err := promlint.New(page).Lint()
+	require.NoError(t, err)
+	require.Empty(t, problems)
+}
+
+// TestMetricsDoc keeps docs/metrics.md as the code says it.
+func TestMetricsDoc(t *testing.T) {
+	var doc bytes.Buffer
+	writeDoc(&doc)
+	golden(t, "../../docs/metrics.md", doc.String())
+
+	page := get(handler(running(shopWeb, domainXML("kvm")), t0), "/metrics", "").Body.String()
+	for line := range strings.Lines(page) {
+		if name, _, isType := strings.Cut(strings.TrimPrefix(line, "# TYPE "), " "); isType && strings.HasPrefix(line, "# TYPE ") {
+			require.Contains(t, doc.String(), "`"+name+"`", "every metric is in the docs")
+		}
+	}
+}
+
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err, "write it with go test -update")
+	require.Equal(t, string(want), got, "%s is stale; write it with go test -update", path)
+}
