@@ -11,6 +11,7 @@ import (
 	promslogflag "github.com/prometheus/common/promslog/flag"
 	"github.com/prometheus/common/version"
 
+	"kubevirt-hypervisor-exporter/sidecar/exposition"
 	"kubevirt-hypervisor-exporter/sidecar/session"
 )
 
@@ -104,6 +105,11 @@ func (o *options) check() error {
 	}
 	if o.grace < 0 {
 		return fmt.Errorf("--libvirt.grace must not be less than 0, not %v", o.grace)
+	}
+	for _, address := range o.listenAddresses {
+		if err := exposition.CheckAddress(address); err != nil {
+			return fmt.Errorf("--web.listen-address: %w", err)
+		}
 	}
 	return o.checkTelemetryPath()
 }

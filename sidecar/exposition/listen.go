@@ -6,12 +6,27 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
 
 // unixPrefix marks the path of a Unix socket among the listen addresses.
 const unixPrefix = "unix://"
+
+// CheckAddress tells what Listen could never open from what it cannot open now.
+func CheckAddress(address string) error {
+	if path, isUnix := strings.CutPrefix(address, unixPrefix); isUnix {
+		if !filepath.IsAbs(path) {
+			return fmt.Errorf("%s: the path of a Unix socket must begin with /, as in unix:///run/metrics.sock", address)
+		}
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fmt.Errorf("neither host:port nor unix:///path: %w", err)
+	}
+	return nil
+}
 
 // Listen opens the address: host:port, or unix:///path. A Unix socket is open to
 // every user (mode 0666), since what may be read there is no secret and whoever

@@ -61,6 +61,11 @@ func TestDetect(t *testing.T) {
 			xml:  `<domain type="kvm"><metadata>kubevirt http://kubevirt.io</metadata></domain>`,
 			want: Detection{Type: KVM, DomainType: "kvm"},
 		},
+		{
+			name: "a number that cannot be read, where it is of no interest",
+			xml:  `<domain type="kvm"><vcpu current="many">1</vcpu></domain>`,
+			want: Detection{Type: KVM, DomainType: "kvm"},
+		},
 		{name: "no type", xml: `<domain/>`, err: ErrNoType},
 		{name: "empty type", xml: `<domain type=""/>`, err: ErrNoType},
 		{name: "nothing", xml: ``, err: ErrXML},

@@ -63,9 +63,9 @@ func TestLibvirtRefusesWrites(t *testing.T) {
 	require.NoError(t, err)
 	defer c.close()
 
-	domain, err := c.virt.DomainLookupByName(guest.Name())
-	require.ErrorIs(t, c.guard.Err(), errForbidden, "not even a look-up is on the list")
+	_, err = c.virt.DomainLookupByName(guest.Name())
 	require.Error(t, err)
+	require.ErrorIs(t, c.guard.Err(), errForbidden, "not even a look-up is on the list")
 
 	conn = dialTap(t, daemon)
 	c, err = open(t.Context(), conn, sessionURI, 10*time.Second)
@@ -74,7 +74,7 @@ func TestLibvirtRefusesWrites(t *testing.T) {
 	domains, _, err := c.virt.ConnectListAllDomains(1, 0)
 	require.NoError(t, err)
 	require.Len(t, domains, 1)
-	domain = domains[0]
+	domain := domains[0]
 
 	// REMOTE_PROC_DOMAIN_DESTROY_FLAGS takes what REMOTE_PROC_DOMAIN_GET_XML_DESC takes.
 	conn.from, conn.to = procDomainGetXMLDesc, 234
