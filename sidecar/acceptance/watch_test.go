@@ -1,0 +1,109 @@
+package acceptance
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// slowest is how long a scrape may take before a test fails. It is no measure of
+// speed: machines that run tests are busy. It tells a scrape that waits for libvirt.
+const slowest = time.Second
+
+// sample is one scrape of a watcher.
+type sample struct {
+	at   time.Time // when the answer was there
+	took time.Duration
+	kind string // as page.hypervisor has it
+}
+
+// watcher scrapes a sidecar in the background, all the while that a test does things.
+type watcher struct {
+	quit chan struct{}
+	done chan struct{}
+
+	mu      sync.Mutex
+	samples []sample
+	err     error // the first scrape that was not as it must be
+}
+
+// watch begins to scrape at the given pace. When the test ends, every scrape must have
+// been answered, in time and with nothing wrong on the page.
+func (p *sidecar) watch(t *testing.T, pace time.Duration) *watcher {
+	t.Helper()
+	p.awaitServing(t)
+	w := &watcher{quit: make(chan struct{}), done: make(chan struct{})}
+	go w.run(newScraper(t, p.listen, p.vmi), pace)
+	t.Cleanup(func() { w.check(t) })
+	return w
+}
+
+func (w *watcher) run(s *scraper, pace time.Duration) {
+	defer close(w.done)
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.quit:
+			return
+		case <-tick.C:
+			w.scrape(s)
+		}
+	}
+}
+
+func (w *watcher) scrape(s *scraper) {
+	begin := time.Now()
+	found, err := s.scrape()
+	now := sample{at: time.Now(), took: time.Since(begin)}
+	if err == nil {
+		now.kind, err = found.hypervisor()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	w.samples = append(w.samples, now)
+}
+
+func (w *watcher) check(t *testing.T) {
+	t.Helper()
+	close(w.quit)
+	<-w.done
+	if w.err != nil {
+		t.Errorf("a scrape went wrong: %v", w.err)
+	}
+	if len(w.samples) == 0 {
+		t.Errorf("nothing was scraped")
+		return
+	}
+	var all []time.Duration
+	for _, s := range w.samples {
+		all = append(all, s.took)
+	}
+	slices.Sort(all)
+	worst := all[len(all)-1]
+	t.Logf("%d scrapes, all answered: median %v, 99 %% within %v, slowest %v", len(all), all[len(all)/2], all[len(all)*99/100], worst)
+	if worst > slowest {
+		t.Errorf("a scrape took %v", worst)
+	}
+}
+
+// since returns the samples whose answers came after the moment.
+func (w *watcher) since(moment time.Time) []sample {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(w.samples, moment, func(s sample, m time.Time) int { return s.at.Compare(m) })
+	return slices.Clone(w.samples[i:])
+}
+
+// kinds returns what was shown since the moment, without repetitions.
+func (w *watcher) kinds(moment time.Time) []string {
+	var kinds []string
+	for _, s := range w.since(moment) {
+		kinds = append(kinds, s.kind)
+	}
+	return slices.Compact(kinds)
+}
