@@ -96,6 +96,9 @@ func (r *Recorder) run(ctx context.Context, events <-chan libvirt.DomainEventLif
 		case <-tick:
 			r.poll()
 		case <-ctx.Done():
+			// go-libvirt's goroutine holds an event until someone takes it.
+			for range events {
+			}
 			return
 		}
 	}
