@@ -16,6 +16,7 @@ type sample struct {
 	at   time.Time // when the answer was there
 	took time.Duration
 	kind string // as page.hypervisor has it
+	up   bool   // libvirt is said to answer
 }
 
 // watcher scrapes a sidecar in the background, all the while that a test does things.
@@ -59,6 +60,7 @@ func (w *watcher) scrape(s *scraper) {
 	now := sample{at: time.Now(), took: time.Since(begin)}
 	if err == nil {
 		now.kind, err = found.hypervisor()
+		now.up = found.number(upMetric) == 1
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
