@@ -157,12 +157,8 @@ func (s *sides) checkMoved(t *testing.T, label string) {
 	s.sidecars[0].await(t, absent)
 	s.sidecars[1].await(t, label)
 	switchOver := s.switchOver(t)
-	eventually(t, func() error { // the watchers' next samples
-		if a, b := s.watchers[0].kinds(s.begin), s.watchers[1].kinds(s.begin); !slices.Equal(a, []string{label, absent}) || !slices.Equal(b, []string{absent, label}) {
-			return fmt.Errorf("the source showed %q, the target %q", a, b)
-		}
-		return nil
-	})
+	s.watchers[0].awaitKinds(t, s.begin, label, absent)
+	s.watchers[1].awaitKinds(t, s.begin, absent, label)
 	both, neither := s.shown()
 	t.Logf("guest's switch-over %v; shown by both %v, by neither %v", switchOver, both, neither)
 	require.LessOrEqual(t, both, eventSlack)

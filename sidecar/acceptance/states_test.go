@@ -3,7 +3,6 @@ package acceptance
 import (
 	"context"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -54,12 +53,7 @@ func (s step) run(t *testing.T, p *sidecar, w *watcher) {
 	begin := time.Now()
 	detections := p.page(t).number(detectionsMetric)
 	require.NoError(t, s.do(t.Context()), s.name)
-	eventually(t, func() error {
-		if shown := w.kinds(begin); !slices.Equal(shown, s.shows) {
-			return fmt.Errorf("step %q: shown was %q, want %q", s.name, shown, s.shows)
-		}
-		return nil
-	})
+	w.awaitKinds(t, begin, s.shows...)
 	if s.anew {
 		p.awaitPage(t, func(found page) error {
 			if found.number(detectionsMetric) == detections {

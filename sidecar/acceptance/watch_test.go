@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -108,4 +109,15 @@ func (w *watcher) kinds(moment time.Time) []string {
 		kinds = append(kinds, s.kind)
 	}
 	return slices.Compact(kinds)
+}
+
+// awaitKinds waits until just these values were shown since the moment.
+func (w *watcher) awaitKinds(t *testing.T, since time.Time, want ...string) {
+	t.Helper()
+	eventually(t, func() error {
+		if shown := w.kinds(since); !slices.Equal(shown, want) {
+			return fmt.Errorf("shown was %q, want %q", shown, want)
+		}
+		return nil
+	})
 }
