@@ -19,7 +19,7 @@ const (
 	// maxResident bounds the sidecar's memory whatever its peer does, in kB.
 	maxResident = 64 << 10
 	// hostilities is how long a peer may misbehave.
-	hostilities = 3 * time.Second
+	hostilities = 2 * time.Second
 )
 
 // checkSound: the sidecar lives, has not swollen, and has a well-formed page.

@@ -16,7 +16,7 @@ import (
 // whole of the other tests: KHE_CYCLES=500 go test -run TestCycles -timeout 30m.
 const (
 	envRestarts, defaultRestarts = "KHE_RESTARTS", 200
-	envCycles, defaultCycles     = "KHE_CYCLES", 60
+	envCycles, defaultCycles     = "KHE_CYCLES", 40
 )
 
 func count(t *testing.T, variable string, otherwise int) int {

@@ -113,7 +113,8 @@ func TestMigration(t *testing.T) {
 	t.Run("failed", func(t *testing.T) {
 		testFailed(t, s, kind, label, func(m *libvirttest.Migration, _ context.Context) error { return m.Target.KillQEMU() })
 	})
-	t.Run("post-copy failed", func(t *testing.T) { testPostCopyFailed(t, s, kind, label) })
+	t.Run("target lost in post-copy", func(t *testing.T) { testTargetLost(t, s, kind, label) })
+	t.Run("link lost in post-copy", func(t *testing.T) { testLinkLost(t, s, kind, label) })
 }
 
 // TestMigrationKVM moves a guest that has nothing to boot, see TestGuestActs.
@@ -179,17 +180,38 @@ func testFailed(t *testing.T, s *sides, kind libvirttest.Type, label string, fai
 	s.sidecars[0].await(t, absent)
 }
 
-// testPostCopyFailed: a VM whose memory is torn in two runs nowhere.
-func testPostCopyFailed(t *testing.T, s *sides, kind libvirttest.Type, label string) {
+// slowPostCopy leaves time to do things while the memory is in two places.
+var slowPostCopy = libvirttest.MigrateOptions{PostCopy: true, Bandwidth: 1, PostCopyBandwidth: 4, Breakable: true}
+
+// testTargetLost: a VM whose memory is torn in two, and that has lost one half, runs nowhere.
+func testTargetLost(t *testing.T, s *sides, kind libvirttest.Type, label string) {
 	vm := s.run(t, kind, libvirttest.Busy, label)
-	m := startMigration(t, vm, s, libvirttest.MigrateOptions{PostCopy: true, Bandwidth: 1})
+	m := startMigration(t, vm, s, slowPostCopy)
 	require.NoError(t, m.SwitchToPostCopy(t.Context()))
-	s.sidecars[0].await(t, absent)
+	s.sidecars[1].await(t, label)
 	require.NoError(t, m.Target.KillQEMU())
 	require.Error(t, m.Wait())
-	s.sidecars[1].await(t, absent)
+	s.watchers[1].awaitKinds(t, s.begin, absent, label, absent)
 	s.sidecars[0].holds(t, absent, 300*time.Millisecond)
+	s.watchers[0].awaitKinds(t, s.begin, label, absent)
 	require.NoError(t, vm.Destroy(t.Context()))
+	require.NoError(t, m.Target.Undefine(t.Context()))
+}
+
+// testLinkLost: a target that waits for memory which does not come is running to libvirt,
+// hence to KubeVirt; the source is not.
+func testLinkLost(t *testing.T, s *sides, kind libvirttest.Type, label string) {
+	vm := s.run(t, kind, libvirttest.Busy, label)
+	m := startMigration(t, vm, s, slowPostCopy)
+	require.NoError(t, m.SwitchToPostCopy(t.Context()))
+	s.sidecars[1].await(t, label)
+	m.Break()
+	require.Error(t, m.Wait())
+	s.sidecars[0].holds(t, absent, 300*time.Millisecond)
+	s.watchers[0].awaitKinds(t, s.begin, label, absent)
+	s.watchers[1].awaitKinds(t, s.begin, absent, label)
+	require.NoError(t, vm.Destroy(t.Context()))
+	s.remove(t, m.Target)
 }
 
 func startMigration(t *testing.T, vm *libvirttest.Domain, s *sides, o libvirttest.MigrateOptions) *libvirttest.Migration {

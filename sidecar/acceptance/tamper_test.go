@@ -22,7 +22,7 @@ func TestTamperedAnswers(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		answer func(*link, frame) []frame
-		shows  []string // one of these, at any time
+		shows  []string // always one of these, and the first at some time
 	}{
 		{"replies twice", func(_ *link, f frame) []frame { return []frame{f, f} }, []string{absent}},
 		{"replies that nobody asked for", func(_ *link, f frame) []frame {
@@ -35,10 +35,9 @@ func TestTamperedAnswers(t *testing.T) {
 		{"a name that claims 10 MiB", onReply(procListDomains, func(f frame) { binary.BigEndian.PutUint32(f[frameHeader+4:], 10<<20) }), []string{absent}},
 		{"a list that claims a million domains", onReply(procListDomains, func(f frame) { binary.BigEndian.PutUint32(f[frameHeader:], 1<<20) }), []string{absent}},
 		{"XML of garbage", onReply(procGetXMLDesc, func(f frame) { clear(f[frameHeader+4:]) }), []string{"unknown", absent}},
-		{"a flood of events", afterRegister(func(l *link) { floodEvents(l.sidecar, 0) }), []string{"qemu-tcg", absent}},
 		{"events cut short", afterRegister(func(l *link) {
 			_, _ = l.sidecar.Write(newFrame(procLifecycle, kindMessage, 0, words(0, 10<<20)))
-		}), []string{"qemu-tcg", "unknown", absent}},
+		}), []string{absent, "qemu-tcg", "unknown"}},
 		{"an unknown program", func(_ *link, f frame) []frame {
 			g := slices.Clone(f)
 			binary.BigEndian.PutUint32(g[4:], 0x12345678)
