@@ -128,7 +128,8 @@ func (c *connection) libVersion(ctx context.Context) (version string, err error)
 
 // askHypervisorVersion asks without a deadline: the first time that libvirt hears
 // the question it probes every emulator on its disk, which was seen to take from
-// 3 to 80 seconds. The answer is sent once, if it comes before the connection ends.
+// 3 to 80 seconds, in one of its workers (there are 20). The answer is sent once,
+// if it comes before the connection ends.
 func (c *connection) askHypervisorVersion() <-chan string {
 	answer := make(chan string, 1)
 	c.asking.Go(func() {

@@ -49,6 +49,12 @@ type Session struct {
 	config Config
 	sink   Sink
 	redial backoff
+
+	// The hypervisor's version is asked for once, not once a connection: a pod's
+	// QEMU stays the same, and each question that is not answered keeps one of
+	// libvirt's few workers until it is.
+	hypervisor string
+	askedAt    time.Time
 }
 
 // New makes a session that reports to sink once it runs.
@@ -97,7 +103,7 @@ func (s *Session) watch(ctx context.Context, c *connection) error {
 	if err != nil {
 		return err
 	}
-	var versions hypervisor.Versions
+	versions := hypervisor.Versions{Hypervisor: s.hypervisor}
 	if versions.Libvirt, err = c.libVersion(ctx); err != nil {
 		return err
 	}
@@ -111,15 +117,16 @@ func (s *Session) watch(ctx context.Context, c *connection) error {
 	defer keepalive.Stop()
 	var answer <-chan string
 	for {
-		if answer == nil && running(seen) {
-			answer = c.askHypervisorVersion() // not while the VM starts: it may cost CPU
+		if answer == nil && s.mayAskVersion() && running(seen) { // not while the VM starts: it may cost CPU
+			s.askedAt, answer = time.Now(), c.askHypervisorVersion()
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-c.guard.Done():
 			return c.guard.Err()
-		case versions.Hypervisor = <-answer:
+		case s.hypervisor = <-answer:
+			versions.Hypervisor = s.hypervisor
 			s.sink.Versioned(versions)
 		case <-c.guard.Events():
 			seen, err = s.look(ctx, c)
@@ -141,6 +148,10 @@ func (s *Session) look(ctx context.Context, c *connection) (hypervisor.Observati
 		s.sink.Observed(seen)
 	}
 	return seen, err
+}
+
+func (s *Session) mayAskVersion() bool {
+	return s.hypervisor == "" && (s.askedAt.IsZero() || time.Since(s.askedAt) > s.config.Resync)
 }
 
 func running(seen hypervisor.Observation) bool {

@@ -204,6 +204,34 @@ func TestSessionSlowVersion(t *testing.T) {
 	require.Empty(t, sink.lost)
 }
 
+// TestSessionAsksVersionOnce: a libvirt that comes back is not asked again.
+func TestSessionAsksVersionOnce(t *testing.T) {
+	asked, hangUp := 0, make(chan struct{}, 1)
+	socket := peer{xml: "<domain/>", twist: func(conn net.Conn, call frame) bool {
+		switch {
+		case call.program() == programKeepalive:
+			select {
+			case <-hangUp:
+				conn.Close()
+				return true
+			default:
+			}
+		case call.procedure() == procConnectGetVersion:
+			asked++
+		}
+		return false
+	}}.listen(t)
+	sink := start(t, socket, func(c *Config) { c.Keepalive = 20 * time.Millisecond })
+	for connects := 1; connects <= 3; connects++ {
+		sink.await(t, "a connection with its versions", func(l *log) bool {
+			return l.connects == connects && l.versions == hypervisor.Versions{Hypervisor: "7.2.22", Libvirt: "9.0.0"}
+		})
+		hangUp <- struct{}{}
+	}
+	sink.await(t, "the last loss", func(l *log) bool { return len(l.lost) == 3 })
+	require.Equal(t, 1, asked)
+}
+
 // TestSessionKeepalive: a libvirt that hangs while nobody asks it anything is found out.
 func TestSessionKeepalive(t *testing.T) {
 	socket := peer{xml: "<domain/>", twist: func(_ net.Conn, call frame) bool { return call.program() == programKeepalive }}.listen(t)
