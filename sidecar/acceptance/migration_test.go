@@ -88,16 +88,19 @@ func (s *sides) shown() (both, neither time.Duration) {
 // switchOver is how long the guest ran on neither side, as libvirt's events have it.
 func (s *sides) switchOver(t *testing.T) time.Duration {
 	t.Helper()
-	find := func(side int, events ...string) time.Time {
-		for _, entry := range s.records[side].Entries("default_vm") {
-			if entry.At.After(s.begin) && entry.Event != nil && slices.Contains(events, entry.Event.String()) {
-				return entry.At
-			}
+	return s.event(t, 1, "resumed(migrated)", "resumed(post-copy)").Sub(s.event(t, 0, "suspended(migrated)"))
+}
+
+// event is when the first of the events came on a side.
+func (s *sides) event(t *testing.T, side int, events ...string) time.Time {
+	t.Helper()
+	for _, entry := range s.records[side].Entries("default_vm") {
+		if entry.At.After(s.begin) && entry.Event != nil && slices.Contains(events, entry.Event.String()) {
+			return entry.At
 		}
-		require.FailNow(t, "no such event", "%v among %v", events, s.records[side].Entries("default_vm"))
-		return time.Time{}
 	}
-	return find(1, "resumed(migrated)", "resumed(post-copy)").Sub(find(0, "suspended(migrated)"))
+	require.FailNow(t, "no such event", "%v among %v", events, s.records[side].Entries("default_vm"))
+	return time.Time{}
 }
 
 // TestMigration scrapes both sides all the while that a VM moves, or fails to.
@@ -107,6 +110,7 @@ func TestMigration(t *testing.T) {
 	s := startSides(t)
 	t.Run("pre-copy", func(t *testing.T) { testPreCopy(t, s, kind, libvirttest.Idle, label) })
 	t.Run("post-copy", func(t *testing.T) { testPostCopy(t, s, kind, label) })
+	t.Run("while paused", func(t *testing.T) { testPausedMoves(t, s, kind, label) })
 	t.Run("aborted", func(t *testing.T) {
 		testFailed(t, s, kind, label, (*libvirttest.Migration).Abort)
 	})
@@ -141,6 +145,24 @@ func testPostCopy(t *testing.T, s *sides, kind libvirttest.Type, label string) {
 	require.NoError(t, m.Wait())
 	s.checkMoved(t, label)
 	s.remove(t, m.Target)
+}
+
+// testPausedMoves: a VM that its user has paused goes over while it stands still. libvirt
+// reports it paused on the target before it is gone from the source: for as long, and no
+// longer, both show it.
+func testPausedMoves(t *testing.T, s *sides, kind libvirttest.Type, label string) {
+	vm := s.run(t, kind, libvirttest.Idle, label)
+	require.NoError(t, vm.Suspend(t.Context()))
+	moved, err := vm.Migrate(t.Context(), s.daemons[1], libvirttest.MigrateOptions{})
+	require.NoError(t, err)
+	s.watchers[0].awaitKinds(t, s.begin, label, absent)
+	s.watchers[1].awaitKinds(t, s.begin, absent, label)
+	reported := s.event(t, 0, "stopped(migrated)").Sub(s.event(t, 1, "suspended(paused)"))
+	both, neither := s.shown()
+	t.Logf("libvirt reported it on both for %v; shown by both %v, by neither %v", reported, both, neither)
+	require.LessOrEqual(t, both, max(reported, 0)+eventSlack)
+	require.LessOrEqual(t, neither, max(-reported, 0)+eventSlack)
+	s.remove(t, moved)
 }
 
 // remove ends the VM on the target, where the migration has made it persistent.
