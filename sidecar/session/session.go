@@ -35,6 +35,9 @@ type Config struct {
 	Socket string
 	// URI is what the connection opens, for example qemu:///session.
 	URI string
+	// Domain is the name of the VMI's domain; others are looked at only where it
+	// is not there.
+	Domain string
 	// Timeout bounds each answer of libvirt.
 	Timeout time.Duration
 	// Resync is the time between two looks that no event asked for.
@@ -99,7 +102,7 @@ func (s *Session) connect(ctx context.Context) error {
 // watch looks at libvirt at once, then after events and at each resync, until the
 // connection breaks or ctx ends.
 func (s *Session) watch(ctx context.Context, c *connection) error {
-	seen, err := c.observe(ctx)
+	seen, err := c.observe(ctx, s.config.Domain)
 	if err != nil {
 		return err
 	}
@@ -143,7 +146,7 @@ func (s *Session) watch(ctx context.Context, c *connection) error {
 }
 
 func (s *Session) look(ctx context.Context, c *connection) (hypervisor.Observation, error) {
-	seen, err := c.observe(ctx)
+	seen, err := c.observe(ctx, s.config.Domain)
 	if err == nil {
 		s.sink.Observed(seen)
 	}

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -163,6 +164,48 @@ func TestSessionSurvives(t *testing.T) {
 			}
 			require.Empty(t, sink.seen)
 		})
+	}
+}
+
+// TestSessionManyDomains: the one of the VMI's name is looked at, of a few others
+// each, of many none.
+func TestSessionManyDomains(t *testing.T) {
+	for _, test := range []struct {
+		others int
+		ours   bool
+		seen   int
+		looked int
+	}{
+		{others: 0, ours: true, seen: 1, looked: 1},
+		{others: 600, ours: true, seen: 1, looked: 1},
+		{others: maxLooks, seen: maxLooks, looked: maxLooks},
+		{others: maxLooks + 1, seen: maxLooks + 1, looked: 0},
+	} {
+		socket := peer{xml: "<domain/>", twist: func(conn net.Conn, call frame) bool {
+			if call.procedure() != procConnectListAllDomains {
+				return false
+			}
+			list := xdr{}.word(uint32(test.others + map[bool]int{true: 1}[test.ours]))
+			for i := range test.others {
+				list = list.domain(fmt.Sprintf("other-%d", i))
+			}
+			if test.ours {
+				list = list.domain("shop_web")
+			}
+			conn.Write(answer(call, list.word(0))) //nolint:errcheck // the session tells
+			return true
+		}}.listen(t)
+		sink := start(t, socket, func(c *Config) { c.Domain = "shop_web" })
+		sink.await(t, "a look", func(l *log) bool { return len(l.seen) == 1 })
+		looked := 0
+		for _, domain := range sink.seen[0].Domains {
+			if domain.XML != "" {
+				looked++
+			}
+		}
+		require.Len(t, sink.seen[0].Domains, test.seen)
+		require.Equal(t, test.looked, looked)
+		require.Empty(t, sink.lost)
 	}
 }
 
