@@ -56,11 +56,19 @@ func Default(image string) Config {
 	}
 }
 
-// Ports inside virt-launcher that are not ours to take.
-// KubeVirt pkg/virt-handler/migration-proxy: LibvirtDirectMigrationPort,
-// LibvirtBlockMigrationPort (migrations without unix transport);
-// pkg/network/istio: reserved by the Istio proxy.
-var reservedPorts = []int32{49152, 49153, 15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090}
+// reservedPorts inside a virt-launcher pod are not ours to take.
+func reservedPorts() []int32 {
+	return []int32{
+		// KubeVirt pkg/virt-handler/migration-proxy: LibvirtDirectMigrationPort
+		// and LibvirtBlockMigrationPort, for migrations without unix transport.
+		49152, 49153,
+		// Istio's proxy (istio.io, "Application requirements": ports used by Istio).
+		15000, 15001, 15002, 15004, 15006, 15008, 15020, 15021, 15053, 15090,
+		// Linkerd's proxy (linkerd.io, "Proxy configuration": outbound, inbound,
+		// control, admin).
+		4140, 4143, 4190, 4191,
+	}
+}
 
 // Validate says, in one error for all of it, what would make a pod invalid or
 // hold its VM, and how to mend it. Nil means that Decide may be called.
@@ -106,8 +114,8 @@ func (c Config) validatePort() error {
 	if c.Port < 1024 || c.Port > 65535 {
 		return fmt.Errorf("port %d: want 1024 to 65535", c.Port)
 	}
-	if slices.Contains(reservedPorts, c.Port) {
-		return fmt.Errorf("port %d: used inside virt-launcher pods by KubeVirt or Istio, take another", c.Port)
+	if slices.Contains(reservedPorts(), c.Port) {
+		return fmt.Errorf("port %d: used inside virt-launcher pods by KubeVirt, Istio or Linkerd, take another", c.Port)
 	}
 	return nil
 }
