@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kubevirt-hypervisor-exporter/webhook/certs/pki"
@@ -23,6 +24,8 @@ const (
 	// breather bounds how often we answer someone who keeps undoing our
 	// writes (a GitOps tool with an opinion on caBundle).
 	breather = time.Second
+	// stepTimeout is more than all reads, a write and a few dead replicas take.
+	stepTimeout = time.Minute
 	// maxSteps is more than the longest sequence without waiting has.
 	maxSteps = 10
 )
@@ -38,8 +41,11 @@ type Rotator struct {
 
 	memory   Memory
 	failures int
-	// waitingFor is the last reason logged for keeping the old authority.
-	waitingFor string
+	// complained is when a reason to keep the old authority was last logged.
+	complained time.Time
+
+	// Unix times, read by other goroutines; zero before the first.
+	tried, succeeded atomic.Int64
 }
 
 // New makes a Rotator. now must give wall-clock time.
@@ -70,6 +76,24 @@ func (r *Rotator) Run(ctx context.Context) error {
 	return nil
 }
 
+// Tried is nil when the rotation has looked at the certificates within the
+// time; if not, it hangs.
+func (r *Rotator) Tried(within time.Duration) error {
+	return r.recent("tried", r.tried.Load(), within)
+}
+
+// Succeeded is nil when it has done so without an error.
+func (r *Rotator) Succeeded(within time.Duration) error {
+	return r.recent("succeeded", r.succeeded.Load(), within)
+}
+
+func (r *Rotator) recent(what string, unix int64, within time.Duration) error {
+	if since := r.now().Sub(time.Unix(unix, 0)); since > within {
+		return fmt.Errorf("the rotation has not %s for more than %s; its log says why", what, within)
+	}
+	return nil
+}
+
 // sleep waits for the time, the event or the end of ctx.
 func sleep(ctx context.Context, d time.Duration, event <-chan struct{}) {
 	timer := time.NewTimer(d)
@@ -95,6 +119,7 @@ func (r *Rotator) pass(ctx context.Context) time.Duration {
 			return r.failed(step, err)
 		}
 		r.failures = 0
+		r.succeeded.Store(r.now().Unix())
 		r.metrics.succeeded(r.now())
 		switch step {
 		case Rest:
@@ -119,6 +144,9 @@ func (r *Rotator) failed(step Step, err error) time.Duration {
 
 // step reads, plans and acts once, and says what it did.
 func (r *Rotator) step(ctx context.Context) (Step, error) {
+	r.tried.Store(r.now().Unix())
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
 	snapshot, err := r.cluster.Read(ctx)
 	if err != nil {
 		return Rest, err
@@ -186,9 +214,9 @@ func (r *Rotator) issueLeaf(ctx context.Context, now time.Time, snapshot Snapsho
 func (r *Rotator) confirm(ctx context.Context, now time.Time, state State) error {
 	if err := r.replicas.Confirm(ctx, pki.Bundle{state.Authority.Certificate}); err != nil {
 		r.memory.ConfirmedSince = time.Time{}
-		if reason := err.Error(); reason != r.waitingFor {
-			r.waitingFor = reason
-			r.logger.Info("the old authority stays trusted", "reason", reason)
+		if now.Sub(r.complained) >= time.Minute {
+			r.complained = now
+			r.logger.Info("the old authority stays trusted", "reason", err)
 		}
 		return nil
 	}
