@@ -11,6 +11,9 @@ import (
 // to be ready and for every one to end (controller.IsPodReady; kubevirt issues
 // 9838, 5716), and for init containers never.
 //
+// An API server older than 1.29 would drop restartPolicy and the VM would wait
+// for the sidecar to end; KubeVirt 1.6 and later do not run on one.
+//
 // It has no probe: a native sidecar counts for the pod's Ready condition, and
 // with masquerade the guest gets the kubelet's packets.
 func container(cfg Config, pod *corev1.Pod, s size) corev1.Container {

@@ -1,7 +1,9 @@
 package inject
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	yamlv3 "go.yaml.in/yaml/v3"
@@ -36,6 +38,9 @@ func ReadPod(document []byte) (podJSON []byte, pod *corev1.Pod, err error) {
 	if !isPod(podJSON) {
 		return podJSON, nil, nil
 	}
+	if err := checkSingle(document); err != nil {
+		return nil, nil, err
+	}
 	pod, err = ParsePod(podJSON)
 	if err == nil {
 		return podJSON, pod, nil
@@ -48,6 +53,55 @@ func ReadPod(document []byte) (podJSON []byte, pod *corev1.Pod, err error) {
 		return nil, nil, err
 	}
 	return newer, pod, nil
+}
+
+// splitDocuments cuts a YAML stream before each line that starts a document, so
+// that the parts put together are the stream again, byte for byte. (apimachinery's
+// YAMLReader drops carriage returns and the comments of such lines.)
+func splitDocuments(stream []byte) [][]byte {
+	var documents [][]byte
+	start := 0
+	for at := 0; at < len(stream); {
+		if at > start && startsDocument(stream[at:]) {
+			documents = append(documents, stream[start:at])
+			start = at
+		}
+		newline := bytes.IndexByte(stream[at:], '\n')
+		if newline < 0 {
+			break
+		}
+		at += newline + 1
+	}
+	return append(documents, stream[start:])
+}
+
+// startsDocument says whether the first line is YAML's mark of a new document.
+func startsDocument(text []byte) bool {
+	rest, marked := bytes.CutPrefix(text, []byte("---"))
+	return marked && (len(rest) == 0 || bytes.ContainsAny(rest[:1], " \t\r\n"))
+}
+
+// separator is what goes before a document that is written anew: the line it
+// began with, where that holds nothing of the document itself.
+func separator(document []byte) []byte {
+	if !startsDocument(document) {
+		return nil
+	}
+	line, _, _ := bytes.Cut(document, []byte("\n"))
+	if rest := bytes.TrimSpace(line[len("---"):]); len(rest) > 0 && rest[0] != '#' {
+		return []byte("---\n")
+	}
+	return append(bytes.Clone(line), '\n')
+}
+
+// checkSingle refuses a second document after the mark of a document's end,
+// which YAML allows: YAML libraries do not read on, so that it would be lost.
+func checkSingle(document []byte) error {
+	_, after, found := bytes.Cut(document, []byte("\n..."))
+	if found && len(bytes.TrimSpace(after)) > 0 {
+		return errors.New("text after the end of a document (...): put --- between documents")
+	}
+	return nil
 }
 
 func isPod(document []byte) bool {

@@ -1,6 +1,7 @@
 package inject_test
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,8 +23,13 @@ func checkPodSecurity(t require.TestingT, before, after *corev1.Pod) {
 	}
 }
 
+// podSecurity is made once: making it takes longer than asking it.
+var podSecurity = sync.OnceValues(func() (policy.Evaluator, error) {
+	return policy.NewEvaluator(policy.DefaultChecks(), nil)
+})
+
 func passes(t require.TestingT, level psapi.Level, pod *corev1.Pod) policy.AggregateCheckResult {
-	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	evaluator, err := podSecurity()
 	require.NoError(t, err)
 	lv := psapi.LevelVersion{Level: level, Version: psapi.LatestVersion()}
 	return policy.AggregateCheckResults(evaluator.EvaluatePod(lv, &pod.ObjectMeta, &pod.Spec))

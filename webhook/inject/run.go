@@ -1,15 +1,12 @@
 package inject
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
 	corev1 "k8s.io/api/core/v1"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 )
 
@@ -33,7 +30,7 @@ type RunOptions struct {
 // Run is the command `webhook inject`: it reads YAML documents (or a JSON one),
 // injects the pods among them as the webhook would do in a labelled namespace,
 // and writes them all to out. Documents that are no pods, and pods that are left
-// as they are, pass through byte for byte in YAML. Warnings go to warn.
+// as they are, pass through byte for byte in YAML, as do the lines between documents. Warnings go to warn.
 //
 // The first document that cannot be read or written ends it with an error.
 func Run(cfg Config, in io.Reader, out, warn io.Writer, options RunOptions) error {
@@ -46,26 +43,22 @@ func Run(cfg Config, in io.Reader, out, warn io.Writer, options RunOptions) erro
 		return fmt.Errorf("output format %q: want yaml or json", options.Format)
 	}
 	command := command{cfg: cfg, out: out, warn: warn, options: options}
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(in))
-	for number := 1; ; number++ {
-		raw, err := documents.Read()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil && len(bytes.TrimSpace(raw)) > 0 {
-			err = command.document(raw)
-		}
-		if err != nil {
-			return fmt.Errorf("document %d: %w", number, err)
+	input, err := io.ReadAll(in)
+	if err != nil {
+		return fmt.Errorf("read pods: %w", err)
+	}
+	for i, document := range splitDocuments(input) {
+		if err := command.document(document); err != nil {
+			return fmt.Errorf("document %d: %w", i+1, err)
 		}
 	}
+	return nil
 }
 
 type command struct {
 	cfg       Config
 	out, warn io.Writer
 	options   RunOptions
-	printed   bool
 }
 
 func (c *command) document(raw []byte) error {
@@ -100,7 +93,7 @@ func (c *command) pod(raw, asJSON []byte, pod *corev1.Pod) error {
 	if err != nil {
 		return fmt.Errorf("write YAML: %w", err)
 	}
-	return c.print(patchedYAML, patched)
+	return c.print(append(separator(raw), patchedYAML...), patched)
 }
 
 // pass hands a document on as it is; nothing is printed of it when explaining,
@@ -120,15 +113,6 @@ func (c *command) print(asYAML, asJSON []byte) error {
 			return fmt.Errorf("write JSON: %w", err)
 		}
 		return c.write(append(indented.Bytes(), '\n'))
-	}
-	if c.printed {
-		if err := c.write([]byte("---\n")); err != nil {
-			return err
-		}
-	}
-	c.printed = true
-	if !bytes.HasSuffix(asYAML, []byte("\n")) {
-		asYAML = append(bytes.Clone(asYAML), '\n')
 	}
 	return c.write(asYAML)
 }
