@@ -17,6 +17,11 @@ func TestReadPodTakesBareWordsForStrings(t *testing.T) {
 		require.NoError(t, err, word)
 		require.Equal(t, word, pod.Annotations["a"])
 	}
+	// A date next to what only YAML 1.2 reads: JSON has none.
+	_, pod, err := inject.ReadPod([]byte(bare + "y\n    since: 2026-01-02"))
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"a": "y", "since": "2026-01-02"}, pod.Annotations)
+
 	for _, other := range []string{"true", "1", "[]"} {
 		_, _, err := inject.ReadPod([]byte(bare + other))
 		require.ErrorContains(t, err, "parse pod", other)

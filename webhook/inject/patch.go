@@ -38,17 +38,18 @@ func patchFor(cfg Config, pod *corev1.Pod, sidecar corev1.Container) ([]Operatio
 	} else {
 		patch = append(patch, add(sidecar, "spec", "initContainers", "-"))
 	}
-	if !roomForStatus(cfg, pod) {
+	version := cfg.SidecarVersion()
+	if !roomForStatus(version, pod) {
 		return patch, []string{warning("the pod's annotations are full: %s is left out", AnnotationStatus)}
 	}
 	// The map is there: a pod without annotations has no kubevirt.io/domain.
-	return append(patch, add(cfg.SidecarVersion(), "metadata", "annotations", AnnotationStatus)), nil
+	return append(patch, add(version, "metadata", "annotations", AnnotationStatus)), nil
 }
 
 // roomForStatus keeps us from having a pod rejected whose annotations are just
 // below the API server's limit of 256 KiB for all of them.
-func roomForStatus(cfg Config, pod *corev1.Pod) bool {
-	total := len(AnnotationStatus) + len(cfg.SidecarVersion())
+func roomForStatus(version string, pod *corev1.Pod) bool {
+	total := len(AnnotationStatus) + len(version)
 	for key, value := range pod.Annotations {
 		if key != AnnotationStatus {
 			total += len(key) + len(value)
