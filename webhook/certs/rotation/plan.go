@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"bytes"
 	"crypto/x509"
 	"fmt"
 	"time"
@@ -73,6 +74,9 @@ type Memory struct {
 	// ConfirmedSince is since when every replica was seen to show a
 	// certificate of the present authority; zero while one did not.
 	ConfirmedSince time.Time
+
+	// what was seen published, and which authority was confirmed
+	bundle, authority []byte
 }
 
 // Plan names the next step. It is the whole order of a rotation:
@@ -125,12 +129,24 @@ func after(since, now time.Time, settle time.Duration, wait, then Step) Step {
 	return then
 }
 
-// note keeps account of how long the caBundle has been right.
-func (m *Memory) note(now time.Time, published bool) {
+// note keeps account of how long the caBundle has been right, and right in the
+// same way: another process may have changed what is right, and published it,
+// between two looks of ours.
+func (m *Memory) note(now time.Time, want []byte, published bool) {
 	switch {
 	case !published:
 		m.PublishedSince = time.Time{}
-	case m.PublishedSince.IsZero():
+	case m.PublishedSince.IsZero() || !bytes.Equal(m.bundle, want):
 		m.PublishedSince = now
 	}
+	m.bundle = want
+}
+
+// confirmed keeps account of how long all replicas have shown certificates of
+// this authority.
+func (m *Memory) confirmed(now time.Time, authority []byte) {
+	if m.ConfirmedSince.IsZero() || !bytes.Equal(m.authority, authority) {
+		m.ConfirmedSince = now
+	}
+	m.authority = authority
 }

@@ -154,7 +154,8 @@ func (r *Rotator) step(ctx context.Context) (Step, error) {
 	now := r.now()
 	state := Interpret(snapshot)
 	r.metrics.observed(state)
-	r.memory.note(now, state.published(state.Bundle(now).PEM()))
+	want := state.Bundle(now).PEM()
+	r.memory.note(now, want, state.published(want))
 	step := r.policy.Plan(now, state, r.memory)
 	if step != AwaitReplicas && step != Retire {
 		r.memory.ConfirmedSince = time.Time{}
@@ -220,8 +221,6 @@ func (r *Rotator) confirm(ctx context.Context, now time.Time, state State) error
 		}
 		return nil
 	}
-	if r.memory.ConfirmedSince.IsZero() {
-		r.memory.ConfirmedSince = now
-	}
+	r.memory.confirmed(now, state.Authority.CertPEM)
 	return nil
 }
