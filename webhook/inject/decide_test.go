@@ -75,9 +75,10 @@ func TestStatusIsLeftOutWhereAnnotationsAreFull(t *testing.T) {
 	}
 }
 
-// The pod is what the API server sent before validating it.
+// The pod is what the API server sent before validating it. Without the guard
+// the first value hangs the test and the second makes it panic.
 func TestQuantitiesThatHangAreNotAddedUp(t *testing.T) {
-	for _, value := range []string{"1e5000000", "1e2147483647"} {
+	for _, value := range []string{"1e500000000", "1e2147483647"} {
 		_, _, pod := readInput(t, "testdata/pod-level-room")
 		pod.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse(value)
 		require.Equal(t, inject.PodLevelResources, inject.Decide(testConfig(), pod).Reason)
