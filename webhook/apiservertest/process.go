@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
@@ -20,19 +19,19 @@ type Process struct {
 	err     error // how it ended; read after ended is closed
 }
 
-// StartProcess runs a program with its output in dir/name.log.
-func StartProcess(dir, name, path string, args ...string) (*Process, error) {
-	p := &Process{command: exec.Command(path, args...), log: filepath.Join(dir, name+".log"), ended: make(chan struct{})}
-	output, err := os.Create(p.log)
+// StartProcess starts the command with its output in the file log.
+func StartProcess(log string, command *exec.Cmd) (*Process, error) {
+	p := &Process{command: command, log: log, ended: make(chan struct{})}
+	output, err := os.Create(log)
 	if err != nil {
-		return nil, fmt.Errorf("open the log of %s: %w", name, err)
+		return nil, fmt.Errorf("open the log of %s: %w", command.Path, err)
 	}
 	p.command.Stdout, p.command.Stderr = output, output
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error)
 	go p.run(output, started)
 	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, fmt.Errorf("start %s: %w", command.Path, err)
 	}
 	return p, nil
 }

@@ -111,7 +111,7 @@ func start(ctx context.Context, dir, etcd, binary string) (_ *Server, err error)
 		return nil, err
 	}
 	etcdURL := fmt.Sprintf("http://127.0.0.1:%d", ports[0])
-	if err := server.add(StartProcess(dir, "etcd", etcd, etcdFlags(dir, etcdURL)...)); err != nil {
+	if err := server.add(StartProcess(filepath.Join(dir, "etcd.log"), exec.Command(etcd, etcdFlags(dir, etcdURL)...))); err != nil {
 		return nil, err
 	}
 	if err := server.await(ctx, http.DefaultClient, etcdURL+"/health"); err != nil {
@@ -122,7 +122,7 @@ func start(ctx context.Context, dir, etcd, binary string) (_ *Server, err error)
 	if err != nil {
 		return nil, err
 	}
-	if err := server.add(StartProcess(dir, "kube-apiserver", binary, flags...)); err != nil {
+	if err := server.add(StartProcess(filepath.Join(dir, "kube-apiserver.log"), exec.Command(binary, flags...))); err != nil {
 		return nil, err
 	}
 	server.Config = &rest.Config{
@@ -200,6 +200,10 @@ func etcdFlags(dir, clientURL string) []string {
 		"--listen-client-urls=" + clientURL,
 		"--advertise-client-urls=" + clientURL,
 		"--listen-peer-urls=http://127.0.0.1:0",
+		// The API server's watch caches learn by these how far they have come. It would ask for them when a watch
+		// begins, but not with an etcd before 3.4.25 (k8s.io/apiserver pkg/storage/feature), as Debian 12 has: such a
+		// watch ended with "Too large resource version" until something happened to be written.
+		"--experimental-watch-progress-notify-interval=100ms",
 	}
 }
 
