@@ -121,8 +121,8 @@ func fixtures(t testing.TB) map[string][]byte {
 
 func virtLauncher(t testing.TB) []byte { return fixtures(t)["masq.yaml"] }
 
-// The handler gives what package inject decides, for each of its fixtures; the
-// goldens of those are checked there.
+// The handler gives what the command line prints, for each fixture of package
+// inject: the same goldens.
 func TestHandlerDecidesAsTheCommandLine(t *testing.T) {
 	for name, podJSON := range fixtures(t) {
 		t.Run(name, func(t *testing.T) {
@@ -147,10 +147,24 @@ func TestHandlerDecidesAsTheCommandLine(t *testing.T) {
 			wantPatch, err := json.Marshal(want.Patch)
 			require.NoError(t, err)
 			require.JSONEq(t, string(wantPatch), string(got.Response.Patch))
+			requireGolden(t, name, podJSON, got.Response.Patch)
 			require.InDelta(t, 1, b.counted("injected", "injected"), 0)
 			require.Contains(t, b.log.String(), `"level":"DEBUG"`)
 		})
 	}
+}
+
+func requireGolden(t *testing.T, name string, podJSON, patch []byte) {
+	t.Helper()
+	var operations []inject.Operation
+	require.NoError(t, json.Unmarshal(patch, &operations))
+	patched, err := inject.Apply(podJSON, operations)
+	require.NoError(t, err)
+	golden, err := os.ReadFile(filepath.Join("../inject/testdata", strings.TrimSuffix(name, ".yaml")+".golden.yaml"))
+	require.NoError(t, err)
+	want, _, err := inject.ReadPod(golden)
+	require.NoError(t, err)
+	require.JSONEq(t, string(want), string(patched))
 }
 
 func TestDryRunIsAnsweredTheSame(t *testing.T) {

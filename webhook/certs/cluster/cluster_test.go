@@ -33,7 +33,6 @@ func TestMain(m *testing.M) {
 // than the manifests give.
 type installed struct {
 	names  Names
-	admin  *apiservertest.Server
 	config *rest.Config
 	*Cluster
 }
@@ -53,7 +52,9 @@ func install(t *testing.T) installed {
 	config.BearerToken = server.Token(t, namespace, "default")
 	cluster, err := New(config, names, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	return installed{names, server, config, cluster}
+	// The API server's authorizer learns of bindings through a watch.
+	require.Eventually(t, func() bool { _, err := cluster.Read(t.Context()); return err == nil }, 20*time.Second, 50*time.Millisecond)
+	return installed{names, config, cluster}
 }
 
 func createConfiguration(t *testing.T, name string) {
@@ -98,14 +99,6 @@ func grant(t *testing.T, names Names) {
 		ObjectMeta: meta, Subjects: subject, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: meta.Name, APIGroup: rbacv1.GroupName},
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	// The API server's authorizer learns of bindings through a watch.
-	cluster, err := New(server.Config, names, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	config := rest.AnonymousClientConfig(server.Config)
-	config.BearerToken = server.Token(t, names.Namespace, "default")
-	cluster, err = New(config, names, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { _, err := cluster.Read(t.Context()); return err == nil }, 20*time.Second, 50*time.Millisecond)
 }
 
 func bundle(t *testing.T) []byte {
