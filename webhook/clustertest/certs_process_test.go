@@ -59,12 +59,7 @@ func startCerts(t *testing.T, replicaPort int, further ...string) {
 	require.NoError(t, err)
 	unshare := exec.Command("unshare", append(command, further...)...)
 	unshare.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST="+api.Hostname(), "KUBERNETES_SERVICE_PORT="+api.Port())
-	process := start(t, unshare)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("webhook certs:\n%s", process.LogTail())
-		}
-	})
+	start(t, unshare)
 }
 
 // forward passes connections to each of replicaAddresses, at one port, on to the port of one replica.

@@ -1,18 +1,15 @@
 package clustertest
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -38,12 +35,10 @@ up{namespace="victim"} 0
 // The VMs' PodMonitor, made into a configuration by the operator itself, in a real Prometheus that discovers pods in
 // the real API server: whose VM it is, is what the API server says.
 func TestPodMonitorBelievesTheAPIServer(t *testing.T) {
-	// Targets share their port, since it is the pod's, and differ in their address.
-	port := freePort(t)
-	serveMetrics(t, "127.0.0.1", port, func(namespace string) string { return fmt.Sprintf(honest, namespace) + forged })
-	namespace := server.Namespace(t, "vms", nil)
-	podName := createTarget(t, namespace, port, "127.0.0.1", nil)
-	p := startPrometheus(t, prometheusConfig(t))
+	port, namespace := freePort(t), server.Namespace(t, "vms", nil)
+	serveAt(t, "127.0.0.1", port, page(fmt.Sprintf(honest, namespace)+forged))
+	pod := createTarget(t, targetPod(t, namespace, port), "127.0.0.1")
+	p := startPrometheus(t, discoverPods(t, operatorConfig(t)))
 
 	var series []map[string]string
 	require.Eventually(t, func() bool {
@@ -59,7 +54,7 @@ func TestPodMonitorBelievesTheAPIServer(t *testing.T) {
 			"namespace":       namespace,
 			"name":            "masq",
 			"node":            "node-1",
-			"pod":             podName,
+			"pod":             pod,
 			"container":       "hypervisor-exporter",
 			"endpoint":        "hv-metrics",
 			"job":             "hypervisor-exporter/hypervisor-exporter-vms",
@@ -74,58 +69,122 @@ func TestPodMonitorBelievesTheAPIServer(t *testing.T) {
 
 // Pods that KubeVirt did not make, or that try to harm Prometheus, give no series.
 func TestPodMonitorRefuses(t *testing.T) {
-	port := freePort(t)
 	tests := []struct {
-		name, address string
-		change        func(*unstructured.Unstructured)
-		page          string
-		scraped       string // what Prometheus says of the target; empty where it must not be one
+		name   string
+		change func(*unstructured.Unstructured)
+		answer http.HandlerFunc
+		why    string // what Prometheus says of the target; empty where it must not even be one
 	}{
-		{name: "a pod that belongs to no VMI", address: "127.0.0.2", page: forged, change: func(pod *unstructured.Unstructured) {
+		{name: "a pod that belongs to no VMI", answer: page(forged), change: func(pod *unstructured.Unstructured) {
 			pod.SetOwnerReferences(nil)
 		}},
-		{name: "a pod without a VM's name", address: "127.0.0.3", page: forged, change: func(pod *unstructured.Unstructured) {
+		{name: "a pod without a VM's name", answer: page(forged), change: func(pod *unstructured.Unstructured) {
 			pod.SetAnnotations(nil)
 		}},
-		{name: "a pod that is no launcher", address: "127.0.0.4", page: forged, change: func(pod *unstructured.Unstructured) {
+		{name: "a pod that is no launcher", answer: page(forged), change: func(pod *unstructured.Unstructured) {
 			setLabel(pod, "kubevirt.io", "hotplug-disk")
 		}},
-		{name: "more samples than a VM has", address: "127.0.0.5", page: manySamples(300), scraped: "sample limit exceeded"},
-		{name: "more labels than we have", address: "127.0.0.6", page: manyLabels(40), scraped: "label_limit exceeded"},
-		{name: "a long label value", address: "127.0.0.7", page: "kubevirt_vmi_hypervisor_info{a=\"" + strings.Repeat("x", 600) + "\"} 1\n",
-			scraped: "label_value_length_limit exceeded"},
-		{name: "a large page", address: "127.0.0.8", page: "# " + strings.Repeat("x", 300_000) + "\n", scraped: "body size limit exceeded"},
+		{name: "more samples than a VM has", answer: page(manySamples(300)), why: "sample limit exceeded"},
+		{name: "more labels than we have", answer: page(manyLabels(40)), why: "label_limit exceeded"},
+		{name: "a long label value", answer: page(`hypervisor_exporter_x{a="` + strings.Repeat("x", 600) + "\"} 1\n"), why: "label_value_length_limit exceeded"},
+		{name: "a long label name", answer: page("hypervisor_exporter_x{" + strings.Repeat("x", 200) + "=\"1\"} 1\n"), why: "label_name_length_limit exceeded"},
+		{name: "a large page", answer: page("# " + strings.Repeat("x", 300_000) + "\n"), why: "body size limit exceeded"},
+		{name: "a redirect", answer: http.RedirectHandler("http://127.0.0.1/", http.StatusFound).ServeHTTP, why: "302 Found"},
 	}
-	namespace := server.Namespace(t, "hostile", nil)
-	expected := map[string]string{}
-	for _, test := range tests {
-		serveMetrics(t, test.address, port, func(string) string { return test.page })
-		createTarget(t, namespace, port, test.address, test.change)
-		if test.scraped != "" {
-			expected[fmt.Sprintf("%s:%d", test.address, port)] = test.scraped
+	port, namespace := freePort(t), server.Namespace(t, "hostile", nil)
+	why := map[string]string{} // by instance
+	for i, test := range tests {
+		address := fmt.Sprintf("127.0.0.%d", i+2)
+		serveAt(t, address, port, test.answer)
+		pod := targetPod(t, namespace, port)
+		if test.change != nil {
+			test.change(pod)
+		}
+		createTarget(t, pod, address)
+		if test.why != "" {
+			why[fmt.Sprintf("%s:%d", address, port)] = test.why
 		}
 	}
-	t.Run("a redirect", func(t *testing.T) { requireRedirectNotFollowed(t, namespace, port) })
 
-	p := startPrometheus(t, prometheusConfig(t))
+	p := startPrometheus(t, discoverPods(t, operatorConfig(t)))
 	var seen []target
 	require.Eventually(t, func() bool {
-		seen = p.targets(t)
-		failed := 0
-		for _, target := range seen {
-			if target.Labels["namespace"] == namespace && target.Health == "down" {
-				failed++
-			}
-		}
-		return failed == len(expected)
-	}, 30*time.Second, 200*time.Millisecond)
-	for _, target := range seen {
-		if target.Labels["namespace"] != namespace {
-			continue
-		}
-		instance := target.Labels["instance"]
-		require.Contains(t, expected, instance, "not one of ours")
-		require.Contains(t, target.LastError, expected[instance])
+		seen = slices.DeleteFunc(p.targets(), func(one target) bool { return one.Labels["namespace"] != namespace })
+		return len(seen) > 0 && !slices.ContainsFunc(seen, func(one target) bool { return one.Health == "unknown" })
+	}, 30*time.Second, 200*time.Millisecond, "each was scraped")
+	require.Len(t, seen, len(why))
+	for _, one := range seen {
+		instance := one.Labels["instance"]
+		require.Contains(t, why, instance)
+		require.Equal(t, "down", one.Health, "%s", why[instance])
+		require.Contains(t, one.LastError, why[instance])
 	}
 	require.Empty(t, p.query(fmt.Sprintf(`{namespace=%q,__name__!~"up|scrape_.*"}`, namespace)))
+}
+
+// targetPod is the VM "masq" as it is when it was injected, with its metrics at that port.
+func targetPod(t *testing.T, namespace string, port int) *unstructured.Unstructured {
+	t.Helper()
+	pod := launcher(t, namespace, "masq")
+	addSidecar(t, pod)
+	require.NoError(t, unstructured.SetNestedField(pod.Object, "node-1", "spec", "nodeName"))
+	containers, _, err := unstructured.NestedSlice(pod.Object, "spec", "initContainers")
+	require.NoError(t, err)
+	containers[len(containers)-1].(map[string]any)["ports"] = []any{map[string]any{"name": "hv-metrics", "containerPort": int64(port)}}
+	require.NoError(t, unstructured.SetNestedSlice(pod.Object, containers, "spec", "initContainers"))
+	return pod
+}
+
+// createTarget creates the pod and says, as its kubelet would, that it runs and has the address. It returns its name.
+func createTarget(t *testing.T, pod *unstructured.Unstructured, address string) string {
+	t.Helper()
+	stored, err := server.Create(t.Context(), pod, metav1.CreateOptions{})
+	require.NoError(t, err)
+	status, err := json.Marshal(map[string]any{"status": map[string]any{
+		"phase": "Running", "podIP": address, "podIPs": []any{map[string]any{"ip": address}},
+	}})
+	require.NoError(t, err)
+	pods := server.Client.CoreV1().Pods(stored.GetNamespace())
+	_, err = pods.Patch(t.Context(), stored.GetName(), types.MergePatchType, status, metav1.PatchOptions{}, "status")
+	require.NoError(t, err)
+	t.Cleanup(func() { // a target of this test must not be one of the next
+		now := int64(0)
+		_ = pods.Delete(context.Background(), stored.GetName(), metav1.DeleteOptions{GracePeriodSeconds: &now})
+	})
+	return stored.GetName()
+}
+
+// serveAt serves HTTP at the address and port.
+func serveAt(t *testing.T, address string, port int, handler http.HandlerFunc) {
+	t.Helper()
+	listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", address, port))
+	require.NoError(t, err)
+	web := httptest.NewUnstartedServer(handler)
+	require.NoError(t, web.Listener.Close())
+	web.Listener = listener
+	web.Start()
+	t.Cleanup(web.Close)
+}
+
+func page(content string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		_, _ = io.WriteString(w, content)
+	}
+}
+
+func manySamples(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "hypervisor_exporter_x{i=\"%d\"} 1\n", i)
+	}
+	return text.String()
+}
+
+func manyLabels(n int) string {
+	var labels []string
+	for i := range n {
+		labels = append(labels, fmt.Sprintf("l%d=\"x\"", i))
+	}
+	return "hypervisor_exporter_x{" + strings.Join(labels, ",") + "} 1\n"
 }

@@ -5,34 +5,24 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
 )
 
 // prometheus is a running Prometheus.
-type prometheus struct {
-	*apiservertest.Process
-	url string
-}
+type prometheus struct{ url string }
 
-// startPrometheus starts Debian's Prometheus with the configuration and waits until it is ready.
-func startPrometheus(t *testing.T, config []byte) prometheus {
+// startPrometheus starts Debian's Prometheus with the configuration file and waits until it is ready.
+func startPrometheus(t *testing.T, config string) prometheus {
 	t.Helper()
 	path, err := exec.LookPath("prometheus")
 	require.NoError(t, err, "apt-get install prometheus")
-	dir := t.TempDir()
-	file := filepath.Join(dir, "prometheus.yml")
-	require.NoError(t, os.WriteFile(file, config, 0o600))
 	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	p := prometheus{url: "http://" + address}
-	p.Process = start(t, exec.Command(path, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	start(t, exec.Command(path, "--config.file="+config, "--storage.tsdb.path="+t.TempDir(),
 		"--web.listen-address="+address))
 	require.Eventually(t, func() bool {
 		response, err := http.Get(p.url + "/-/ready")
@@ -41,11 +31,11 @@ func startPrometheus(t *testing.T, config []byte) prometheus {
 		}
 		_ = response.Body.Close()
 		return response.StatusCode == http.StatusOK
-	}, readyPatience, 100*time.Millisecond, "not ready; its log ends with\n%s", p.LogTail())
+	}, readyPatience, 100*time.Millisecond)
 	return p
 }
 
-// version is what the program calls itself, such as 2.42.0.
+// prometheusVersion is what the program calls itself, such as 2.42.0.
 func prometheusVersion(t *testing.T) string {
 	t.Helper()
 	output, err := exec.Command("prometheus", "--version").CombinedOutput()
@@ -73,17 +63,20 @@ func (p prometheus) query(expression string) []map[string]string {
 	return series
 }
 
-// target is one that Prometheus scrapes.
+// target is one that Prometheus scrapes. Its Health is unknown until it was scraped once.
 type target struct {
 	Labels    map[string]string
 	Health    string
 	LastError string
 }
 
-func (p prometheus) targets(t *testing.T) []target {
-	t.Helper()
-	var answer struct{ Data struct{ ActiveTargets []target } }
-	require.NoError(t, p.get("/api/v1/targets?state=active", &answer))
+func (p prometheus) targets() []target {
+	var answer struct {
+		Data struct{ ActiveTargets []target }
+	}
+	if err := p.get("/api/v1/targets?state=active", &answer); err != nil {
+		return nil
+	}
 	return answer.Data.ActiveTargets
 }
 

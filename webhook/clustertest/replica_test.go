@@ -48,15 +48,20 @@ func (r *replica) awaitReady(t *testing.T) {
 		}
 		_ = response.Body.Close()
 		return response.StatusCode == http.StatusOK
-	}, readyPatience, 100*time.Millisecond, "not ready; its log ends with\n%s", r.LogTail())
+	}, readyPatience, 100*time.Millisecond)
 }
 
-// start runs a command until the end of the test.
+// start runs a command until the end of the test. Where that fails, it shows what the command said last.
 func start(t *testing.T, command *exec.Cmd) *apiservertest.Process {
 	t.Helper()
 	process, err := apiservertest.StartProcess(filepath.Join(t.TempDir(), "log"), command)
 	require.NoError(t, err)
-	t.Cleanup(process.Kill)
+	t.Cleanup(func() {
+		process.Kill()
+		if t.Failed() {
+			t.Logf("%s:\n%s", command, process.LogTail())
+		}
+	})
 	return process
 }
 

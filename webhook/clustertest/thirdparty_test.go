@@ -17,11 +17,10 @@ import (
 
 // The modules from which the definitions of others' resources are taken, and where they lie in them.
 const (
-	certManager         = "github.com/cert-manager/cert-manager@v1.21.2"
-	certManagerCRDs     = "deploy/crds/cert-manager.io_*.yaml"
-	prometheusOperator  = "github.com/prometheus-operator/prometheus-operator" // the version of operatorconfig/go.mod
-	podMonitorCRDs      = "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml"
-	operatorConfigBuild = "operatorconfig"
+	certManager        = "github.com/cert-manager/cert-manager@v1.21.2"
+	certManagerCRDs    = "deploy/crds/cert-manager.io_*.yaml"
+	prometheusOperator = "github.com/prometheus-operator/prometheus-operator" // the version of operatorconfig/go.mod
+	podMonitorCRDs     = "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml"
 )
 
 // defineOthersResources makes the API server know the resources of the Prometheus operator and of cert-manager.
@@ -67,7 +66,7 @@ func established(ctx context.Context, definition *unstructured.Unstructured) boo
 func moduleFolder(t *testing.T, module string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module)
-	command.Dir = operatorConfigBuild
+	command.Dir = "operatorconfig"
 	command.Env = append(os.Environ(), "GOWORK=off")
 	output, err := command.Output()
 	require.NoError(t, err, "%s: %s", module, output)
