@@ -51,8 +51,8 @@ func Default(image string) Config {
 		Port:            9477,
 		CPU:             resource.MustParse("10m"),
 		Memory:          resource.MustParse("24Mi"),
-		GoMemory:        resource.MustParse("16Mi"),
-		GOGC:            25,
+		GoMemory:        resource.MustParse("12Mi"),
+		GOGC:            10,
 	}
 }
 

@@ -23,8 +23,8 @@ var (
 	// policy a container of a Guaranteed pod that asks for whole CPUs gets them
 	// for itself, taken from the VM's node.
 	cpuBounds = bounds{resource.MustParse("1m"), resource.MustParse("500m")}
-	// Below 16Mi the sidecar (15 MB resident, 7 of it anonymous, after 200
-	// scrapes) risks being killed, which takes the VM out of its Services.
+	// Below 16Mi the sidecar (15 MiB resident, 4 of it anonymous: make bench)
+	// risks being killed, which takes the VM out of its Services.
 	memoryBounds = bounds{resource.MustParse("16Mi"), resource.MustParse("256Mi")}
 )
 
