@@ -200,6 +200,7 @@ func etcdFlags(dir, clientURL string) []string {
 		"--listen-client-urls=" + clientURL,
 		"--advertise-client-urls=" + clientURL,
 		"--listen-peer-urls=http://127.0.0.1:0",
+		"--unsafe-no-fsync", // nothing is to survive
 		// The API server's watch caches learn by these how far they have come. It would ask for them when a watch
 		// begins, but not with an etcd before 3.4.25 (k8s.io/apiserver pkg/storage/feature), as Debian 12 has: such a
 		// watch ended with "Too large resource version" until something happened to be written.
