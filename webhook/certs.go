@@ -24,6 +24,10 @@ const (
 	hungAfter  = 10 * time.Minute
 )
 
+// leastLifetime is just above half of the five minutes by which certificates are
+// backdated (package pki): a third of a life is then left when it begins.
+const leastLifetime = 3 * time.Minute
+
 type certsFlags struct {
 	log               logFlags
 	names             cluster.Names
@@ -64,8 +68,8 @@ func newCertsCommand() *cobra.Command {
 
 func (f *certsFlags) validate() error {
 	switch {
-	case f.leafLifetime < time.Minute:
-		return errors.New("--leaf-lifetime: want a minute or more")
+	case f.leafLifetime < leastLifetime:
+		return fmt.Errorf("--leaf-lifetime: want %v or more: a shorter one would be due for renewal when it is made", leastLifetime)
 	case f.authorityLifetime < f.leafLifetime:
 		return errors.New("--ca-lifetime: want --leaf-lifetime or more, or every leaf would be cut short")
 	case f.settle < 0:
