@@ -91,7 +91,7 @@ func TestLibvirtdGone(t *testing.T) {
 	w := p.watch(t, 10*time.Millisecond)
 	begin := time.Now()
 	require.NoError(t, daemon.Kill())
-	p.await(t, "unknown")
+	w.awaitKinds(t, begin, "qemu-tcg", "unknown")
 	require.InDelta(t, grace.Seconds(), w.keptFor(begin).Seconds(), 1)
 	require.NoError(t, vm.KillQEMU()) // unseen
 	p.holds(t, "unknown", 300*time.Millisecond)
