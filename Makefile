@@ -55,7 +55,7 @@ bench: ## Measure speed and memory beside yardsticks (ARGS=--quick: roughly)
 fuzz: ## Fuzz each parser of foreign input for FUZZTIME
 	@for package in $$(go list ./...); do \
 	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; done; done
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; done; done
 
 lint: ## Check format, vet, staticcheck, shellcheck and dependencies
 	@.ci/packages shellcheck
