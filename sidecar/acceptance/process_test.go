@@ -21,7 +21,7 @@ import (
 
 // await bounds every wait for something that is bound to happen; it is generous, as
 // speed is not what these tests are about.
-const await = 30 * time.Second
+const await = 45 * time.Second
 
 // vmi is who a sidecar is told to stand beside.
 type vmi struct{ namespace, name, node string }

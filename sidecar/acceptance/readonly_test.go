@@ -83,7 +83,7 @@ func encodeString(s string) []byte {
 // signs of life, however often the sidecar is scraped.
 func TestIdle(t *testing.T) {
 	t.Parallel()
-	const idle = 35 * time.Second // two signs of life are 15 s apart
+	const idle = time.Minute // signs of life are 15 s apart
 	daemon := libvirtd(t)
 	_, err := daemon.Run(t.Context(), libvirttest.Guest{Namespace: "default", Name: "vm"})
 	require.NoError(t, err)
@@ -105,6 +105,6 @@ func TestIdle(t *testing.T) {
 		require.EqualValues(t, keepaliveProgram, s.frame.program(), "procedure %d", s.frame.procedure())
 	}
 	require.NotEmpty(t, packets, "an idle connection that is dead would not be noticed")
-	require.LessOrEqual(t, len(packets), 4*int(idle/(15*time.Second)+1), "a ping and a pong each 15 s, from each side at most")
+	require.LessOrEqual(t, len(packets), 2*int(idle/(15*time.Second)+1), "a ping and a pong each 15 s")
 	t.Logf("%d keepalive packets in %v", len(packets), idle)
 }

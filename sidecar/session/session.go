@@ -114,9 +114,15 @@ func (s *Session) watch(ctx context.Context, c *connection) error {
 	s.sink.Observed(seen)
 	s.redial.reset()
 
-	resync := time.NewTicker(s.config.Resync)
+	resync, err := newTicker(s.config.Resync)
+	if err != nil {
+		return err
+	}
 	defer resync.Stop()
-	keepalive := time.NewTicker(s.config.Keepalive)
+	keepalive, err := newTicker(s.config.Keepalive)
+	if err != nil {
+		return err
+	}
 	defer keepalive.Stop()
 	var answer <-chan string
 	for {
