@@ -97,7 +97,7 @@ func (c *Client) Delete(ctx context.Context, objects ...*unstructured.Unstructur
 			background := metav1.DeletePropagationBackground
 			err = resource.Delete(ctx, object.GetName(), metav1.DeleteOptions{PropagationPolicy: &background})
 		}
-		if err != nil && !isNotFound(err) {
+		if err != nil && !IsNotFound(err) {
 			failed = errors.Join(failed, fmt.Errorf("delete %s %s: %w", object.GetKind(), object.GetName(), err))
 		}
 	}

@@ -14,7 +14,8 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/poll"
 )
 
-func isNotFound(err error) bool { return apierrors.IsNotFound(err) }
+// IsNotFound says whether the error is that an object does not exist.
+func IsNotFound(err error) bool { return apierrors.IsNotFound(err) }
 
 // WaitNode waits for a node to be ready.
 func (c *Client) WaitNode(ctx context.Context, name string) error {

@@ -13,7 +13,7 @@ mount -t tmpfs -o mode=755 run "$root/run"
 # A /dev of its own: nothing made there is left on the machine.
 mount -t tmpfs -o mode=755 dev "$root/dev"
 mkdir -p "$root"/dev/{pts,shm,mqueue,net} "$root"/run/{lock,netns} "$root/node"
-for d in null zero full random urandom tty kvm fuse net/tun loop-control; do
+for d in null zero full random urandom tty kmsg kvm fuse net/tun loop-control; do
   if [ -e "/dev/$d" ]; then cp -a "/dev/$d" "$root/dev/$d"; fi
 done
 [ -e "$root/dev/net/tun" ] || mknod -m 666 "$root/dev/net/tun" c 10 200
@@ -36,6 +36,7 @@ pivot_root . old
 umount -l /old
 mount --make-rshared /
 hostname "$NODE"
+touch /etc/resolv.conf # kubelet reads it; there is no DNS server
 sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.route_localnet=1 || true
 # A fresh cpuset has no CPUs and no memory nodes (cgroup v1).
 for c in /sys/fs/cgroup/*/; do [ "$(basename "$c")" = unified ] || mkdir -p "$c$CGROUP"; done
