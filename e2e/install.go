@@ -29,7 +29,7 @@ func (l *lab) install(ctx context.Context, p parts) error {
 		return err
 	}
 	monitoring := make(chan error, 1)
-	go func() { monitoring <- client.InstallMonitoring(ctx, p.monitoring, p.root) }()
+	go func() { monitoring <- client.InstallMonitoring(ctx, p.operator, p.prometheus) }()
 	err = l.step("KubeVirt in the cluster", func() error { return client.InstallKubeVirt(ctx, p.kubevirt) })
 	if err = errors.Join(err, <-monitoring); err != nil {
 		return err

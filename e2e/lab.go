@@ -66,8 +66,8 @@ func (l *lab) step(name string, do func() error) error {
 }
 
 type parts struct {
-	kubernetes, kubevirt, monitoring programs.Set
-	root, layer, archive, guest      string
+	kubernetes, kubevirt, operator, prometheus programs.Set
+	root, layer, archive, guest                string
 }
 
 // make builds whatever the cache does not hold.
@@ -78,7 +78,8 @@ func (l *lab) make(ctx context.Context) (p parts, err error) {
 		l.step("guests", func() (err error) { p.guest, err = images.Guest(ctx, l.cache); return }),
 		l.step("Kubernetes", func() (err error) { p.kubernetes, err = builder.Kubernetes(ctx); return }),
 		l.step("KubeVirt "+l.kubevirt, func() (err error) { p.kubevirt, err = builder.KubeVirt(ctx, l.kubevirt); return }),
-		l.step("Prometheus operator", func() (err error) { p.monitoring, err = builder.Monitoring(ctx); return }),
+		l.step("Prometheus operator", func() (err error) { p.operator, err = builder.Monitoring(ctx); return }),
+		l.step("Prometheus", func() (err error) { p.prometheus, err = builder.Prometheus(ctx); return }),
 	)
 }
 
@@ -88,7 +89,7 @@ func (l *lab) up(ctx context.Context) error {
 		return err
 	}
 	err = l.step("images", func() (err error) {
-		parts.archive, err = images.Archive(ctx, l.cache, parts.layer, parts.kubevirt, parts.monitoring)
+		parts.archive, err = images.Archive(ctx, l.cache, parts.layer, parts.kubevirt, parts.operator, parts.prometheus)
 		return
 	})
 	if err != nil {

@@ -33,7 +33,7 @@ func (v vm) object(t *testing.T) *unstructured.Unstructured {
 	}
 	if v.disk != "" {
 		devices.WriteString("disks: [{name: cd, bootOrder: 1, cdrom: {bus: sata, readonly: true}}]")
-		fmt.Fprintf(&volumes, "volumes: [{name: cd, persistentVolumeClaim: {claimName: %s}}]", v.disk)
+		fmt.Fprintf(&volumes, "volumes: [{name: cd, persistentVolumeClaim: {claimName: %q}}]", v.disk)
 	}
 	cpu, memory := "", "128Mi"
 	if v.disk != "" {

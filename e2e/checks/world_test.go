@@ -57,12 +57,12 @@ func connect(t *testing.T) *world {
 const diskManifest = `
 apiVersion: v1
 kind: PersistentVolume
-metadata: {name: %[1]s-%[2]s}
-spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteMany], storageClassName: "", hostPath: {path: /guest/%[2]s}, claimRef: {namespace: %[1]s, name: %[2]s}}
+metadata: {name: "%[1]s-%[2]s"}
+spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteMany], storageClassName: "", hostPath: {path: /guest/%[2]s}, claimRef: {namespace: %[1]s, name: "%[2]s"}}
 ---
 apiVersion: v1
 kind: PersistentVolumeClaim
-metadata: {name: %[2]s, namespace: %[1]s}
+metadata: {name: "%[2]s", namespace: %[1]s}
 spec: {accessModes: [ReadWriteMany], storageClassName: "", volumeName: %[1]s-%[2]s, resources: {requests: {storage: 1Gi}}}
 `
 

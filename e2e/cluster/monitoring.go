@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -27,7 +26,7 @@ const Monitoring = "monitoring"
 
 // InstallMonitoring installs the Prometheus operator by its own bundle, with only namespace and images changed, and
 // has it run a Prometheus.
-func (c *Client) InstallMonitoring(ctx context.Context, set programs.Set, debianRoot string) error {
+func (c *Client) InstallMonitoring(ctx context.Context, set, prometheus programs.Set) error {
 	if err := c.Namespace(ctx, Monitoring, nil); err != nil {
 		return err
 	}
@@ -46,11 +45,15 @@ func (c *Client) InstallMonitoring(ctx context.Context, set programs.Set, debian
 	if err := c.Apply(ctx, objects...); err != nil {
 		return err
 	}
-	version, err := prometheusVersion(ctx, debianRoot)
+	// The module v0.316.0 is Prometheus 3.16.0; the operator must know which it writes a configuration for.
+	version, err := os.ReadFile(filepath.Join(prometheus.Module, "VERSION"))
 	if err != nil {
-		return err
+		return fmt.Errorf("read Prometheus' version: %w", err)
 	}
-	manifest := strings.ReplaceAll(strings.ReplaceAll(prometheusManifest, "IMAGE(prometheus)", images.Name("prometheus", images.Suite)), "VERSION", version)
+	manifest := strings.NewReplacer(
+		"IMAGE(prometheus)", images.Name("prometheus", prometheus.Version),
+		"VERSION", "v"+strings.TrimSpace(string(version)),
+	).Replace(prometheusManifest)
 	if objects, err = Objects([]byte(manifest)); err != nil {
 		return err
 	}
@@ -73,14 +76,4 @@ func (c *Client) WaitMonitoring(ctx context.Context) error {
 		return fmt.Errorf("%w\n%s", err, c.Describe(ctx, Monitoring))
 	}
 	return nil
-}
-
-// prometheusVersion is that of Debian's package, which the operator must know to write a configuration for it.
-func prometheusVersion(ctx context.Context, debianRoot string) (string, error) {
-	output, err := exec.CommandContext(ctx, "dpkg-query", "--admindir="+filepath.Join(debianRoot, "var/lib/dpkg"), "-Wf", "${Version}", "prometheus").Output()
-	if err != nil {
-		return "", fmt.Errorf("ask for the version of Debian's Prometheus: %w", err)
-	}
-	version, _, _ := strings.Cut(string(output), "+")
-	return "v" + version, nil
 }

@@ -59,18 +59,18 @@ func launcherFiles(set programs.Set, disk file) []file {
 	return files
 }
 
-func monitoringComponents(set programs.Set) []component {
+func monitoringComponents(operator, prometheus programs.Set) []component {
+	static := func(name string, set programs.Set, program string) component {
+		path := "/bin/" + program
+		return component{
+			name: Name(name, set.Version), user: "65534", entrypoint: []string{path}, bare: true,
+			files: []file{{path: path, from: filepath.Join(set.Dir, program), mode: 0o755}},
+		}
+	}
 	return []component{
-		{
-			name: Name("prometheus-operator", set.Version), user: "65534", entrypoint: []string{"/bin/operator"}, bare: true,
-			files: []file{{path: "/bin/operator", from: filepath.Join(set.Dir, "operator"), mode: 0o755}},
-		},
-		{
-			name: Name("prometheus-config-reloader", set.Version), user: "65534", entrypoint: []string{"/bin/prometheus-config-reloader"}, bare: true,
-			files: []file{{path: "/bin/prometheus-config-reloader", from: filepath.Join(set.Dir, "prometheus-config-reloader"), mode: 0o755}},
-		},
-		// Debian's Prometheus looks for its consoles in /etc/prometheus, which the operator names.
-		{name: Name("prometheus", Suite), user: "65534", entrypoint: []string{"/usr/bin/prometheus"}},
+		static("prometheus-operator", operator, "operator"),
+		static("prometheus-config-reloader", operator, "prometheus-config-reloader"),
+		static("prometheus", prometheus, "prometheus"),
 	}
 }
 

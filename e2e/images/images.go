@@ -47,7 +47,7 @@ func debianPackages() []string {
 	return []string{
 		// in the images
 		"libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "qemu-system-x86", "qemu-utils", "seabios", "ovmf", "xorriso",
-		"nftables", "iproute2", "procps", "util-linux", "ca-certificates", "libcap2-bin", "acl", "curl", "netcat-openbsd", "prometheus",
+		"nftables", "iproute2", "procps", "util-linux", "ca-certificates", "libcap2-bin", "acl", "curl", "netcat-openbsd",
 		// in the node
 		"containerd", "runc", "containernetworking-plugins", "etcd-server", "iptables", "conntrack", "kmod",
 	}
@@ -77,8 +77,8 @@ func Guest(ctx context.Context, dir cache.Dir) (string, error) {
 }
 
 // Archive packs all images into one archive for `ctr image import`.
-func Archive(ctx context.Context, dir cache.Dir, baseLayer string, kubevirt, monitoring programs.Set) (string, error) {
-	ingredients := []byte(strings.Join([]string{"1", baseLayer, kubevirt.Dir, monitoring.Dir, virtqemud, pauseSource}, "\n"))
+func Archive(ctx context.Context, dir cache.Dir, baseLayer string, kubevirt, operator, prometheus programs.Set) (string, error) {
+	ingredients := []byte(strings.Join([]string{"1", baseLayer, kubevirt.Dir, operator.Dir, prometheus.Dir, virtqemud, pauseSource}, "\n"))
 	archive, err := dir.Make(ctx, "images-kubevirt-"+kubevirt.Version, ingredients, func(ctx context.Context, into string) error {
 		if err := os.MkdirAll(into, 0o755); err != nil {
 			return err
@@ -91,7 +91,7 @@ func Archive(ctx context.Context, dir cache.Dir, baseLayer string, kubevirt, mon
 		if err != nil {
 			return err
 		}
-		components := append(kubevirtComponents(kubevirt, containerDisk), monitoringComponents(monitoring)...)
+		components := append(kubevirtComponents(kubevirt, containerDisk), monitoringComponents(operator, prometheus)...)
 		return pack(filepath.Join(into, "images.tar"), baseLayer, append(components, component{
 			name: Pause, user: "65535", entrypoint: []string{"/pause"}, bare: true,
 			files: []file{{path: "/pause", from: pause, mode: 0o755}},

@@ -44,6 +44,7 @@ type source struct {
 	cgo            []string // those that link against Debian's libvirt
 	versionVars    []string
 	extra          string // further linker flags
+	tags           string
 }
 
 // Kubernetes builds the control plane and the node's programs.
@@ -72,6 +73,16 @@ func (b Builder) KubeVirt(ctx context.Context, version string) (Set, error) {
 		cgo:         []string{"cmd/virt-handler", "cmd/virt-launcher"},
 		versionVars: []string{v + ".gitVersion"},
 		extra:       "-X " + v + ".gitCommit=module -X " + v + ".gitTreeState=clean -X " + v + ".buildDate=2026-01-01T00:00:00Z",
+	})
+}
+
+// Prometheus builds Prometheus, which can discover Kubernetes and nothing else. Debian's can't: it is built without.
+func (b Builder) Prometheus(ctx context.Context) (Set, error) {
+	return b.build(ctx, source{
+		folder: "prometheus", module: "github.com/prometheus/prometheus",
+		packages:    []string{"cmd/prometheus"},
+		versionVars: []string{"github.com/prometheus/common/version.Version"},
+		tags:        "remove_all_sd,enable_kubernetes_sd",
 	})
 }
 
@@ -156,7 +167,7 @@ func (s source) compile(ctx context.Context, work, into, cgo, flags string, pack
 	if len(packages) == 0 {
 		return nil
 	}
-	args := []string{"build", "-mod=mod", "-p", "2", "-trimpath", "-ldflags", "-s -w " + flags, "-o", into + string(filepath.Separator)}
+	args := []string{"build", "-mod=mod", "-p", "2", "-trimpath", "-tags", s.tags, "-ldflags", "-s -w " + flags, "-o", into + string(filepath.Separator)}
 	for _, name := range packages {
 		args = append(args, s.module+"/"+name)
 	}
