@@ -48,6 +48,10 @@ func (l *lab) install(ctx context.Context, p parts) error {
 
 // loadImages imports our archive and the product's, which `make image` wrote, and tells what the latter are called.
 func (l *lab) loadImages(ctx context.Context) (cluster.ProductImages, error) {
+	// KubeVirt wants to own a disk's folder, and the cache is shown read-only.
+	if _, err := l.node.Run(ctx, "cp", "-a", "/guest", "/var/guest"); err != nil {
+		return cluster.ProductImages{}, err
+	}
 	var names []string
 	for _, archive := range []string{"/images/images.tar", "/product/webhook.oci.tar", "/product/sidecar.oci.tar"} {
 		output, err := l.node.Run(ctx, "ctr", "-n", "k8s.io", "images", "import", archive)

@@ -58,7 +58,7 @@ const diskManifest = `
 apiVersion: v1
 kind: PersistentVolume
 metadata: {name: "%[1]s-%[2]s"}
-spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteMany], storageClassName: "", hostPath: {path: /guest/%[2]s}, claimRef: {namespace: %[1]s, name: "%[2]s"}}
+spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteMany], storageClassName: "", hostPath: {path: /var/guest/%[2]s}, claimRef: {namespace: %[1]s, name: "%[2]s"}}
 ---
 apiVersion: v1
 kind: PersistentVolumeClaim
