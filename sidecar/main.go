@@ -55,7 +55,9 @@ func untilTerminated() (context.Context, context.CancelFunc) {
 func serve(ctx context.Context, options *options) {
 	logger := promslog.New(&options.log)
 	logger.Info("starting", "version", version.Info(), "build", version.BuildContext())
-	tracker := hypervisor.NewTracker(identity(logger), options.grace, time.Now, logger)
+	id := identity(logger)
+	tracker := hypervisor.NewTracker(id, options.grace, time.Now, logger)
+	options.session.Domain = id.DomainName()
 	libvirt := session.New(options.session, tracker)
 	server := exposition.NewServer(options.listenAddresses, options.webConfigFile, logger)
 	handler := exposition.NewHandler(exposition.Config{

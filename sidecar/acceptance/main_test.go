@@ -1,17 +1,35 @@
 package acceptance
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 )
 
 // The binaries under test; TestMain builds them.
 var plain, raced string
 
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	moreParallel()
+	os.Exit(buildAndRun(m))
+}
+
+// moreParallel lets more tests run at once than there are cores, unless the command
+// line says how many: most of them wait most of the time.
+func moreParallel() {
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	// go test always passes -test.parallel if it was given, and never otherwise.
+	if !said {
+		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	}
+}
 
 func buildAndRun(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "acceptance-")

@@ -21,6 +21,12 @@ const (
 	infoMetric   = "kubevirt_vmi_hypervisor_info"
 	domainMetric = "kubevirt_vmi_hypervisor_domain_info"
 	absent       = ""
+
+	upMetric         = "hypervisor_exporter_libvirt_up"
+	connectsMetric   = "hypervisor_exporter_libvirt_connects_total"
+	detectionsMetric = "hypervisor_exporter_detections_total"
+	errorsMetric     = "hypervisor_exporter_detection_errors_total"
+	identityMetric   = "hypervisor_exporter_identity_valid"
 )
 
 // scraper asks one sidecar for its pages.
@@ -194,8 +200,8 @@ func (p *sidecar) awaitUp(t *testing.T, up bool) {
 		want = 1
 	}
 	p.awaitPage(t, func(found page) error {
-		if got := found.number("hypervisor_exporter_libvirt_up"); got != want {
-			return fmt.Errorf("hypervisor_exporter_libvirt_up is %v, want %v", got, want)
+		if got := found.number(upMetric); got != want {
+			return fmt.Errorf("%s is %v, want %v", upMetric, got, want)
 		}
 		return nil
 	})

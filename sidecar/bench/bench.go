@@ -55,6 +55,12 @@ func newBench(ctx context.Context, o options, progress io.Writer) (b *bench, err
 	if _, err := b.daemon.Run(ctx, guest); err != nil {
 		return b, err
 	}
+	// The first time that libvirt is asked for its hypervisor's version it probes
+	// every emulator there is, for up to a minute: not while something is measured.
+	b.say("letting libvirt get to know its emulators")
+	if _, err := b.daemon.Virsh(ctx, "version"); err != nil {
+		return b, err
+	}
 	b.say("building")
 	b.programs, err = b.build(ctx, o)
 	return b, err

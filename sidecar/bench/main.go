@@ -34,8 +34,8 @@ func main() {
 	flag.BoolVar(&o.sweep, "sweep", false, "instead, compare settings of GOGC and GOMEMLIMIT")
 	flag.StringVar(&o.only, "only", "", "only the phase of that name: "+phaseNames())
 	flag.StringVar(&o.sidecar, "sidecar", "", "measure this binary instead of building one")
-	flag.StringVar(&o.gogc, "gogc", "25", "GOGC for all programs")
-	flag.StringVar(&o.gomemlimit, "gomemlimit", "16MiB", "GOMEMLIMIT for all programs")
+	flag.StringVar(&o.gogc, "gogc", "10", "GOGC for all programs")
+	flag.StringVar(&o.gomemlimit, "gomemlimit", "12MiB", "GOMEMLIMIT for all programs")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 )
@@ -25,15 +26,21 @@ func settings() []setting {
 
 // sweep shows what each setting costs the sidecar in CPU and saves it in memory.
 func (b *bench) sweep(ctx context.Context, w io.Writer) error {
-	cpu := make([]samples, len(settings()))
 	held := make([][]memory, len(settings()))
 	for range b.size.residents {
 		for i, s := range settings() {
-			b.say("GOGC=%s GOMEMLIMIT=%s", s.gogc, s.gomemlimit)
-			if err := b.trySetting(ctx, s, &cpu[i], &held[i]); err != nil {
+			b.say("memory with GOGC=%s GOMEMLIMIT=%s", s.gogc, s.gomemlimit)
+			m, err := afterManyScrapes(ctx, b.with(s))
+			if err != nil {
 				return err
 			}
+			held[i] = append(held[i], m)
 		}
+	}
+	b.say("scraping in turn")
+	cpu, err := b.compare(ctx)
+	if err != nil {
+		return err
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "GOGC\tGOMEMLIMIT\tRssAnon\tVmRSS\tCPU per scrape\tlatency p50")
@@ -46,31 +53,27 @@ func (b *bench) sweep(ctx context.Context, w io.Writer) error {
 	return table.Flush()
 }
 
-func (b *bench) trySetting(ctx context.Context, s setting, cpu *samples, held *[]memory) error {
-	p := b.sidecar()
-	p.env = append(append([]string{}, p.env...), options{gogc: s.gogc, gomemlimit: s.gomemlimit}.environment()...)
-	running, err := p.run(ctx)
-	if err != nil {
-		return err
-	}
-	defer running.stop()
-	scraper, err := newScraper(running.address, true)
-	if err != nil {
-		return err
-	}
-	defer scraper.close()
-	if _, err := scrapeMany(scraper, manyScrapes); err != nil {
-		return err
-	}
-	m, err := readMemory(running.pid())
-	if err != nil {
-		return err
-	}
-	*held = append(*held, m)
-	for range b.size.rounds {
-		if err := cpu.add(running, scraper, b.size.batch); err != nil {
-			return err
+// compare runs a sidecar with each setting and lets them take turns.
+func (b *bench) compare(ctx context.Context) ([]samples, error) {
+	var running []*process
+	defer func() {
+		for _, s := range running {
+			s.stop()
 		}
+	}()
+	for _, s := range settings() {
+		p, err := b.with(s).run(ctx)
+		if err != nil {
+			return nil, err
+		}
+		running = append(running, p)
 	}
-	return nil
+	return b.rounds(ctx, running, true)
+}
+
+// with is the sidecar with a setting.
+func (b *bench) with(s setting) program {
+	p := b.sidecar()
+	p.env = slices.Concat(p.env, options{gogc: s.gogc, gomemlimit: s.gomemlimit}.environment())
+	return p
 }

@@ -44,7 +44,18 @@ func NewHandler(config Config) http.Handler {
 	return mux
 }
 
+// metricsHandler shows the VMI from kept pages. The runtime's metrics are others
+// at each scrape: with them, each is rendered.
 func metricsHandler(config Config) http.Handler {
+	render := renderer(config)
+	if config.RuntimeMetrics {
+		return render
+	}
+	return &pages{config: config, render: render}
+}
+
+// renderer writes the metrics as the client asks for them.
+func renderer(config Config) http.Handler {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(collector{source: config.Source, now: config.Now}, versioncollector.NewCollector(program))
 	if config.RuntimeMetrics {
@@ -53,12 +64,20 @@ func metricsHandler(config Config) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(config.Logger.Handler(), slog.LevelError),
 		ErrorHandling:       promhttp.HTTPErrorOnError,
-		OfferedCompressions: []promhttp.Compression{promhttp.Identity, promhttp.Gzip},
+		OfferedCompressions: compressions(config),
 		MaxRequestsInFlight: maxScrapes,
 		CoalesceGather:      true,
 		Timeout:             scrapeTimeout,
 		EnableOpenMetrics:   true,
 	})
+}
+
+// compressions leaves gzip to the pages where they are kept.
+func compressions(config Config) []promhttp.Compression {
+	if config.RuntimeMetrics {
+		return []promhttp.Compression{promhttp.Identity, promhttp.Gzip}
+	}
+	return []promhttp.Compression{promhttp.Identity}
 }
 
 // healthz says that the process serves.

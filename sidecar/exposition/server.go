@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
-	"golang.org/x/net/netutil"
 )
 
 const (
@@ -19,10 +18,7 @@ const (
 	rebindWait = 5 * time.Second
 	// shutdownTimeout is what scrapes under way are given to end.
 	shutdownTimeout = 500 * time.Millisecond
-	// maxConnections bounds what idle connections can cost: some 20 KiB each, in a
-	// container that is killed at 24 MiB.
-	maxConnections = 64
-	maxHeaderBytes = 16 << 10
+	maxHeaderBytes  = 16 << 10
 )
 
 // Server serves one handler on every address. An address that cannot be opened
@@ -87,6 +83,7 @@ func (s *Server) serve(ctx context.Context, address string, handler http.Handler
 		WriteTimeout:      2 * scrapeTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         newCrowd().track,
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	stopped := make(chan struct{})
@@ -100,7 +97,7 @@ func (s *Server) serve(ctx context.Context, address string, handler http.Handler
 	}()
 	s.up.Add(1)
 	defer s.up.Add(-1)
-	err = web.Serve(netutil.LimitListener(listener, maxConnections), server, &web.FlagConfig{WebConfigFile: &s.configFile}, s.logger)
+	err = web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &s.configFile}, s.logger)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -2,6 +2,7 @@ package exposition
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,4 +119,56 @@ func TestServerWaitsForItsAddress(t *testing.T) {
 	<-done
 	require.Less(t, time.Since(began), time.Second)
 	require.NoFileExists(t, path)
+}
+
+// TestServerCrowd: connections that are held open keep no scrape out, and cost
+// no more than their limit.
+func TestServerCrowd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.sock")
+	server := NewServer([]string{"unix://" + path}, "", slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		server.Run(ctx, http.HandlerFunc(healthz))
+	}()
+	defer func() { cancel(); <-done }()
+	require.Eventually(t, server.Ready, 5*time.Second, time.Millisecond)
+
+	ask := func() net.Conn {
+		conn, err := net.Dial("unix", path)
+		require.NoError(t, err)
+		require.NoError(t, conn.SetDeadline(time.Now().Add(5*time.Second)))
+		_, err = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: sidecar\r\n\r\n")
+		require.NoError(t, err)
+		answer := make([]byte, 12)
+		_, err = io.ReadFull(conn, answer)
+		require.NoError(t, err, "answered at once, however many others wait")
+		require.Equal(t, "HTTP/1.1 200", string(answer))
+		return conn
+	}
+	var held []net.Conn
+	for range 3 * maxConnections {
+		held = append(held, ask())
+	}
+	for range maxConnections { // these say nothing at all
+		conn, err := net.Dial("unix", path)
+		require.NoError(t, err)
+		held = append(held, conn)
+	}
+	held = append(held, ask())
+	var alive atomic.Int32
+	var reads sync.WaitGroup
+	for _, conn := range held {
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(2*time.Second)))
+		reads.Go(func() {
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				alive.Add(1)
+			}
+			conn.Close()
+		})
+	}
+	reads.Wait()
+	require.LessOrEqual(t, int(alive.Load()), maxConnections)
+	require.Greater(t, int(alive.Load()), maxConnections/2)
 }

@@ -14,6 +14,7 @@ import (
 type Domain struct {
 	daemon *Daemon
 	name   string
+	serial string // the file of its serial line, which a migration takes along
 }
 
 // Define makes g known to the daemon without starting it: a persistent domain.
@@ -41,7 +42,9 @@ func (d *Daemon) DefineXML(ctx context.Context, name, xml string) (*Domain, erro
 }
 
 // Domain is the handle of a domain that came by another way, as by a migration.
-func (d *Daemon) Domain(name string) *Domain { return &Domain{daemon: d, name: name} }
+func (d *Daemon) Domain(name string) *Domain {
+	return &Domain{daemon: d, name: name, serial: d.serial(name)}
+}
 
 func (d *Daemon) make(ctx context.Context, g Guest, verb string) (*Domain, error) {
 	xml, err := d.xml(g)
@@ -120,13 +123,13 @@ func (d *Domain) virsh(ctx context.Context, verb string, args ...string) error {
 	return err
 }
 
-// AwaitProgram waits until the guest's program has run times times: once after the
-// start, again after each reset.
+// AwaitProgram waits until the guest's program has begun times times since the domain
+// was defined or created: once after each start, again after each reset.
 func (d *Domain) AwaitProgram(ctx context.Context, times int) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		said, err := os.ReadFile(d.daemon.serial(d.name))
+		said, err := os.ReadFile(d.serial)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}

@@ -2,6 +2,7 @@ package libvirttest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -98,7 +99,8 @@ var domainXML = template.Must(template.New("domain").Parse(`<domain type='{{.Typ
 </domain>
 `))
 
-// xml renders the domain and writes the disk it boots from into the daemon's folder.
+// xml renders the domain and writes the disk it boots from into the daemon's folder;
+// what an earlier guest of that name said is forgotten.
 func (d *Daemon) xml(g Guest) (string, error) {
 	if g.Type == "" {
 		g.Type = TCG
@@ -113,6 +115,9 @@ func (d *Daemon) xml(g Guest) (string, error) {
 		if err := d.write(disk, g.Program.image(g.OnButton)); err != nil {
 			return "", fmt.Errorf("disk of guest %s: %w", name, err)
 		}
+	}
+	if err := os.Remove(d.serial(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
 	}
 	var text bytes.Buffer
 	err := domainXML.Execute(&text, struct {

@@ -47,7 +47,7 @@ func (d *Domain) Migrate(ctx context.Context, to *Daemon, o MigrateOptions) (*Do
 // peer to peer, persistent on the target. Whoever starts it must Wait for it; when ctx
 // ends, Wait returns, and libvirt goes on.
 func (d *Domain) StartMigration(ctx context.Context, to *Daemon, o MigrateOptions) (*Migration, error) {
-	m := &Migration{Source: d, Target: to.Domain(d.name), done: make(chan struct{})}
+	m := &Migration{Source: d, Target: &Domain{daemon: to, name: d.name, serial: d.serial}, done: make(chan struct{})}
 	args := []string{"migrate", "--live", "--p2p", "--persistent", d.name, "--desturi", to.URI()}
 	if o.PostCopy {
 		args = append(args, "--postcopy")

@@ -96,6 +96,9 @@ func (r *Recorder) run(ctx context.Context, events <-chan libvirt.DomainEventLif
 		case <-tick:
 			r.poll()
 		case <-ctx.Done():
+			// go-libvirt's goroutine holds an event until someone takes it.
+			for range events {
+			}
 			return
 		}
 	}
@@ -106,10 +109,17 @@ func (r *Recorder) poll() {
 	if err != nil {
 		return
 	}
+	listed := make(map[string]bool, len(domains))
 	for _, dom := range domains {
+		listed[dom.Name] = true
 		state := r.state(dom)
 		if last, found := r.last(dom.Name); !found || last.State != state {
 			r.add(Entry{At: time.Now(), Domain: dom.Name, State: state})
+		}
+	}
+	for _, e := range r.Entries("") {
+		if last, _ := r.last(e.Domain); !listed[e.Domain] && !last.State.Gone {
+			r.add(Entry{At: time.Now(), Domain: e.Domain, State: State{Gone: true}})
 		}
 	}
 }

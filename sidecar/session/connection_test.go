@@ -93,7 +93,7 @@ func TestConnection(t *testing.T) {
 	c, err := open(t.Context(), conn, sessionURI, 10*time.Second)
 	require.NoError(t, err)
 
-	seen, err := c.observe(t.Context())
+	seen, err := c.observe(t.Context(), guest.Name())
 	require.NoError(t, err)
 	require.Len(t, seen.Domains, 1)
 	require.Equal(t, guest.Name(), seen.Domains[0].Name)
@@ -111,7 +111,7 @@ func TestConnection(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		require.Fail(t, "no event came")
 	}
-	seen, err = c.observe(t.Context())
+	seen, err = c.observe(t.Context(), guest.Name())
 	require.NoError(t, err)
 	require.Equal(t, libvirt.DomainPaused, seen.Domains[0].State.State)
 

@@ -11,8 +11,11 @@ const (
 	maxName = 1024
 	// maxMessage bounds an error's text, in bytes: it ends up in the log.
 	maxMessage = 4 << 10
-	// maxDomains bounds how many domains are looked at; a virt-launcher has one.
-	maxDomains = 16
+	// maxDomains bounds a list of domains; a virt-launcher has one.
+	maxDomains = 1024
+	// maxLooks bounds how many domains are looked at where none has the VMI's
+	// name: each brings its XML.
+	maxLooks = 16
 	// maxAuth bounds the list of authentication methods; libvirt knows three.
 	maxAuth = 16
 )

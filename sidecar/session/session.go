@@ -35,6 +35,9 @@ type Config struct {
 	Socket string
 	// URI is what the connection opens, for example qemu:///session.
 	URI string
+	// Domain is the name of the VMI's domain; others are looked at only where it
+	// is not there.
+	Domain string
 	// Timeout bounds each answer of libvirt.
 	Timeout time.Duration
 	// Resync is the time between two looks that no event asked for.
@@ -49,6 +52,12 @@ type Session struct {
 	config Config
 	sink   Sink
 	redial backoff
+
+	// The hypervisor's version is asked for once, not once a connection: a pod's
+	// QEMU stays the same, and each question that is not answered keeps one of
+	// libvirt's few workers until it is.
+	hypervisor string
+	askedAt    time.Time
 }
 
 // New makes a session that reports to sink once it runs.
@@ -93,11 +102,11 @@ func (s *Session) connect(ctx context.Context) error {
 // watch looks at libvirt at once, then after events and at each resync, until the
 // connection breaks or ctx ends.
 func (s *Session) watch(ctx context.Context, c *connection) error {
-	seen, err := c.observe(ctx)
+	seen, err := c.observe(ctx, s.config.Domain)
 	if err != nil {
 		return err
 	}
-	var versions hypervisor.Versions
+	versions := hypervisor.Versions{Hypervisor: s.hypervisor}
 	if versions.Libvirt, err = c.libVersion(ctx); err != nil {
 		return err
 	}
@@ -111,15 +120,16 @@ func (s *Session) watch(ctx context.Context, c *connection) error {
 	defer keepalive.Stop()
 	var answer <-chan string
 	for {
-		if answer == nil && running(seen) {
-			answer = c.askHypervisorVersion() // not while the VM starts: it may cost CPU
+		if answer == nil && s.mayAskVersion() && running(seen) { // not while the VM starts: it may cost CPU
+			s.askedAt, answer = time.Now(), c.askHypervisorVersion()
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-c.guard.Done():
 			return c.guard.Err()
-		case versions.Hypervisor = <-answer:
+		case s.hypervisor = <-answer:
+			versions.Hypervisor = s.hypervisor
 			s.sink.Versioned(versions)
 		case <-c.guard.Events():
 			seen, err = s.look(ctx, c)
@@ -136,11 +146,15 @@ func (s *Session) watch(ctx context.Context, c *connection) error {
 }
 
 func (s *Session) look(ctx context.Context, c *connection) (hypervisor.Observation, error) {
-	seen, err := c.observe(ctx)
+	seen, err := c.observe(ctx, s.config.Domain)
 	if err == nil {
 		s.sink.Observed(seen)
 	}
 	return seen, err
+}
+
+func (s *Session) mayAskVersion() bool {
+	return s.hypervisor == "" && (s.askedAt.IsZero() || time.Since(s.askedAt) > s.config.Resync)
 }
 
 func running(seen hypervisor.Observation) bool {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -166,6 +167,48 @@ func TestSessionSurvives(t *testing.T) {
 	}
 }
 
+// TestSessionManyDomains: the one of the VMI's name is looked at, of a few others
+// each, of many none.
+func TestSessionManyDomains(t *testing.T) {
+	for _, test := range []struct {
+		others int
+		ours   bool
+		seen   int
+		looked int
+	}{
+		{others: 0, ours: true, seen: 1, looked: 1},
+		{others: 600, ours: true, seen: 1, looked: 1},
+		{others: maxLooks, seen: maxLooks, looked: maxLooks},
+		{others: maxLooks + 1, seen: maxLooks + 1, looked: 0},
+	} {
+		socket := peer{xml: "<domain/>", twist: func(conn net.Conn, call frame) bool {
+			if call.procedure() != procConnectListAllDomains {
+				return false
+			}
+			list := xdr{}.word(uint32(test.others + map[bool]int{true: 1}[test.ours]))
+			for i := range test.others {
+				list = list.domain(fmt.Sprintf("other-%d", i))
+			}
+			if test.ours {
+				list = list.domain("shop_web")
+			}
+			conn.Write(answer(call, list.word(0))) //nolint:errcheck // the session tells
+			return true
+		}}.listen(t)
+		sink := start(t, socket, func(c *Config) { c.Domain = "shop_web" })
+		sink.await(t, "a look", func(l *log) bool { return len(l.seen) == 1 })
+		looked := 0
+		for _, domain := range sink.seen[0].Domains {
+			if domain.XML != "" {
+				looked++
+			}
+		}
+		require.Len(t, sink.seen[0].Domains, test.seen)
+		require.Equal(t, test.looked, looked)
+		require.Empty(t, sink.lost)
+	}
+}
+
 // TestSessionVanishedDomain: a domain that goes between two calls is no error.
 func TestSessionVanishedDomain(t *testing.T) {
 	for _, procedure := range []uint32{procDomainGetState, procDomainGetXMLDesc} {
@@ -202,6 +245,34 @@ func TestSessionSlowVersion(t *testing.T) {
 	sink.await(t, "a look after the event", func(l *log) bool { return len(l.seen) == 2 })
 	require.Equal(t, hypervisor.Versions{Libvirt: "9.0.0"}, sink.versions)
 	require.Empty(t, sink.lost)
+}
+
+// TestSessionAsksVersionOnce: a libvirt that comes back is not asked again.
+func TestSessionAsksVersionOnce(t *testing.T) {
+	asked, hangUp := 0, make(chan struct{}, 1)
+	socket := peer{xml: "<domain/>", twist: func(conn net.Conn, call frame) bool {
+		switch {
+		case call.program() == programKeepalive:
+			select {
+			case <-hangUp:
+				conn.Close()
+				return true
+			default:
+			}
+		case call.procedure() == procConnectGetVersion:
+			asked++
+		}
+		return false
+	}}.listen(t)
+	sink := start(t, socket, func(c *Config) { c.Keepalive = 20 * time.Millisecond })
+	for connects := 1; connects <= 3; connects++ {
+		sink.await(t, "a connection with its versions", func(l *log) bool {
+			return l.connects == connects && l.versions == hypervisor.Versions{Hypervisor: "7.2.22", Libvirt: "9.0.0"}
+		})
+		hangUp <- struct{}{}
+	}
+	sink.await(t, "the last loss", func(l *log) bool { return len(l.lost) == 3 })
+	require.Equal(t, 1, asked)
 }
 
 // TestSessionKeepalive: a libvirt that hangs while nobody asks it anything is found out.

@@ -1,0 +1,130 @@
+package acceptance
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/sidecar/libvirttest"
+)
+
+// How often the loops run. The full count, 500 starts and stops, takes longer than the
+// whole of the other tests: KHE_CYCLES=500 go test -run TestCycles -timeout 30m.
+const (
+	envRestarts, defaultRestarts = "KHE_RESTARTS", 200
+	envCycles, defaultCycles     = "KHE_CYCLES", 40
+)
+
+func count(t *testing.T, variable string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err, variable)
+	return n
+}
+
+// twins are both binaries beside one libvirtd: one tells of races, the other of memory.
+func twins(t *testing.T, daemon *libvirttest.Daemon) []*sidecar {
+	t.Helper()
+	var both []*sidecar
+	for _, binary := range []string{plain, raced} {
+		p := start(t, setup{binary: binary, socket: daemon.Socket(), args: []string{"--web.runtime-metrics"}})
+		p.awaitUp(t, true)
+		both = append(both, p)
+	}
+	return both
+}
+
+// warmUp is how many rounds a loop makes before what the sidecars hold is noted.
+const warmUp = 10
+
+// TestRestarts kills libvirtd under a running VM, again and again.
+func TestRestarts(t *testing.T) {
+	t.Parallel()
+	daemon := libvirtd(t)
+	vm := runVM(t, daemon)
+	both := twins(t, daemon)
+	var watchers []*watcher
+	var before []usage
+	for _, p := range both {
+		p.await(t, "qemu-tcg")
+		watchers = append(watchers, p.watch(t, 20*time.Millisecond))
+	}
+	begin, rounds := time.Now(), count(t, envRestarts, defaultRestarts)
+	for i := range rounds {
+		if i == min(warmUp, rounds-1) {
+			for _, p := range both {
+				before = append(before, p.usage(t))
+			}
+		}
+		require.NoError(t, daemon.Kill())
+		require.NoError(t, daemon.Restart(t.Context()))
+		for _, p := range both {
+			p.awaitConnects(t, i+2)
+		}
+	}
+	t.Logf("%d times killed and restarted in %v", rounds, time.Since(begin).Round(time.Millisecond))
+	for i, p := range both {
+		p.awaitUp(t, true)
+		require.Equal(t, []string{"qemu-tcg"}, watchers[i].kinds(begin), "the type throughout")
+		p.checkGrowth(t, before[i])
+	}
+	require.NoError(t, vm.Destroy(t.Context()))
+	for _, p := range both {
+		p.await(t, absent)
+	}
+}
+
+func (p *sidecar) awaitConnects(t *testing.T, connects int) {
+	t.Helper()
+	p.awaitPage(t, func(found page) error {
+		if got := found.number(connectsMetric); got < float64(connects) {
+			return fmt.Errorf("%s is %v, want %d", connectsMetric, got, connects)
+		}
+		return nil
+	})
+}
+
+// TestCycles starts and stops a VM, again and again.
+func TestCycles(t *testing.T) {
+	t.Parallel()
+	daemon := libvirtd(t)
+	vm, err := daemon.Define(t.Context(), libvirttest.Guest{Namespace: "default", Name: "vm"})
+	require.NoError(t, err)
+	both := twins(t, daemon)
+	for _, p := range both {
+		p.watch(t, 20*time.Millisecond)
+	}
+	var before []usage
+	begin, rounds := time.Now(), count(t, envCycles, defaultCycles)
+	for i := range rounds {
+		if i == min(warmUp, rounds-1) {
+			for _, p := range both {
+				before = append(before, p.usage(t))
+			}
+		}
+		require.NoError(t, vm.Start(t.Context()))
+		for _, p := range both {
+			p.await(t, "qemu-tcg")
+		}
+		require.NoError(t, vm.Destroy(t.Context()))
+		for _, p := range both {
+			p.await(t, absent)
+		}
+	}
+	t.Logf("%d times started and stopped in %v", rounds, time.Since(begin).Round(time.Millisecond))
+	for i, p := range both {
+		p.checkGrowth(t, before[i])
+		found := p.page(t)
+		require.Zero(t, found.number(errorsMetric))
+		require.Equal(t, 1.0, found.number(connectsMetric))
+		require.GreaterOrEqual(t, found.number(detectionsMetric), float64(rounds))
+	}
+}

@@ -1,0 +1,110 @@
+package acceptance
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/sidecar/libvirttest"
+)
+
+// reads are the procedures that the sidecar may call: none of them changes anything
+// but the connection itself (libvirt src/remote/remote_protocol.x).
+var reads = map[uint32]string{
+	1: "CONNECT_OPEN", 2: "CONNECT_CLOSE", 4: "CONNECT_GET_VERSION", 14: "DOMAIN_GET_XML_DESC", 66: "AUTH_LIST",
+	157: "CONNECT_GET_LIB_VERSION", 212: "DOMAIN_GET_STATE", 273: "CONNECT_LIST_ALL_DOMAINS",
+	316: "CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY",
+}
+
+// TestReadOnly: the sidecar opens its connection read-only, and libvirtd itself then
+// refuses a write on that very connection. It makes one connection for its life and
+// takes leave of libvirt.
+func TestReadOnly(t *testing.T) {
+	t.Parallel()
+	daemon := libvirtd(t)
+	proxy := startProxy(t, daemon.Socket(), nil)
+	p := start(t, setup{binary: raced, socket: proxy.socket})
+	vm, err := daemon.Run(t.Context(), libvirttest.Guest{Namespace: "default", Name: "vm"})
+	require.NoError(t, err)
+	p.await(t, "qemu-tcg")
+
+	reply := proxy.call(t, procDomainDestroy, encodeDomain(t, daemon, vm.Name()))
+	require.EqualValues(t, 1, reply.status(), "libvirtd must refuse")
+	require.Contains(t, string(reply.payload()), "read only access prevents virDomainDestroy")
+	p.holds(t, "qemu-tcg", 200*time.Millisecond)
+
+	require.NoError(t, vm.Suspend(t.Context()))
+	require.NoError(t, vm.Resume(t.Context()))
+	require.NoError(t, vm.Destroy(t.Context()))
+	p.await(t, absent)
+	code, _, err := p.end(syscall.SIGTERM)
+	require.NoError(t, err)
+	require.Zero(t, code)
+
+	require.Equal(t, 1, proxy.connections())
+	calls := proxy.calls(time.Time{})
+	for _, call := range calls {
+		require.Contains(t, reads, call.procedure())
+		if call.procedure() == procConnectOpen {
+			require.EqualValues(t, 1, binary.BigEndian.Uint32(call[len(call)-4:]), "the flags are VIR_CONNECT_RO")
+		}
+	}
+	require.EqualValues(t, procConnectClose, calls[len(calls)-1].procedure(), "the last word is ConnectClose")
+}
+
+// encodeDomain is remote_nonnull_domain: name, uuid, id.
+func encodeDomain(t *testing.T, daemon *libvirttest.Daemon, name string) []byte {
+	t.Helper()
+	uuid, err := daemon.Virsh(t.Context(), "domuuid", name)
+	require.NoError(t, err)
+	raw, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(uuid), "-", ""))
+	require.NoError(t, err)
+	text, err := daemon.Virsh(t.Context(), "domid", name)
+	require.NoError(t, err)
+	id, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
+	require.NoError(t, err)
+	return append(append(encodeString(name), raw...), words(uint32(id))...)
+}
+
+// encodeString is an XDR string.
+func encodeString(s string) []byte {
+	b := append(words(uint32(len(s))), s...)
+	return append(b, make([]byte, -len(s)&3)...)
+}
+
+// TestIdle: with a running VM and nothing happening, there is nothing on the wire but
+// signs of life, however often the sidecar is scraped.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	const idle = 35 * time.Second // two signs of life are 15 s apart
+	daemon := libvirtd(t)
+	_, err := daemon.Run(t.Context(), libvirttest.Guest{Namespace: "default", Name: "vm"})
+	require.NoError(t, err)
+	proxy := startProxy(t, daemon.Socket(), nil)
+	p := start(t, setup{socket: proxy.socket})
+	p.await(t, "qemu-tcg")
+	p.awaitPage(t, func(found page) error { // the last thing asked for
+		if labels, err := found.labels(domainMetric); err != nil || labels["hypervisor_version"] == "" {
+			return fmt.Errorf("no hypervisor version yet (%v)", err)
+		}
+		return nil
+	})
+	w := p.watch(t, 100*time.Millisecond)
+	begin := time.Now()
+	<-time.After(idle)
+	require.Greater(t, len(w.since(begin)), 50)
+	packets := proxy.packets(begin)
+	for _, s := range packets {
+		require.EqualValues(t, keepaliveProgram, s.frame.program(), "procedure %d", s.frame.procedure())
+	}
+	require.NotEmpty(t, packets, "an idle connection that is dead would not be noticed")
+	require.LessOrEqual(t, len(packets), 4*int(idle/(15*time.Second)+1), "a ping and a pong each 15 s, from each side at most")
+	t.Logf("%d keepalive packets in %v", len(packets), idle)
+}

@@ -1,0 +1,322 @@
+package admission
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const testImage = "registry.example/hypervisor-exporter:v1.2.3"
+
+// bench is a handler with all that can be seen of it.
+type bench struct {
+	handler  *Handler
+	registry *prometheus.Registry
+	metrics  *Metrics
+	log      *bytes.Buffer
+}
+
+func newBench(decide Decider) *bench {
+	b := &bench{registry: prometheus.NewPedanticRegistry(), log: &bytes.Buffer{}}
+	b.metrics = NewMetrics(b.registry)
+	b.handler = NewHandler(decide, b.metrics, slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	return b
+}
+
+func realDecision(pod *corev1.Pod) inject.Decision {
+	return inject.Decide(inject.Default(testImage), pod)
+}
+
+func (b *bench) post(body []byte) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, Path, bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	return b.do(r)
+}
+
+func (b *bench) do(r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	b.handler.ServeHTTP(w, r)
+	return w
+}
+
+func (b *bench) counted(result, reason string) float64 {
+	return testutil.ToFloat64(b.metrics.admissions.WithLabelValues(result, reason))
+}
+
+// review is what an API server sends for the creation of a pod.
+func review(t testing.TB, pod []byte, change func(*admissionv1.AdmissionReview)) []byte {
+	t.Helper()
+	r := admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID:       "705ab4f5-6393-11e8-b7cc-42010a800002",
+			Kind:      metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
+			Resource:  metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
+			Namespace: "vms",
+			Operation: admissionv1.Create,
+			Object:    runtime.RawExtension{Raw: pod},
+		},
+	}
+	if change != nil {
+		change(&r)
+	}
+	body, err := json.Marshal(r)
+	require.NoError(t, err)
+	return body
+}
+
+func response(t testing.TB, w *httptest.ResponseRecorder) *admissionv1.AdmissionReview {
+	t.Helper()
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+	require.Equal(t, "application/json", w.Header().Get("Content-Type"))
+	out := &admissionv1.AdmissionReview{}
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), out))
+	require.NotNil(t, out.Response)
+	require.True(t, out.Response.Allowed)
+	return out
+}
+
+// fixtures are the inputs of package inject, as JSON.
+func fixtures(t testing.TB) map[string][]byte {
+	t.Helper()
+	files, err := filepath.Glob("../inject/testdata/*.yaml")
+	require.NoError(t, err)
+	pods := map[string][]byte{}
+	for _, file := range files {
+		if strings.HasSuffix(file, ".golden.yaml") {
+			continue
+		}
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		podJSON, pod, err := inject.ReadPod(content)
+		require.NoError(t, err, file)
+		require.NotNil(t, pod, file)
+		pods[filepath.Base(file)] = podJSON
+	}
+	require.NotEmpty(t, pods)
+	return pods
+}
+
+func virtLauncher(t testing.TB) []byte { return fixtures(t)["masq.yaml"] }
+
+// The handler gives what the command line prints, for each fixture of package
+// inject: the same goldens.
+func TestHandlerDecidesAsTheCommandLine(t *testing.T) {
+	for name, podJSON := range fixtures(t) {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(realDecision)
+			pod, err := inject.ParsePod(podJSON)
+			require.NoError(t, err)
+			want := realDecision(pod)
+			got := response(t, b.post(review(t, podJSON, nil)))
+
+			require.Equal(t, "705ab4f5-6393-11e8-b7cc-42010a800002", string(got.Response.UID))
+			require.Equal(t, "admission.k8s.io/v1", got.APIVersion)
+			require.Equal(t, "AdmissionReview", got.Kind)
+			require.Nil(t, got.Request)
+			require.Equal(t, want.Warnings, got.Response.Warnings)
+			if !want.Injected() {
+				require.Nil(t, got.Response.Patch)
+				require.Nil(t, got.Response.PatchType)
+				require.InDelta(t, 1, b.counted("skipped", want.Reason.String()), 0)
+				return
+			}
+			require.Equal(t, admissionv1.PatchTypeJSONPatch, *got.Response.PatchType)
+			wantPatch, err := json.Marshal(want.Patch)
+			require.NoError(t, err)
+			require.JSONEq(t, string(wantPatch), string(got.Response.Patch))
+			requireGolden(t, name, podJSON, got.Response.Patch)
+			require.InDelta(t, 1, b.counted("injected", "injected"), 0)
+			require.Contains(t, b.log.String(), `"level":"DEBUG"`)
+		})
+	}
+}
+
+func requireGolden(t *testing.T, name string, podJSON, patch []byte) {
+	t.Helper()
+	var operations []inject.Operation
+	require.NoError(t, json.Unmarshal(patch, &operations))
+	patched, err := inject.Apply(podJSON, operations)
+	require.NoError(t, err)
+	golden, err := os.ReadFile(filepath.Join("../inject/testdata", strings.TrimSuffix(name, ".yaml")+".golden.yaml"))
+	require.NoError(t, err)
+	want, _, err := inject.ReadPod(golden)
+	require.NoError(t, err)
+	require.JSONEq(t, string(want), string(patched))
+}
+
+func TestDryRunIsAnsweredTheSame(t *testing.T) {
+	pod, dry := virtLauncher(t), true
+	wet := newBench(realDecision).post(review(t, pod, nil))
+	b := newBench(realDecision)
+	got := b.post(review(t, pod, func(r *admissionv1.AdmissionReview) { r.Request.DryRun = &dry }))
+	require.Equal(t, wet.Body.String(), got.Body.String())
+	require.Contains(t, b.log.String(), `"dry_run":true`)
+}
+
+// Whatever goes wrong with a review: allowed, no patch, a warning, a count, a line.
+func TestProblemsAllow(t *testing.T) {
+	pod := virtLauncher(t)
+	for name, c := range map[string]struct {
+		body   []byte
+		decide Decider
+		want   Problem
+	}{
+		"panic":              {review(t, pod, nil), func(*corev1.Pod) inject.Decision { panic("boom") }, Panicked},
+		"nil panic":          {review(t, pod, nil), func(*corev1.Pod) inject.Decision { var p *corev1.Pod; _ = p.Name; return inject.Decision{} }, Panicked},
+		"pod of wrong types": {review(t, []byte(`{"spec":{"containers":7}}`), nil), realDecision, UnreadablePod},
+		"pod is a list":      {review(t, []byte(`[]`), nil), realDecision, UnreadablePod},
+		"no pod":             {review(t, nil, nil), realDecision, UnreadablePod},
+		"v1beta1":            {review(t, pod, func(r *admissionv1.AdmissionReview) { r.APIVersion = "admission.k8s.io/v1beta1" }), realDecision, UnknownVersion},
+		"unknown version":    {review(t, pod, func(r *admissionv1.AdmissionReview) { r.APIVersion = "admission.k8s.io/v7" }), realDecision, UnknownVersion},
+		"no version":         {review(t, pod, func(r *admissionv1.AdmissionReview) { r.TypeMeta = metav1.TypeMeta{} }), realDecision, UnknownVersion},
+		"unknown kind":       {review(t, pod, func(r *admissionv1.AdmissionReview) { r.Kind = "ConversionReview" }), realDecision, UnknownVersion},
+		"update":             {review(t, pod, func(r *admissionv1.AdmissionReview) { r.Request.Operation = admissionv1.Update }), realDecision, NotAPodCreation},
+		"subresource":        {review(t, pod, func(r *admissionv1.AdmissionReview) { r.Request.SubResource = "status" }), realDecision, NotAPodCreation},
+		"another kind":       {review(t, pod, func(r *admissionv1.AdmissionReview) { r.Request.Kind.Kind = "Deployment" }), realDecision, NotAPodCreation},
+		"unencodable patch": {review(t, pod, nil), func(*corev1.Pod) inject.Decision {
+			return inject.Decision{Reason: inject.Injected, Patch: []inject.Operation{{Value: func() {}}}}
+		}, UnencodablePatch},
+		"wrong type beside the pod": {[]byte(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u","userInfo":3}}`), realDecision, UnreadableReview},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(c.decide)
+			sent := admissionv1.AdmissionReview{}
+			_ = json.Unmarshal(c.body, &sent)
+			got := response(t, b.post(c.body))
+			require.Equal(t, sent.Request.UID, got.Response.UID)
+			require.Equal(t, sent.TypeMeta, got.TypeMeta, "an API server wants its own version back")
+			require.Nil(t, got.Response.Patch)
+			require.Nil(t, got.Response.PatchType)
+			require.Equal(t, []string{"hypervisor-exporter: " + c.want.Sentence()}, got.Response.Warnings)
+			require.LessOrEqual(t, len(got.Response.Warnings[0]), 256)
+			require.InDelta(t, 1, b.counted("error", c.want.String()), 0)
+			require.Equal(t, 1, strings.Count(b.log.String(), "\n"))
+			require.Contains(t, b.log.String(), `"level":"WARN"`)
+			require.Equal(t, c.want == Panicked, testutil.ToFloat64(b.metrics.panics) == 1)
+		})
+	}
+}
+
+func TestRequestsThatAreNoReview(t *testing.T) {
+	good := review(t, virtLauncher(t), nil)
+	request := func(method, contentType string, body io.Reader) *http.Request {
+		r := httptest.NewRequest(method, Path, body)
+		r.Header.Set("Content-Type", contentType)
+		return r
+	}
+	chunked := request(http.MethodPost, "application/json", io.LimitReader(spaces{}, maxBody+1))
+	chunked.ContentLength = -1
+	for name, c := range map[string]struct {
+		request *http.Request
+		want    Problem
+		status  int
+	}{
+		"GET":              {request(http.MethodGet, "application/json", nil), WrongMethod, 405},
+		"no content type":  {request(http.MethodPost, "", bytes.NewReader(good)), WrongContentType, 415},
+		"protobuf":         {request(http.MethodPost, "application/vnd.kubernetes.protobuf", bytes.NewReader(good)), WrongContentType, 415},
+		"too large":        {request(http.MethodPost, "application/json", bytes.NewReader(make([]byte, maxBody+1))), TooLarge, 413},
+		"too large, later": {chunked, TooLarge, 413},
+		"broken off":       {request(http.MethodPost, "application/json", io.MultiReader(bytes.NewReader(good[:10]), broken{})), UnreadableBody, 400},
+		"empty":            {request(http.MethodPost, "application/json", strings.NewReader("")), NotAReview, 400},
+		"no JSON":          {request(http.MethodPost, "application/json", strings.NewReader("{")), NotAReview, 400},
+		"no request":       {request(http.MethodPost, "application/json", strings.NewReader(`{"kind":"AdmissionReview"}`)), NotAReview, 400},
+		"no uid":           {request(http.MethodPost, "application/json", strings.NewReader(`{"request":{}}`)), NotAReview, 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(realDecision)
+			w := b.do(c.request)
+			require.Equal(t, c.status, w.Code)
+			require.Contains(t, w.Body.String(), c.want.Sentence())
+			require.InDelta(t, 1, b.counted("error", c.want.String()), 0)
+			require.Equal(t, 1, strings.Count(b.log.String(), "\n"))
+		})
+	}
+}
+
+type spaces struct{}
+
+func (spaces) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
+
+// The largest body that an API server can send is answered.
+func TestLargestBody(t *testing.T) {
+	body := review(t, virtLauncher(t), nil)
+	body = append(body, bytes.Repeat([]byte(" "), maxBody-len(body))...)
+	require.NotNil(t, response(t, newBench(realDecision).post(body)).Response.Patch)
+}
+
+func TestManyAtOnce(t *testing.T) {
+	body := review(t, virtLauncher(t), nil)
+	b := newBench(realDecision)
+	b.handler.logger = slog.New(slog.DiscardHandler)
+	var running sync.WaitGroup
+	for range 200 {
+		running.Go(func() {
+			if w := b.post(body); w.Code != http.StatusOK {
+				t.Errorf("status %d", w.Code)
+			}
+		})
+	}
+	running.Wait()
+	require.InDelta(t, 200, b.counted("injected", "injected"), 0)
+	require.Zero(t, testutil.ToFloat64(b.metrics.inFlight))
+}
+
+func TestDrainingAsksToCloseConnections(t *testing.T) {
+	b := newBench(realDecision)
+	body := review(t, virtLauncher(t), nil)
+	require.Empty(t, b.post(body).Header().Get("Connection"))
+	b.handler.Drain()
+	w := b.post(body)
+	require.Equal(t, "close", w.Header().Get("Connection"))
+	require.NotNil(t, response(t, w).Response.Patch)
+}
+
+func TestMetricsAreWellFormed(t *testing.T) {
+	b := newBench(realDecision)
+	problems, err := testutil.GatherAndLint(b.registry)
+	require.NoError(t, err)
+	require.Empty(t, problems)
+	require.Equal(t, len(inject.Reasons())+len(Problems()), testutil.CollectAndCount(b.metrics.admissions), "all series are there from the start")
+}
+
+func TestProblemsHaveNamesAndSentences(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range Problems() {
+		require.NotContains(t, p.String(), "problem_")
+		require.False(t, seen[p.String()], p.String())
+		seen[p.String()] = true
+		require.NotEqual(t, "not injected: "+p.String(), p.Sentence())
+	}
+}

@@ -1,0 +1,79 @@
+package admission
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// The values of the label result. A skip is not a success.
+const (
+	resultInjected = "injected"
+	resultSkipped  = "skipped"
+	resultError    = "error"
+)
+
+// Metrics count what the handler does. Their labels have a fixed set of values.
+type Metrics struct {
+	admissions *prometheus.CounterVec
+	duration   prometheus.Histogram
+	inFlight   prometheus.Gauge
+	panics     prometheus.Counter
+}
+
+// NewMetrics registers the handler's metrics, all series at zero: a rate over
+// the first event of its kind is otherwise lost.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
+	const namespace = "hypervisor_exporter_webhook"
+	factory := promauto.With(registry)
+	m := &Metrics{
+		admissions: factory.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "admissions_total",
+			Help: "Admission requests by result (injected, skipped, error) and reason.",
+		}, []string{"result", "reason"}),
+		duration: factory.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "admission_duration_seconds",
+			Help: "Time from the request's header to the written answer.",
+			// The last bucket is the API server's timeout, after which an
+			// answer is of no use.
+			Buckets: []float64{.0005, .001, .003, .01, .1, .5, 2},
+		}),
+		inFlight: factory.NewGauge(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "admissions_in_flight",
+			Help: "Admission requests being answered at this moment.",
+		}),
+		panics: factory.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "panics_total",
+			Help: "Panics while answering an admission; each left one pod without a sidecar.",
+		}),
+	}
+	for _, reason := range inject.Reasons() {
+		m.admissions.WithLabelValues(resultOf(reason), reason.String())
+	}
+	for _, problem := range Problems() {
+		m.admissions.WithLabelValues(resultError, problem.String())
+	}
+	return m
+}
+
+func resultOf(reason inject.Reason) string {
+	if reason == inject.Injected {
+		return resultInjected
+	}
+	return resultSkipped
+}
+
+func (m *Metrics) count(o outcome, took time.Duration) {
+	m.duration.Observe(took.Seconds())
+	if o.problem == nil {
+		m.admissions.WithLabelValues(resultOf(o.decision.Reason), o.decision.Reason.String()).Inc()
+		return
+	}
+	m.admissions.WithLabelValues(resultError, o.problem.kind.String()).Inc()
+	if o.problem.kind == Panicked {
+		m.panics.Inc()
+	}
+}

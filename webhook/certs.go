@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+
+	"kubevirt-hypervisor-exporter/webhook/certs/cluster"
+	"kubevirt-hypervisor-exporter/webhook/certs/rotation"
+)
+
+// The certificates stand still when nothing has succeeded for staleAfter, and
+// the process hangs when it has not even tried for hungAfter.
+const (
+	staleAfter = 5 * time.Minute
+	hungAfter  = 10 * time.Minute
+)
+
+// leastLifetime is just above half of the five minutes by which certificates are
+// backdated (package pki): a third of a life is then left when it begins.
+const leastLifetime = 3 * time.Minute
+
+type certsFlags struct {
+	log               logFlags
+	names             cluster.Names
+	service           string
+	headlessService   string
+	replicaPort       int
+	authorityLifetime time.Duration
+	leafLifetime      time.Duration
+	settle            time.Duration
+	metricsAddress    string
+	probeAddress      string
+}
+
+func newCertsCommand() *cobra.Command {
+	var f certsFlags
+	command := &cobra.Command{
+		Use:   "certs",
+		Short: "Make and renew the webhook's certificates; needs a service account",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	flags := command.Flags()
+	f.log.add(flags)
+	flags.StringVar(&f.names.Namespace, "namespace", "hypervisor-exporter", "namespace of the webhook and its Secrets")
+	flags.StringVar(&f.names.ServingSecret, "secret", "hypervisor-exporter-webhook-tls", "existing Secret for the serving certificate, mounted by the webhook")
+	flags.StringVar(&f.names.AuthoritySecret, "ca-secret", "hypervisor-exporter-webhook-ca", "existing Secret for the authority and its key, mounted by nobody")
+	flags.StringVar(&f.names.WebhookConfiguration, "webhook-configuration", "hypervisor-exporter", "MutatingWebhookConfiguration whose caBundle is kept")
+	flags.StringVar(&f.service, "service", "hypervisor-exporter-webhook", "Service that the API server calls")
+	flags.StringVar(&f.headlessService, "headless-service", "hypervisor-exporter-webhook-replicas", "headless Service over the same pods, to ask each what it serves")
+	flags.IntVar(&f.replicaPort, "replica-port", 8443, "port of the pods behind it")
+	flags.DurationVar(&f.authorityLifetime, "ca-lifetime", 90*24*time.Hour, "life of an authority; renewed when a third is left")
+	flags.DurationVar(&f.leafLifetime, "leaf-lifetime", 30*24*time.Hour, "life of a serving certificate; renewed when a third is left")
+	flags.DurationVar(&f.settle, "settle", 30*time.Second, "how long a change is left to spread before the next relies on it")
+	flags.StringVar(&f.metricsAddress, "metrics-bind-address", ":8080", "address for /metrics, HTTP")
+	flags.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "address for /healthz and /readyz, HTTP")
+	return command
+}
+
+func (f *certsFlags) validate() error {
+	switch {
+	case f.leafLifetime < leastLifetime:
+		return fmt.Errorf("--leaf-lifetime: want %v or more: a shorter one would be due for renewal when it is made", leastLifetime)
+	case f.authorityLifetime < f.leafLifetime:
+		return errors.New("--ca-lifetime: want --leaf-lifetime or more, or every leaf would be cut short")
+	case f.settle < 0:
+		return errors.New("--settle: want 0 or more")
+	}
+	return nil
+}
+
+func (f *certsFlags) run(cmd *cobra.Command) error {
+	if err := f.validate(); err != nil {
+		return err
+	}
+	logger := f.log.logger(cmd.ErrOrStderr())
+	klog.SetSlogLogger(logger) // client-go logs with klog
+	config, err := rest.InClusterConfig()
+	if err != nil {
+		return fmt.Errorf("find the API server: %w: this command runs in a pod with a service account", err)
+	}
+	objects, err := cluster.New(config, f.names, logger)
+	if err != nil {
+		return err
+	}
+	serverName := f.service + "." + f.names.Namespace + ".svc"
+	registry := newRegistry()
+	rotator := rotation.New(rotation.Policy{
+		DNSName:           serverName,
+		AuthorityLifetime: f.authorityLifetime,
+		LeafLifetime:      f.leafLifetime,
+		Settle:            f.settle,
+	}, objects, cluster.Replicas{
+		Lookup:     net.DefaultResolver.LookupHost,
+		Host:       f.headlessService + "." + f.names.Namespace + ".svc",
+		Port:       strconv.Itoa(f.replicaPort),
+		ServerName: serverName,
+	}, time.Now, rotation.NewMetrics(registry), logger)
+
+	metrics := newPlainServer(metricsHandler(registry), logger)
+	metrics.Addr = f.metricsAddress
+	probes := newPlainServer(probeHandler(
+		func(context.Context) error { return rotator.Tried(hungAfter) },
+		func(context.Context) error { return rotator.Succeeded(staleAfter) },
+	), logger)
+	probes.Addr = f.probeAddress
+
+	ctx, stop := context.WithCancelCause(cmd.Context())
+	defer stop(nil)
+	var running sync.WaitGroup
+	running.Go(func() { stop(metrics.ListenAndServe()) })
+	running.Go(func() { stop(probes.ListenAndServe()) })
+	_ = rotator.Run(ctx) // only ends with ctx
+	_ = metrics.Close()
+	_ = probes.Close()
+	running.Wait()
+	if cmd.Context().Err() == nil {
+		return fmt.Errorf("serve metrics and probes: %w", context.Cause(ctx))
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package pki
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+)
+
+// backdate lets a verifier whose clock is a little behind accept a fresh
+// certificate at once; kubeadm backdates by the same five minutes
+// (k8s.io/kubernetes cmd/kubeadm/app/constants: CertificateBackdate).
+const backdate = 5 * time.Minute
+
+// NewAuthority makes a self-signed authority that can sign leaves for dnsName
+// and nothing else (a critical name constraint), so that a stolen key is worth
+// no more than this one service.
+func NewAuthority(dnsName string, now time.Time, lifetime time.Duration) (*Pair, error) {
+	return issue(&x509.Certificate{
+		Subject:                     pkix.Name{CommonName: "hypervisor-exporter-webhook authority " + now.UTC().Format(time.RFC3339)},
+		NotBefore:                   now.Add(-backdate),
+		NotAfter:                    now.Add(lifetime),
+		KeyUsage:                    x509.KeyUsageCertSign,
+		BasicConstraintsValid:       true,
+		IsCA:                        true,
+		MaxPathLenZero:              true,
+		PermittedDNSDomains:         []string{dnsName},
+		PermittedDNSDomainsCritical: true,
+	}, nil)
+}
+
+// IssueLeaf makes a serving certificate for dnsName, signed by the authority.
+// It ends with the authority at the latest: a leaf that outlived its signer
+// would look valid and be refused.
+func IssueLeaf(authority *Pair, dnsName string, now time.Time, lifetime time.Duration) (*Pair, error) {
+	if !authority.Certificate.IsCA {
+		return nil, errors.New("issue a serving certificate: the signer is not an authority")
+	}
+	notAfter := now.Add(lifetime)
+	if authority.Certificate.NotAfter.Before(notAfter) {
+		notAfter = authority.Certificate.NotAfter
+	}
+	return issue(&x509.Certificate{
+		Subject:     pkix.Name{CommonName: "hypervisor-exporter-webhook"},
+		DNSNames:    []string{dnsName},
+		NotBefore:   now.Add(-backdate),
+		NotAfter:    notAfter,
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, authority)
+}
+
+// issue signs the template with a new key; without a signer by itself.
+func issue(template *x509.Certificate, signer *Pair) (*Pair, error) {
+	key, keyPEM, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	// RFC 5280 4.1.2.2: positive and at most 20 octets; 128 random bits never repeat.
+	template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 128))
+	if err != nil {
+		return nil, fmt.Errorf("make a serial number: %w", err)
+	}
+	parent, signKey := template, crypto.Signer(key)
+	if signer != nil {
+		parent, signKey = signer.Certificate, signer.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signKey)
+	if err != nil {
+		return nil, fmt.Errorf("sign certificate %q: %w", template.Subject.CommonName, err)
+	}
+	return ParsePair(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), keyPEM)
+}

@@ -1,0 +1,146 @@
+package clustertest
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	webhookTimeout = 2 * time.Second // timeoutSeconds of the manifest
+	slack          = time.Second     // for everything else the API server does, on a busy machine
+)
+
+// Whatever is wrong with the webhook, the pod is created, soon, and as KubeVirt meant it.
+func TestVMStartsWhateverIsWrongWithTheWebhook(t *testing.T) {
+	ours, stranger := newAuthority(t), newAuthority(t)
+	tomorrow, yesterday := time.Now().Add(24*time.Hour), time.Now().Add(-24*time.Hour)
+	faults := []struct {
+		name string
+		// serve starts what is wrong and returns its port; 0 for none.
+		serve func(*testing.T) int
+	}{
+		{"not a single replica", func(*testing.T) int { return 0 }},
+		{"nobody listens", func(t *testing.T) int { return freePort(t) }},
+		{"accepts and says nothing", silence},
+		{"answers after 10 s", func(t *testing.T) int { return answering(t, ours.pair(t, tomorrow), afterTenSeconds) }},
+		{"trickles its answer", func(t *testing.T) int { return answering(t, ours.pair(t, tomorrow), trickling) }},
+		{"answers garbage", func(t *testing.T) int { return answering(t, ours.pair(t, tomorrow), saying(200, "\x00garbage")) }},
+		{"answers an empty review", func(t *testing.T) int { return answering(t, ours.pair(t, tomorrow), saying(200, "{}")) }},
+		{"answers 500", func(t *testing.T) int { return answering(t, ours.pair(t, tomorrow), saying(500, "broken")) }},
+		{"certificate expired", func(t *testing.T) int { return answering(t, ours.pair(t, yesterday), mustNotBeCalled(t)) }},
+		{"certificate by another authority", func(t *testing.T) int { return answering(t, stranger.pair(t, tomorrow), mustNotBeCalled(t)) }},
+	}
+	for _, fault := range faults {
+		t.Run(fault.name, func(t *testing.T) {
+			install(t, ".")
+			trust(t, ours)
+			if port := fault.serve(t); port != 0 {
+				join(t, port)
+			}
+			namespace := server.Namespace(t, "fault", labelled())
+			awaitFailingOpen(t, namespace)
+
+			before := failedOpen(t.Context(), t)
+			start := time.Now()
+			stored, err := server.Create(t.Context(), launcher(t, namespace, "masq"), metav1.CreateOptions{})
+			took := time.Since(start)
+			require.NoError(t, err)
+			require.False(t, injected(stored))
+			require.Less(t, took, webhookTimeout+slack)
+			require.Greater(t, failedOpen(t.Context(), t), before, "the webhook was called, in vain")
+		})
+	}
+}
+
+// awaitFailingOpen waits until the API server has seen the webhook and calls it, in vain.
+func awaitFailingOpen(t *testing.T, namespace string) {
+	t.Helper()
+	before := failedOpen(t.Context(), t)
+	require.Eventually(t, func() bool {
+		_, err := server.Create(context.Background(), launcher(t, namespace, "masq"), dryRun())
+		return err == nil && failedOpen(context.Background(), t) > before
+	}, 30*time.Second, 100*time.Millisecond)
+}
+
+// trust writes the authority into the webhook's configuration, as the certificate process does.
+func trust(t *testing.T, a authority) {
+	t.Helper()
+	configurations := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	configuration, err := configurations.Get(t.Context(), configurationName, metav1.GetOptions{})
+	require.NoError(t, err)
+	for i := range configuration.Webhooks {
+		configuration.Webhooks[i].ClientConfig.CABundle = a.bundle()
+	}
+	_, err = configurations.Update(t.Context(), configuration, metav1.UpdateOptions{})
+	require.NoError(t, err)
+}
+
+// answering serves HTTPS on all addresses of the machine.
+func answering(t *testing.T, pair tls.Certificate, handler http.HandlerFunc) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", ":0")
+	require.NoError(t, err)
+	web := httptest.NewUnstartedServer(handler)
+	require.NoError(t, web.Listener.Close())
+	web.Listener = listener
+	web.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	web.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are what some of these are for
+	web.StartTLS()
+	t.Cleanup(web.Close)
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// silence accepts connections, in the kernel, and never answers.
+func silence(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", ":0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+func afterTenSeconds(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // only then does net/http notice that the caller has gone
+	select {
+	case <-time.After(10 * time.Second):
+	case <-r.Context().Done():
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+func trickling(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	drop := time.NewTicker(100 * time.Millisecond)
+	defer drop.Stop()
+	for {
+		select {
+		case <-drop.C:
+			_, _ = w.Write([]byte(" "))
+			_ = http.NewResponseController(w).Flush()
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func saying(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(body))
+	}
+}
+
+func mustNotBeCalled(t *testing.T) http.HandlerFunc {
+	return func(http.ResponseWriter, *http.Request) { t.Error("the API server trusted a certificate it must not") }
+}

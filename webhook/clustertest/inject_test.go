@@ -1,0 +1,190 @@
+package clustertest
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+func TestLauncherPodsAreStoredInjected(t *testing.T) {
+	serveStatically(t)
+	enabled, other := server.Namespace(t, "enabled", labelled()), server.Namespace(t, "other", nil)
+	for _, name := range genuine {
+		t.Run(name, func(t *testing.T) {
+			with, err := server.Create(t.Context(), launcher(t, enabled, name), metav1.CreateOptions{})
+			require.NoError(t, err)
+			require.True(t, injected(with))
+			without, err := server.Create(t.Context(), launcher(t, other, name), metav1.CreateOptions{})
+			require.NoError(t, err)
+			require.False(t, injected(without), "a namespace without the label")
+			requireNothingElseChanged(t, with, without)
+		})
+	}
+}
+
+// requireNothingElseChanged takes away what is ours and what makes two pods two; then they are one.
+func requireNothingElseChanged(t *testing.T, with, without *unstructured.Unstructured) {
+	t.Helper()
+	containers, _, err := unstructured.NestedSlice(with.Object, "spec", "initContainers")
+	require.NoError(t, err)
+	last := containers[len(containers)-1].(map[string]any)
+	require.Equal(t, "hypervisor-exporter", last["name"], "appended")
+	require.Equal(t, "Always", last["restartPolicy"])
+	require.NoError(t, unstructured.SetNestedSlice(with.Object, containers[:len(containers)-1], "spec", "initContainers"))
+	annotations := with.GetAnnotations()
+	require.NotEmpty(t, annotations["hypervisor-exporter.kubevirt.io/status"])
+	delete(annotations, "hypervisor-exporter.kubevirt.io/status")
+	with.SetAnnotations(annotations)
+	for _, pod := range []*unstructured.Unstructured{with, without} {
+		for _, field := range []string{"name", "namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields"} {
+			unstructured.RemoveNestedField(pod.Object, "metadata", field)
+		}
+	}
+	require.Equal(t, without.Object, with.Object)
+}
+
+// Each of these pods is admitted as if the webhook were not there: it is not even asked.
+func TestWebhookIsNotAsked(t *testing.T) {
+	replicas, _ := serveStatically(t)
+	enabled := server.Namespace(t, "enabled", labelled())
+	for _, namespace := range []string{"kube-system", productNamespace} {
+		enable(t, namespace)
+	}
+	server.DefaultServiceAccount(t, "kube-system")
+
+	tests := []struct {
+		name string
+		pod  func() *unstructured.Unstructured
+	}{
+		{"opted out by annotation", changed(t, enabled, func(pod *unstructured.Unstructured) {
+			setAnnotation(pod, "hypervisor-exporter.kubevirt.io/inject", "false")
+		})},
+		{"opted out by label", changed(t, enabled, func(pod *unstructured.Unstructured) {
+			setLabel(pod, "hypervisor-exporter.kubevirt.io/inject", "false")
+		})},
+		{"provisioning", changed(t, enabled, func(pod *unstructured.Unstructured) {
+			setAnnotation(pod, "kubevirt.io/ephemeral-provisioning", "")
+		})},
+		{"not a launcher", changed(t, enabled, func(pod *unstructured.Unstructured) {
+			setLabel(pod, "kubevirt.io", "hotplug-disk")
+		})},
+		{"injected already", changed(t, enabled, func(pod *unstructured.Unstructured) { addSidecar(t, pod) })},
+		{"kube-system", changed(t, "kube-system", func(*unstructured.Unstructured) {})},
+		{"our own namespace", func() *unstructured.Unstructured {
+			pod := podOf(t, find(t, render(t, "."), "Deployment", "hypervisor-exporter-certs"))
+			setLabel(pod, "kubevirt.io", "virt-launcher")
+			return pod
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			before := admissions(t, replicas)
+			_, err := server.Create(t.Context(), test.pod(), metav1.CreateOptions{})
+			require.NoError(t, err)
+			require.Equal(t, before, admissions(t, replicas))
+		})
+	}
+	t.Run("unlike a pod that says nothing of itself", func(t *testing.T) {
+		before := admissions(t, replicas)
+		pod := changed(t, enabled, func(pod *unstructured.Unstructured) {
+			pod.SetAnnotations(nil)
+			unstructured.RemoveNestedField(pod.Object, "spec", "initContainers")
+		})()
+		_, err := server.Create(t.Context(), pod, metav1.CreateOptions{})
+		require.NoError(t, err)
+		// Counted when it is answered, which may be a moment later.
+		require.Eventually(t, func() bool { return admissions(t, replicas) > before }, 5*time.Second, 50*time.Millisecond,
+			"the conditions stand fields that are not there")
+	})
+}
+
+// What the API server accepts of a pod, it accepts with the sidecar in it.
+func TestEveryValidPodIsValidInjected(t *testing.T) {
+	serveStatically(t)
+	enabled, other := server.Namespace(t, "enabled", labelled()), server.Namespace(t, "other", nil)
+	files, err := filepath.Glob(filepath.Join(launcherPods, "*.yaml"))
+	require.NoError(t, err)
+	valid := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, ".golden.yaml") {
+			continue
+		}
+		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		t.Run(name, func(t *testing.T) {
+			if _, err := server.Create(t.Context(), launcher(t, other, name), dryRun()); err != nil {
+				t.Logf("refused without us: %v", err)
+				return
+			}
+			valid++
+			_, err := server.Create(t.Context(), launcher(t, enabled, name), dryRun())
+			require.NoError(t, err)
+		})
+	}
+	require.Greater(t, valid, len(genuine))
+}
+
+func TestDryRunStoresNothing(t *testing.T) {
+	serveStatically(t)
+	namespace := server.Namespace(t, "dry", labelled())
+	pod, err := server.Create(t.Context(), launcher(t, namespace, "masq"), dryRun())
+	require.NoError(t, err)
+	require.True(t, injected(pod))
+	pods, err := server.Client.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	require.Empty(t, pods.Items)
+}
+
+func changed(t *testing.T, namespace string, change func(*unstructured.Unstructured)) func() *unstructured.Unstructured {
+	return func() *unstructured.Unstructured {
+		pod := launcher(t, namespace, "masq")
+		change(pod)
+		return pod
+	}
+}
+
+func addSidecar(t *testing.T, pod *unstructured.Unstructured) {
+	t.Helper()
+	containers, _, err := unstructured.NestedSlice(pod.Object, "spec", "initContainers")
+	require.NoError(t, err)
+	containers = append(containers, map[string]any{"name": "hypervisor-exporter", "image": "before", "restartPolicy": "Always"})
+	require.NoError(t, unstructured.SetNestedSlice(pod.Object, containers, "spec", "initContainers"))
+}
+
+func enable(t *testing.T, namespace string) {
+	t.Helper()
+	patch := `{"metadata":{"labels":{"hypervisor-exporter.kubevirt.io/inject":"enabled"}}}`
+	_, err := server.Client.CoreV1().Namespaces().Patch(t.Context(), namespace, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	require.NoError(t, err)
+}
+
+var admissionsTotal = regexp.MustCompile(`(?m)^hypervisor_exporter_webhook_admissions_total\{.*\} (\d+)$`)
+
+// admissions is how many reviews the replicas have answered, by their own metrics.
+func admissions(t *testing.T, replicas []*replica) int {
+	t.Helper()
+	total := 0
+	for _, r := range replicas {
+		response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", r.metricsPort))
+		require.NoError(t, err)
+		page, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		for _, match := range admissionsTotal.FindAllSubmatch(page, -1) {
+			count, err := strconv.Atoi(string(match[1]))
+			require.NoError(t, err)
+			total += count
+		}
+	}
+	return total
+}

@@ -1,0 +1,71 @@
+package clustertest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// install applies a folder of manifests, without what needs others' definitions, until the end of the test.
+func install(t *testing.T, folder string) {
+	t.Helper()
+	for _, object := range render(t, folder) {
+		switch object.GroupVersionKind().Group {
+		case "monitoring.coreos.com", "cert-manager.io":
+			continue
+		}
+		require.NoError(t, server.Apply(t.Context(), object))
+	}
+	accounts := server.Client.CoreV1().ServiceAccounts(productNamespace)
+	if _, err := accounts.Get(t.Context(), "default", metav1.GetOptions{}); apierrors.IsNotFound(err) {
+		server.DefaultServiceAccount(t, productNamespace)
+	}
+	t.Cleanup(func() { uninstall(t) })
+}
+
+// uninstall takes away what one test must not leave to the next. The namespace stays: no controller would empty it.
+func uninstall(t *testing.T) {
+	t.Helper()
+	ctx := context.Background() // the test's is over in its cleanup
+	configurations := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	require.NoError(t, ignoreNotFound(configurations.Delete(ctx, configurationName, metav1.DeleteOptions{})))
+	secrets := server.Client.CoreV1().Secrets(productNamespace)
+	for _, name := range []string{"hypervisor-exporter-webhook-tls", "hypervisor-exporter-webhook-ca"} {
+		require.NoError(t, ignoreNotFound(secrets.Delete(ctx, name, metav1.DeleteOptions{})))
+	}
+}
+
+func ignoreNotFound(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+func dryRun() metav1.CreateOptions { return metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}} }
+
+// podOf is the pod that a Deployment's controllers would create.
+func podOf(t *testing.T, deployment *unstructured.Unstructured) *unstructured.Unstructured {
+	t.Helper()
+	template, found, err := unstructured.NestedMap(deployment.Object, "spec", "template")
+	require.NoError(t, err)
+	require.True(t, found)
+	pod := &unstructured.Unstructured{Object: template}
+	pod.SetAPIVersion("v1")
+	pod.SetKind("Pod")
+	pod.SetNamespace(deployment.GetNamespace())
+	pod.SetGenerateName(deployment.GetName() + "-")
+	return pod
+}
+
+// giveOpenShiftUser does what OpenShift's restricted-v2 does to a pod without a user of its own.
+func giveOpenShiftUser(t *testing.T, pod *unstructured.Unstructured) {
+	t.Helper()
+	_, found, _ := unstructured.NestedFieldNoCopy(pod.Object, "spec", "securityContext", "runAsUser")
+	require.False(t, found, "a fixed user is refused there")
+	require.NoError(t, unstructured.SetNestedField(pod.Object, int64(1000650000), "spec", "securityContext", "runAsUser"))
+}

@@ -1,0 +1,69 @@
+package clustertest
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// launcherPods is where package inject keeps its pods: what KubeVirt made, and what was derived from it.
+const launcherPods = "../inject/testdata"
+
+// genuine are the pods among them as KubeVirt 1.9 created them.
+var genuine = []string{"bridge", "dedicated", "guest-tcg", "masq", "masq-ports", "migration-target"}
+
+// launcher is a pod of launcherPods, to be created in the namespace.
+func launcher(t testing.TB, namespace, name string) *unstructured.Unstructured {
+	t.Helper()
+	pod := readLauncher(t, filepath.Join(launcherPods, name+".yaml"))
+	pod.SetNamespace(namespace)
+	return pod
+}
+
+// injected tells whether the pod has the sidecar.
+func injected(pod *unstructured.Unstructured) bool {
+	containers, _, _ := unstructured.NestedSlice(pod.Object, "spec", "initContainers")
+	return slices.ContainsFunc(containers, func(container any) bool {
+		return container.(map[string]any)["name"] == "hypervisor-exporter"
+	})
+}
+
+// labelled is what a namespace is enabled with.
+func labelled() map[string]string {
+	return map[string]string{"hypervisor-exporter.kubevirt.io/inject": "enabled"}
+}
+
+func setAnnotation(pod *unstructured.Unstructured, key, value string) {
+	annotations := pod.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[key] = value
+	pod.SetAnnotations(annotations)
+}
+
+func setLabel(pod *unstructured.Unstructured, key, value string) {
+	labels := pod.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[key] = value
+	pod.SetLabels(labels)
+}
+
+func readLauncher(t testing.TB, file string) *unstructured.Unstructured {
+	t.Helper()
+	document, err := os.ReadFile(file)
+	require.NoError(t, err)
+	content, _, err := inject.ReadPod(document)
+	require.NoError(t, err, file)
+	pod := &unstructured.Unstructured{}
+	require.NoError(t, pod.UnmarshalJSON(content))
+	return pod
+}

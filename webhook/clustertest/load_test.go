@@ -1,0 +1,80 @@
+package clustertest
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// rate is how many VMs a second start while something is changed under them.
+const rate = 50
+
+// tally is what became of the pods created under load.
+type tally struct {
+	created, missed int
+	failures        []error
+	slowest         time.Duration
+}
+
+// load creates virt-launcher pods in the namespace until stop is called, which waits for the last and returns what
+// became of them.
+func load(t *testing.T, namespace string) (stop func() tally) {
+	t.Helper()
+	pod := launcher(t, namespace, "masq")
+	ctx, cancel := context.WithCancel(t.Context())
+	var mutex sync.Mutex
+	var total tally
+	create := func() {
+		start := time.Now()
+		// Not ctx: what has begun is carried through.
+		stored, err := server.Create(context.Background(), pod.DeepCopy(), metav1.CreateOptions{})
+		mutex.Lock()
+		defer mutex.Unlock()
+		total.slowest = max(total.slowest, time.Since(start))
+		switch {
+		case err != nil:
+			total.failures = append(total.failures, err)
+		case !injected(stored):
+			total.missed++
+		default:
+			total.created++
+		}
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		beat := time.NewTicker(time.Second / rate)
+		defer beat.Stop()
+		begin := time.Now()
+		for begun := 0.0; ; {
+			select {
+			case <-beat.C: // a ticker drops beats on a busy machine; what is due is made up for
+				for ; begun < time.Since(begin).Seconds()*rate; begun++ {
+					running.Go(create)
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	var once sync.Once
+	end := func() tally {
+		once.Do(func() { cancel(); running.Wait() })
+		return total
+	}
+	t.Cleanup(func() { end() })
+	return end
+}
+
+// requireNoneHarmed is the promise: none failed, none was missed, and there was a load to speak of. A webhook that took
+// longer than its timeout would be a pod missed; what else makes a creation slow is the machine.
+func requireNoneHarmed(t *testing.T, total tally, during time.Duration) {
+	t.Helper()
+	t.Logf("%d created in %s, slowest %s", total.created, during.Round(time.Second), total.slowest.Round(time.Millisecond))
+	require.Empty(t, total.failures)
+	require.Zero(t, total.missed)
+	require.Greater(t, float64(total.created), during.Seconds()*rate*0.9, "a load of %d a second", rate)
+}

@@ -1,0 +1,58 @@
+package clustertest
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// operatorConfig is what the operator makes of the manifests' PodMonitors for the Prometheus of this machine.
+func operatorConfig(t *testing.T) []byte {
+	t.Helper()
+	var monitors bytes.Buffer
+	for _, object := range render(t, ".") {
+		if object.GetKind() == "PodMonitor" {
+			document, err := object.MarshalJSON()
+			require.NoError(t, err)
+			fmt.Fprintf(&monitors, "---\n%s\n", document)
+		}
+	}
+	dir := t.TempDir()
+	token, ca := filepath.Join(dir, "token"), filepath.Join(dir, "ca.crt")
+	require.NoError(t, os.WriteFile(token, []byte(server.Config.BearerToken), 0o600))
+	require.NoError(t, os.WriteFile(ca, server.Config.CAData, 0o600))
+
+	program, err := build("operatorconfig", "operatorconfig")
+	require.NoError(t, err)
+	generate := exec.Command(program, "--apiserver="+server.Config.Host, "--token-file="+token, "--ca-file="+ca,
+		"--version="+prometheusVersion(t))
+	generate.Stdin, generate.Stderr = &monitors, os.Stderr
+	config, err := generate.Output()
+	require.NoError(t, err)
+	// The operator's reloader, which fills these in, runs beside Prometheus in its pod.
+	return []byte(strings.NewReplacer("$(SHARD)", "0", "$(POD_NAME)", "prometheus-0").Replace(string(config)))
+}
+
+// discoverPods does the discovery that the configuration asks for, by Prometheus' own package, since Debian builds
+// Prometheus without it. It returns the file of the same configuration with the discovery done.
+func discoverPods(t *testing.T, config []byte) string {
+	t.Helper()
+	dir := t.TempDir()
+	generated, diverted := filepath.Join(dir, "generated.yml"), filepath.Join(dir, "prometheus.yml")
+	require.NoError(t, os.WriteFile(generated, config, 0o600))
+	program, err := build("poddiscovery", "poddiscovery")
+	require.NoError(t, err)
+	start(t, exec.Command(program, "--config="+generated, "--dir="+dir))
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(diverted)
+		return err == nil
+	}, readyPatience, 50*time.Millisecond)
+	return diverted
+}

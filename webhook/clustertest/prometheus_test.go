@@ -1,0 +1,90 @@
+package clustertest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// prometheus is a running Prometheus.
+type prometheus struct{ url string }
+
+// startPrometheus starts Debian's Prometheus with the configuration file and waits until it is ready.
+func startPrometheus(t *testing.T, config string) prometheus {
+	t.Helper()
+	path, err := exec.LookPath("prometheus")
+	require.NoError(t, err, "apt-get install prometheus")
+	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	p := prometheus{url: "http://" + address}
+	start(t, exec.Command(path, "--config.file="+config, "--storage.tsdb.path="+t.TempDir(),
+		"--web.listen-address="+address))
+	require.Eventually(t, func() bool {
+		response, err := http.Get(p.url + "/-/ready")
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	}, readyPatience, 100*time.Millisecond)
+	return p
+}
+
+// prometheusVersion is what the program calls itself, such as 2.42.0.
+func prometheusVersion(t *testing.T) string {
+	t.Helper()
+	output, err := exec.Command("prometheus", "--version").CombinedOutput()
+	require.NoError(t, err, "apt-get install prometheus")
+	var version string
+	_, err = fmt.Sscanf(string(output), "prometheus, version %s", &version)
+	require.NoError(t, err, "%s", output)
+	return version
+}
+
+// query returns the labels of each series that the expression gives now; nil where Prometheus gives no answer.
+func (p prometheus) query(expression string) []map[string]string {
+	var answer struct {
+		Data struct {
+			Result []struct{ Metric map[string]string }
+		}
+	}
+	if err := p.get("/api/v1/query?query="+url.QueryEscape(expression), &answer); err != nil {
+		return nil
+	}
+	var series []map[string]string
+	for _, result := range answer.Data.Result {
+		series = append(series, result.Metric)
+	}
+	return series
+}
+
+// target is one that Prometheus scrapes. Its Health is unknown until it was scraped once.
+type target struct {
+	Labels    map[string]string
+	Health    string
+	LastError string
+}
+
+func (p prometheus) targets() []target {
+	var answer struct {
+		Data struct{ ActiveTargets []target }
+	}
+	if err := p.get("/api/v1/targets?state=active", &answer); err != nil {
+		return nil
+	}
+	return answer.Data.ActiveTargets
+}
+
+func (p prometheus) get(path string, into any) error {
+	response, err := http.Get(p.url + path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	return json.NewDecoder(response.Body).Decode(into)
+}

@@ -1,0 +1,169 @@
+package clustertest
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Authority and certificate come to their end and are replaced, all by themselves, while VMs start.
+func TestRotationHarmsNoVM(t *testing.T) {
+	// Renewed when a third is left of a life that began five minutes before its issue: after half a minute.
+	serveWithCerts(t, "--ca-lifetime=3m15s", "--leaf-lifetime=3m15s", "--settle=3s")
+	first := caBundle(t)
+	require.Len(t, first, 1)
+	before := failedOpen(t.Context(), t)
+	start := time.Now()
+	stop := load(t, server.Namespace(t, "rotation", labelled()))
+
+	overlapped := false
+	require.Eventually(t, func() bool {
+		bundle := caBundle(t)
+		overlapped = overlapped || len(bundle) > 1
+		return len(bundle) == 1 && !bundle[0].Equal(first[0])
+	}, 3*time.Minute, 100*time.Millisecond, "the authority was replaced and the old one is no longer trusted")
+	requireNoneHarmed(t, stop(), time.Since(start))
+	require.True(t, overlapped, "old and new are trusted together for a while")
+	require.Equal(t, before, failedOpen(t.Context(), t), "no call was in vain")
+}
+
+func TestVandalisedCABundleIsRepaired(t *testing.T) {
+	serveWithCerts(t)
+	good := caBundle(t)
+	for name, bundle := range map[string][]byte{"emptied": nil, "another authority's": newAuthority(t).bundle()} {
+		t.Run(name, func(t *testing.T) {
+			setCABundle(t, bundle)
+			start := time.Now()
+			require.Eventually(t, func() bool {
+				now := caBundle(t)
+				return len(now) == 1 && now[0].Equal(good[0])
+			}, 10*time.Second, 50*time.Millisecond)
+			awaitInjecting(t)
+			t.Logf("repaired, and injecting again, after %s", time.Since(start).Round(time.Millisecond))
+		})
+	}
+}
+
+// An upgrade applies the manifests again, and a GitOps tool does all day: neither takes a certificate away.
+func TestApplyingAgainLeavesTheCertificatesAlone(t *testing.T) {
+	serveWithCerts(t)
+	bundle, secrets := caBundle(t), secretsData(t)
+	for _, object := range render(t, ".") {
+		switch object.GetKind() {
+		case "Secret", "MutatingWebhookConfiguration":
+			require.NoError(t, server.Apply(t.Context(), object))
+		}
+	}
+	require.Equal(t, bundle, caBundle(t))
+	require.Equal(t, secrets, secretsData(t))
+}
+
+func TestCertificateProcessMayDoNoMore(t *testing.T) {
+	install(t, ".")
+	client := server.As(t, server.Token(t, productNamespace, "hypervisor-exporter-certs"))
+	secrets, configurations := client.CoreV1().Secrets(productNamespace), client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	patch := []byte(`{"metadata":{"labels":{"a":"b"}}}`)
+
+	_, err := secrets.Get(t.Context(), "hypervisor-exporter-webhook-ca", metav1.GetOptions{})
+	require.NoError(t, err)
+	_, err = configurations.Patch(t.Context(), configurationName, types.MergePatchType, patch, metav1.PatchOptions{})
+	require.NoError(t, err)
+
+	refused := map[string]func(context.Context) error{
+		"list the secrets": func(ctx context.Context) error {
+			_, err := secrets.List(ctx, metav1.ListOptions{})
+			return err
+		},
+		"read another secret": func(ctx context.Context) error {
+			_, err := secrets.Get(ctx, "another", metav1.GetOptions{})
+			return err
+		},
+		"read a secret of the same name elsewhere": func(ctx context.Context) error {
+			_, err := client.CoreV1().Secrets("default").Get(ctx, "hypervisor-exporter-webhook-ca", metav1.GetOptions{})
+			return err
+		},
+		"delete its own secret": func(ctx context.Context) error {
+			return secrets.Delete(ctx, "hypervisor-exporter-webhook-ca", metav1.DeleteOptions{})
+		},
+		"change another webhook": func(ctx context.Context) error {
+			_, err := configurations.Patch(ctx, "another", types.MergePatchType, patch, metav1.PatchOptions{})
+			return err
+		},
+		"list the webhooks": func(ctx context.Context) error {
+			_, err := configurations.List(ctx, metav1.ListOptions{})
+			return err
+		},
+		"delete its own webhook": func(ctx context.Context) error {
+			return configurations.Delete(ctx, configurationName, metav1.DeleteOptions{})
+		},
+	}
+	for name, try := range refused {
+		t.Run(name, func(t *testing.T) {
+			require.True(t, apierrors.IsForbidden(try(t.Context())))
+		})
+	}
+}
+
+// serveWithCerts installs the webhook with two replicas whose certificates the real `webhook certs` makes. It returns
+// once pods are injected.
+func serveWithCerts(t *testing.T, further ...string) {
+	t.Helper()
+	install(t, ".")
+	certificates := mountSecret(t, "hypervisor-exporter-webhook-tls")
+	replicas := []*replica{startReplica(t, certificates), startReplica(t, certificates)}
+	startCerts(t, forward(t, replicas), further...)
+	for _, r := range replicas {
+		r.awaitReady(t)
+		join(t, r.port)
+	}
+	awaitInjecting(t)
+}
+
+// caBundle is what the API server verifies the webhook by.
+func caBundle(t *testing.T) []*x509.Certificate {
+	t.Helper()
+	configuration, err := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().
+		Get(context.Background(), configurationName, metav1.GetOptions{})
+	require.NoError(t, err)
+	var certificates []*x509.Certificate
+	rest := bytes.TrimSpace(configuration.Webhooks[0].ClientConfig.CABundle)
+	for len(rest) > 0 {
+		var block *pem.Block
+		block, rest = pem.Decode(rest)
+		require.NotNil(t, block)
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		require.NoError(t, err)
+		certificates = append(certificates, certificate)
+	}
+	return certificates
+}
+
+func setCABundle(t *testing.T, bundle []byte) {
+	t.Helper()
+	patch, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle}})
+	require.NoError(t, err)
+	_, err = server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().
+		Patch(t.Context(), configurationName, types.JSONPatchType, patch, metav1.PatchOptions{})
+	require.NoError(t, err)
+}
+
+func secretsData(t *testing.T) map[string]map[string][]byte {
+	t.Helper()
+	secrets, err := server.Client.CoreV1().Secrets(productNamespace).List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	data := map[string]map[string][]byte{}
+	for _, secret := range secrets.Items {
+		require.NotEmpty(t, secret.Data, secret.Name)
+		data[secret.Name] = secret.Data
+	}
+	return data
+}

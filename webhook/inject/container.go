@@ -1,0 +1,65 @@
+package inject
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// container is the sidecar of one pod: a native sidecar (an init container that
+// restarts always, KEP-753), because KubeVirt waits for every regular container
+// to be ready and for every one to end (controller.IsPodReady; kubevirt issues
+// 9838, 5716), and for init containers never.
+//
+// An API server older than 1.29 would drop restartPolicy and the VM would wait
+// for the sidecar to end; KubeVirt 1.6 and later do not run on one.
+//
+// It has no probe: a native sidecar counts for the pod's Ready condition, and
+// with masquerade the guest gets the kubelet's packets.
+func container(cfg Config, pod *corev1.Pod, s size) corev1.Container {
+	always := corev1.ContainerRestartPolicyAlways
+	return corev1.Container{
+		Name:            ContainerName,
+		Image:           cfg.Image,
+		ImagePullPolicy: cfg.ImagePullPolicy,
+		RestartPolicy:   &always,
+		Args:            arguments(cfg),
+		Env:             environment(cfg, s),
+		Ports: []corev1.ContainerPort{{
+			Name:          PortName,
+			ContainerPort: cfg.Port,
+			Protocol:      corev1.ProtocolTCP,
+		}},
+		Resources: s.resources(),
+		// Read-only is enough to connect to a socket.
+		VolumeMounts:             []corev1.VolumeMount{{Name: libvirtVolume, MountPath: libvirtDirectory, ReadOnly: true}},
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		SecurityContext:          securityContext(pod, find(pod.Spec.Containers, computeContainer)),
+	}
+}
+
+// arguments is the sidecar's command line.
+func arguments(cfg Config) []string {
+	return []string{fmt.Sprintf("--web.listen-address=:%d", cfg.Port)}
+}
+
+// environment gives the sidecar its identity by the downward API: the kubelet
+// fills it in, so that nothing of what a user wrote passes through us. The VM's
+// name comes from the annotation because labels and the hostname are cut at 63
+// characters.
+func environment(cfg Config, s size) []corev1.EnvVar {
+	return []corev1.EnvVar{
+		fromField("VMI_NAMESPACE", "metadata.namespace"),
+		fromField("VMI_NAME", "metadata.annotations['"+annotationDomain+"']"),
+		fromField("NODE_NAME", "spec.nodeName"),
+		{Name: "GOMAXPROCS", Value: "1"},
+		{Name: "GOMEMLIMIT", Value: s.goMemoryLimit()},
+		{Name: "GOGC", Value: fmt.Sprint(cfg.GOGC)},
+	}
+}
+
+func fromField(name, path string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{
+		FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path},
+	}}
+}

@@ -1,0 +1,134 @@
+package inject
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	yamlv3 "go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+)
+
+// ParsePod reads a pod's JSON leniently and exactly as the API server does:
+// names are case-sensitive and unknown fields are passed over. Both matter to a
+// patch, whose paths speak of the JSON and not of our types.
+func ParsePod(podJSON []byte) (*corev1.Pod, error) {
+	pod := &corev1.Pod{}
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(podJSON, pod); err != nil {
+		return nil, fmt.Errorf("parse pod: %w", err)
+	}
+	return pod, nil
+}
+
+// ReadPod reads one YAML or JSON document as a pod, typed and as JSON. Where
+// the document is something else, or empty, pod is nil and err too.
+//
+// It reads as kubectl does (YAML 1.1). Where that makes no pod of it, YAML 1.2
+// is tried: to YAML 1.1 the bare annotation value y is a boolean, and writers
+// such as PyYAML do not quote it.
+func ReadPod(document []byte) (podJSON []byte, pod *corev1.Pod, err error) {
+	podJSON, err = yaml.YAMLToJSON(document)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read YAML: %w", err)
+	}
+	if !isPod(podJSON) {
+		return podJSON, nil, nil
+	}
+	if err := checkSingle(document); err != nil {
+		return nil, nil, err
+	}
+	pod, err = ParsePod(podJSON)
+	if err == nil {
+		return podJSON, pod, nil
+	}
+	newer, newerErr := newerYAMLToJSON(document)
+	if newerErr != nil {
+		return nil, nil, err
+	}
+	if pod, newerErr = ParsePod(newer); newerErr != nil {
+		return nil, nil, err
+	}
+	return newer, pod, nil
+}
+
+// splitDocuments cuts a YAML stream before each line that starts a document, so
+// that the parts put together are the stream again, byte for byte. (apimachinery's
+// YAMLReader drops carriage returns and the comments of such lines.)
+func splitDocuments(stream []byte) [][]byte {
+	var documents [][]byte
+	start := 0
+	for at := 0; at < len(stream); {
+		if at > start && startsDocument(stream[at:]) {
+			documents = append(documents, stream[start:at])
+			start = at
+		}
+		newline := bytes.IndexByte(stream[at:], '\n')
+		if newline < 0 {
+			break
+		}
+		at += newline + 1
+	}
+	return append(documents, stream[start:])
+}
+
+// startsDocument says whether the first line is YAML's mark of a new document.
+func startsDocument(text []byte) bool {
+	rest, marked := bytes.CutPrefix(text, []byte("---"))
+	return marked && (len(rest) == 0 || bytes.ContainsAny(rest[:1], " \t\r\n"))
+}
+
+// separator is what goes before a document that is written anew: the line it
+// began with, where that holds nothing of the document itself.
+func separator(document []byte) []byte {
+	if !startsDocument(document) {
+		return nil
+	}
+	line, _, _ := bytes.Cut(document, []byte("\n"))
+	if rest := bytes.TrimSpace(line[len("---"):]); len(rest) > 0 && rest[0] != '#' {
+		return []byte("---\n")
+	}
+	return append(bytes.Clone(line), '\n')
+}
+
+// checkSingle refuses a second document after the mark of a document's end,
+// which YAML allows: YAML libraries do not read on, so that it would be lost.
+func checkSingle(document []byte) error {
+	_, after, found := bytes.Cut(document, []byte("\n..."))
+	if found && len(bytes.TrimSpace(after)) > 0 {
+		return errors.New("text after the end of a document (...): put --- between documents")
+	}
+	return nil
+}
+
+func isPod(document []byte) bool {
+	var kind metav1.TypeMeta
+	err := kjson.UnmarshalCaseSensitivePreserveInts(document, &kind)
+	return err == nil && kind.APIVersion == "v1" && kind.Kind == "Pod"
+}
+
+func newerYAMLToJSON(document []byte) ([]byte, error) {
+	var root yamlv3.Node
+	if err := yamlv3.Unmarshal(document, &root); err != nil {
+		return nil, err
+	}
+	timestampsToStrings(&root)
+	var value any
+	if err := root.Decode(&value); err != nil {
+		return nil, err
+	}
+	return json.Marshal(value)
+}
+
+// timestampsToStrings keeps a bare date as it is written; JSON has no dates.
+func timestampsToStrings(node *yamlv3.Node) {
+	if node.Kind == yamlv3.ScalarNode && node.ShortTag() == "!!timestamp" {
+		node.Tag = "!!str"
+	}
+	for _, child := range node.Content {
+		timestampsToStrings(child)
+	}
+}

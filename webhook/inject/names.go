@@ -1,0 +1,30 @@
+package inject
+
+// What we read from and write to a pod. Operators and monitoring rely on these
+// names: changing one is a breaking change.
+const (
+	// AnnotationInject opts a VM out when it is "false", as annotation or as label.
+	AnnotationInject = "hypervisor-exporter.kubevirt.io/inject"
+	// AnnotationStatus holds, on an injected pod, the version of the sidecar.
+	AnnotationStatus = "hypervisor-exporter.kubevirt.io/status"
+	// AnnotationCPU overrides the sidecar's CPU for one VM (request and limit).
+	AnnotationCPU = "hypervisor-exporter.kubevirt.io/cpu"
+	// AnnotationMemory overrides the sidecar's memory for one VM (request and limit).
+	AnnotationMemory = "hypervisor-exporter.kubevirt.io/memory"
+	// ContainerName is the name of the injected init container.
+	ContainerName = "hypervisor-exporter"
+	// PortName is the name of the sidecar's port, which the PodMonitor selects.
+	PortName = "hv-metrics"
+)
+
+// What KubeVirt calls the parts of a virt-launcher pod
+// (staging/src/kubevirt.io/api/core/v1/types.go, virt-controller template.go).
+const (
+	labelKubeVirt          = "kubevirt.io"
+	launcherLabelValue     = "virt-launcher"
+	annotationDomain       = "kubevirt.io/domain"
+	annotationProvisioning = "kubevirt.io/ephemeral-provisioning"
+	computeContainer       = "compute"
+	libvirtVolume          = "libvirt-runtime"
+	libvirtDirectory       = "/var/run/libvirt"
+)

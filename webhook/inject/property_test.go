@@ -1,0 +1,164 @@
+package inject_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+type object = map[string]any
+
+// TestRandomPods draws pods as JSON, so that they carry fields that our types
+// do not know, and holds the invariants of checkDecision against each.
+func TestRandomPods(t *testing.T) {
+	seen := map[inject.Reason]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := randomConfig(t)
+		podJSON, err := json.Marshal(randomPod(t))
+		require.NoError(t, err)
+		pod, err := inject.ParsePod(podJSON)
+		require.NoError(t, err)
+		seen[checkDecision(t, cfg, podJSON, pod).Reason]++
+	})
+	require.Positive(t, seen[inject.Injected], "no random pod was injected: the invariants held for nothing")
+	require.Greater(t, len(seen), 3, "the random pods are all alike: %v", seen)
+}
+
+func randomConfig(t *rapid.T) inject.Config {
+	cfg := testConfig()
+	cfg.Port = rapid.SampledFrom([]int32{9477, 9477, 8080}).Draw(t, "port")
+	cfg.PullSecrets = rapid.SampledFrom([][]string{nil, nil, {"regcred"}}).Draw(t, "pull secrets")
+	require.NoError(t, cfg.Validate())
+	return cfg
+}
+
+func randomPod(t *rapid.T) object {
+	metadata := unknown(t, object{"name": name(t), "namespace": "default"})
+	put(t, metadata, "labels", object{"kubevirt.io": mostly(t, "virt-launcher", "hotplug-disk"), text(t): text(t)})
+	annotations := object{"kubevirt.io/domain": mostly(t, text(t)+"x", ""), text(t): text(t)}
+	for _, key := range []string{inject.AnnotationCPU, inject.AnnotationMemory, inject.AnnotationInject, inject.AnnotationStatus} {
+		if rarely(t) {
+			annotations[key] = rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"false", "true", "1", "20m", "64Mi", "1e9", "-1", "0"})).Draw(t, key)
+		}
+	}
+	put(t, metadata, "annotations", annotations)
+
+	compute := randomContainer(t)
+	compute["name"] = mostly(t, "compute", "other")
+	mounts, _ := compute["volumeMounts"].([]any)
+	compute["volumeMounts"] = append(mounts, object{"name": mostly(t, "libvirt-runtime", "x"), "mountPath": "/var/run/libvirt"})
+	containers := append(containerList(t), compute)
+	spec := unknown(t, object{"containers": containers, "volumes": []any{object{"name": "libvirt-runtime", "emptyDir": object{}}, unknown(t, object{"name": "other"})}})
+	switch rapid.IntRange(0, 4).Draw(t, "init containers") {
+	case 0: // none
+	case 1:
+		spec["initContainers"] = nil
+	default:
+		spec["initContainers"] = containerList(t)
+	}
+	if rarely(t) {
+		spec["resources"] = resources(t)
+	}
+	if rarely(t) {
+		spec["hostNetwork"] = true
+	}
+	if rarely(t) {
+		spec["imagePullSecrets"] = []any{object{"name": "other"}, object{"name": "regcred"}}
+	}
+	if !rarely(t) {
+		spec["securityContext"] = security(t)
+	}
+	return unknown(t, object{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+}
+
+func containerList(t *rapid.T) []any {
+	list := []any{}
+	for range rapid.IntRange(0, 3).Draw(t, "containers") {
+		list = append(list, randomContainer(t))
+	}
+	return list
+}
+
+func randomContainer(t *rapid.T) object {
+	c := unknown(t, object{"name": name(t), "image": text(t)})
+	put(t, c, "resources", resources(t))
+	put(t, c, "securityContext", security(t))
+	if rarely(t) {
+		c["ports"] = []any{object{"containerPort": rapid.SampledFrom([]int{80, 9477, 8080}).Draw(t, "port"), "protocol": mostly(t, "TCP", "UDP"), "name": mostly(t, "http", inject.PortName)}}
+	}
+	if rarely(t) {
+		c["restartPolicy"] = "Always"
+	}
+	return c
+}
+
+func resources(t *rapid.T) object {
+	quantity := rapid.SampledFrom([]string{"0", "10m", "1", "2", "64Mi", "1Gi", "100M", "1e3", "0.1"})
+	list := func(label string) object {
+		l := object{}
+		for _, resource := range []string{"cpu", "memory", "devices.kubevirt.io/kvm", "ephemeral-storage"} {
+			if rapid.Bool().Draw(t, label+resource) {
+				l[resource] = quantity.Draw(t, resource)
+			}
+		}
+		return l
+	}
+	r := object{}
+	put(t, r, "requests", list("requests"))
+	put(t, r, "limits", list("limits"))
+	if rarely(t) {
+		r["limits"] = r["requests"]
+	}
+	return r
+}
+
+func security(t *rapid.T) object {
+	s := object{}
+	if rapid.Bool().Draw(t, "uid") {
+		s["runAsUser"] = rapid.SampledFrom([]int{0, 107, 1337}).Draw(t, "uid")
+	}
+	put(t, s, "runAsNonRoot", rapid.Bool().Draw(t, "non-root"))
+	put(t, s, "allowPrivilegeEscalation", false)
+	put(t, s, "capabilities", object{"drop": []any{"ALL"}})
+	put(t, s, "seccompProfile", object{"type": "RuntimeDefault"})
+	if rarely(t) {
+		s["seLinuxOptions"] = object{"level": "s0:c1,c2", "type": mostly(t, "container_t", "virt_launcher.process")}
+	}
+	return s
+}
+
+// unknown adds, now and then, what only a newer API knows.
+func unknown(t *rapid.T, o object) object {
+	if rarely(t) {
+		o["fieldOf"+strings.ToUpper(rapid.StringMatching(`[a-z]{1,5}`).Draw(t, "field"))] = []any{text(t), json.Number("12345678901234567890"), nil, object{"a/b~c": 1.5}}
+	}
+	return o
+}
+
+func put(t *rapid.T, o object, key string, value any) {
+	if rapid.IntRange(0, 7).Draw(t, key) > 0 {
+		o[key] = value
+	}
+}
+
+func name(t *rapid.T) string {
+	return rapid.OneOf(rapid.StringMatching(`[a-z]{1,8}`), rapid.SampledFrom([]string{"istio-proxy", "guest-console-log", inject.ContainerName, "other"})).Draw(t, "name")
+}
+
+func text(t *rapid.T) string {
+	return rapid.OneOf(rapid.StringMatching(`[a-z./~]{1,12}`), rapid.String()).Draw(t, "text")
+}
+
+func mostly(t *rapid.T, usual, unusual string) string {
+	if rapid.IntRange(0, 19).Draw(t, usual) == 19 {
+		return unusual
+	}
+	return usual
+}
+
+func rarely(t *rapid.T) bool { return rapid.IntRange(0, 5).Draw(t, "rarely") == 5 }

@@ -1,0 +1,56 @@
+package inject
+
+import (
+	corev1 "k8s.io/api/core/v1"
+)
+
+// securityContext gives the sidecar who compute is and nothing of what compute
+// may do. The libvirt socket lets in the uid of its owner alone (mode 0700), so
+// uid and gid are compute's (107, or 0 in KubeVirt's legacy root mode) and never
+// one of our own: where neither compute nor the pod states one, neither do we.
+func securityContext(pod *corev1.Pod, compute *corev1.Container) *corev1.SecurityContext {
+	ours, theirs := compute.SecurityContext, pod.Spec.SecurityContext
+	if ours == nil {
+		ours = &corev1.SecurityContext{}
+	}
+	if theirs == nil {
+		theirs = &corev1.PodSecurityContext{}
+	}
+	no, yes := false, true
+	return &corev1.SecurityContext{
+		RunAsUser:    first(ours.RunAsUser, theirs.RunAsUser),
+		RunAsGroup:   first(ours.RunAsGroup, theirs.RunAsGroup),
+		RunAsNonRoot: first(ours.RunAsNonRoot, theirs.RunAsNonRoot),
+		// On a migration target KubeVirt puts the source's MCS level on compute
+		// alone (template.go setSELinuxContext); with another level the socket
+		// is refused. The container's options replace the pod's as a whole (not
+		// field by field), for compute as for us; the pod's are inherited.
+		SELinuxOptions:           ours.SELinuxOptions.DeepCopy(),
+		SeccompProfile:           seccompProfile(theirs),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		AllowPrivilegeEscalation: &no,
+		ReadOnlyRootFilesystem:   &yes,
+	}
+}
+
+// seccompProfile is RuntimeDefault where the pod states none. Compute's own is
+// not looked at: it is made for QEMU, and a pod that only sets it on its
+// containers passes Pod Security "restricted" only if each of them has one.
+func seccompProfile(pod *corev1.PodSecurityContext) *corev1.SeccompProfile {
+	if pod.SeccompProfile != nil {
+		return nil
+	}
+	return &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
+}
+
+// first is the value that is set, a copy of it: the container's before the pod's.
+func first[T any](container, pod *T) *T {
+	if container == nil {
+		container = pod
+	}
+	if container == nil {
+		return nil
+	}
+	value := *container
+	return &value
+}

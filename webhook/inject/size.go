@@ -1,0 +1,107 @@
+package inject
+
+import (
+	"fmt"
+	"regexp"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// size is what the sidecar of one pod may use; request and limit are the same,
+// which keeps a Guaranteed pod Guaranteed (CPU pinning and NUMA hang on it).
+type size struct {
+	cpu, memory resource.Quantity
+	// goMemory is the soft limit given to the Go runtime, in bytes.
+	goMemory int64
+}
+
+type bounds struct{ least, most resource.Quantity }
+
+var (
+	// The upper bound is below one CPU on purpose: with the static CPU manager
+	// policy a container of a Guaranteed pod that asks for whole CPUs gets them
+	// for itself, taken from the VM's node.
+	cpuBounds = bounds{resource.MustParse("1m"), resource.MustParse("500m")}
+	// Below 16Mi the sidecar (15 MiB resident, 4 of it anonymous: make bench)
+	// risks being killed, which takes the VM out of its Services.
+	memoryBounds = bounds{resource.MustParse("16Mi"), resource.MustParse("256Mi")}
+)
+
+func (b bounds) String() string { return b.least.String() + " to " + b.most.String() }
+
+func validateBounds(what string, q resource.Quantity, b bounds) error {
+	if q.Cmp(b.least) < 0 || q.Cmp(b.most) > 0 {
+		return fmt.Errorf("%s %s: want %s", what, q.String(), b)
+	}
+	return nil
+}
+
+// plainQuantity is what of Kubernetes' quantities an annotation may be. It
+// leaves out exponents, with which a few bytes ("1e-2147483647") keep
+// resource.ParseQuantity busy for minutes.
+var plainQuantity = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,6})?(m|k|M|G|Ki|Mi|Gi)?$`)
+
+// sizeFor is the configured size, changed by the pod's annotations.
+func sizeFor(cfg Config, pod *corev1.Pod) (size, []string) {
+	cpu, cpuWarnings := override(pod, AnnotationCPU, cfg.CPU, cpuBounds)
+	memory, memoryWarnings := override(pod, AnnotationMemory, cfg.Memory, memoryBounds)
+	// In thousandths (the scale of a CPU) and in whole bytes, rounded up, which
+	// is what the scheduler and the kubelet make of them.
+	s := size{
+		cpu:    *resource.NewMilliQuantity(cpu.MilliValue(), resource.DecimalSI),
+		memory: *resource.NewQuantity(memory.Value(), memory.Format),
+		// Bounded memory (at most 2^28) times bounded GoMemory: no overflow.
+		goMemory: memory.Value() * cfg.GoMemory.Value() / cfg.Memory.Value(),
+	}
+	return s, append(cpuWarnings, memoryWarnings...)
+}
+
+// override reads a quantity from an annotation. Nonsense gets the default;
+// a proper quantity out of bounds gets the nearer bound; both with a warning.
+func override(pod *corev1.Pod, key string, standard resource.Quantity, b bounds) (resource.Quantity, []string) {
+	value, ok := pod.Annotations[key]
+	if !ok {
+		return standard, nil
+	}
+	q, err := parsePlain(value)
+	switch {
+	case err != nil:
+		return standard, []string{warning("annotation %s=%s is no quantity from %s; %s is used", key, quote(value), b, standard.String())}
+	case q.Cmp(b.least) < 0:
+		return b.least, []string{warning("annotation %s=%s is out of bounds (%s); %s is used", key, quote(value), b, b.least.String())}
+	case q.Cmp(b.most) > 0:
+		return b.most, []string{warning("annotation %s=%s is out of bounds (%s); %s is used", key, quote(value), b, b.most.String())}
+	default:
+		return q, nil
+	}
+}
+
+func parsePlain(value string) (resource.Quantity, error) {
+	if !plainQuantity.MatchString(value) {
+		return resource.Quantity{}, fmt.Errorf("%q is no plain quantity", value)
+	}
+	q, err := resource.ParseQuantity(value)
+	if err == nil && q.Sign() <= 0 {
+		return resource.Quantity{}, fmt.Errorf("%q is not above zero", value)
+	}
+	return q, err
+}
+
+func (s size) resources() corev1.ResourceRequirements {
+	list := func() corev1.ResourceList {
+		return corev1.ResourceList{corev1.ResourceCPU: s.cpu.DeepCopy(), corev1.ResourceMemory: s.memory.DeepCopy()}
+	}
+	// No ephemeral-storage: the root is read-only and nothing is written, and a
+	// request for it could only keep the VM off a node.
+	return corev1.ResourceRequirements{Requests: list(), Limits: list()}
+}
+
+// goMemoryLimit is the soft limit as GOMEMLIMIT reads it, in whole MiB where it is.
+func (s size) goMemoryLimit() string {
+	const mib = 1 << 20
+	if s.goMemory%mib == 0 {
+		return fmt.Sprintf("%dMiB", s.goMemory/mib)
+	}
+	return fmt.Sprintf("%dB", s.goMemory)
+}
