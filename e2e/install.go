@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -62,7 +63,14 @@ func (l *lab) loadImages(ctx context.Context) (cluster.ProductImages, error) {
 		if imported == nil {
 			return cluster.ProductImages{}, fmt.Errorf("import %s: no image in %q", archive, output)
 		}
-		names = append(names, imported[1])
+		name := imported[1]
+		if first, _, _ := strings.Cut(name, "/"); !strings.ContainsAny(first, ".:") && first != "localhost" {
+			// The kubelet asks for such a name as that of Docker's registry; ctr takes it as it stands.
+			if _, err := l.node.Run(ctx, "ctr", "-n", "k8s.io", "images", "tag", "--force", name, "docker.io/"+name); err != nil {
+				return cluster.ProductImages{}, err
+			}
+		}
+		names = append(names, name)
 	}
 	return cluster.ProductImages{Webhook: names[1], Sidecar: names[2]}, nil
 }

@@ -97,10 +97,13 @@ func (n *Node) Start(ctx context.Context) error {
 	})
 }
 
+// outerLink is the machine's end of the node's eth0.
+func (n *Node) outerLink() string { return bridge + "-" + n.Address[strings.LastIndex(n.Address, ".")+1:] }
+
 // connect gives the node its eth0, on a bridge that the machine has a leg on too.
 func (n *Node) connect(ctx context.Context, pid int) error {
 	target := strconv.Itoa(pid)
-	outer := bridge + "-" + n.Address[strings.LastIndex(n.Address, ".")+1:]
+	outer := n.outerLink()
 	if err := run(ctx, "ip", "link", "show", bridge); err != nil {
 		if err := all(ctx,
 			"ip link add "+bridge+" type bridge", "ip addr add "+hostIP+"/24 dev "+bridge, "ip link set "+bridge+" up",

@@ -99,8 +99,14 @@ func (n *Node) Stop(ctx context.Context) error {
 		}
 	}
 	err := poll.Until(ctx, time.Minute, "the cgroups of "+n.Name+" to empty", func(context.Context) error { return removeCgroups(n.Cgroup) })
-	if _, e := os.Stat("/sys/class/net/" + bridge); e == nil && n.ControlPlane == nil {
-		err = errors.Join(err, run(ctx, "ip", "link", "del", bridge))
+	links := []string{n.outerLink()} // the kernel takes it away too, but later
+	if n.ControlPlane == nil {
+		links = append(links, bridge)
+	}
+	for _, link := range links {
+		if e := run(ctx, "ip", "link", "del", link); e != nil && !strings.Contains(e.Error(), "Cannot find device") {
+			err = errors.Join(err, e)
+		}
 	}
 	mounts, e := os.ReadFile("/proc/self/mountinfo")
 	if e != nil || strings.Contains(string(mounts), " "+n.State+"/") {
