@@ -124,10 +124,23 @@ func (l *lab) down(ctx context.Context) error {
 	return errors.Join(l.second.Stop(ctx), l.node.Stop(ctx))
 }
 
+// end takes the cluster away after a failure or an interrupt, unless it is to be looked at.
+func (l *lab) end(ctx context.Context) error {
+	if os.Getenv("E2E_KEEP") != "" {
+		fmt.Println("E2E_KEEP is set: the cluster is left as it is, logs in", filepath.Join(l.node.State, "share", "log"))
+		return nil
+	}
+	return l.down(context.WithoutCancel(ctx))
+}
+
 // test brings the cluster up, checks it and takes it away whatever happened.
 func (l *lab) test(ctx context.Context, args []string) (err error) {
 	defer func() {
-		err = errors.Join(err, l.step("down", func() error { return l.down(context.WithoutCancel(ctx)) }))
+		if err == nil {
+			err = l.down(ctx)
+			return
+		}
+		err = errors.Join(err, l.end(ctx))
 	}()
 	if err := l.up(ctx); err != nil {
 		return err

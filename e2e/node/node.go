@@ -98,7 +98,9 @@ func (n *Node) Start(ctx context.Context) error {
 }
 
 // outerLink is the machine's end of the node's eth0.
-func (n *Node) outerLink() string { return bridge + "-" + n.Address[strings.LastIndex(n.Address, ".")+1:] }
+func (n *Node) outerLink() string {
+	return bridge + "-" + n.Address[strings.LastIndex(n.Address, ".")+1:]
+}
 
 // connect gives the node its eth0, on a bridge that the machine has a leg on too.
 func (n *Node) connect(ctx context.Context, pid int) error {
