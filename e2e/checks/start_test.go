@@ -20,7 +20,7 @@ func TestStart(t *testing.T) {
 		name     string
 		emulated bool
 		want     string
-	}{{"kvm", false, "kvm"}, {"emulated", true, "qemu"}} {
+	}{{"kvm", false, "kvm"}, {"emulated", true, "qemu-tcg"}} {
 		t.Run(c.name, func(t *testing.T) {
 			w := connect(t)
 			w.emulate(t, c.emulated)
