@@ -28,8 +28,9 @@ for i in /sys/class/net/e*; do
   ip link set "$n" up
   udhcpc -i "$n" -n -q -t 5 -s /init
 done
-httpd -p 80 -h /www
 acpid -d -c /etc/acpi >/dev/null 2>&1 &
+sleep 2
+httpd -p 80 -h /www # last: who answers here obeys the power button too
 then=$(sed -n 's/.*then=\([a-z]*\).*/\1/p' /proc/cmdline)
 echo "guest: up, then $then"
 case $then in
