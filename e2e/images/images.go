@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/compression"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -166,6 +167,9 @@ func compile(ctx context.Context, program, source string) (string, error) {
 func script(ctx context.Context, text string, args ...string) error {
 	command := exec.CommandContext(ctx, "bash", append([]string{"-s", "--"}, args...)...)
 	command.Stdin = strings.NewReader(text)
+	// An interrupt ends what the script has started, too.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	output, err := command.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, output)

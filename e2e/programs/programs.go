@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/mod/modfile"
 
@@ -182,6 +183,9 @@ func goCommand(ctx context.Context, dir, cgo string, args ...string) (string, er
 	command := exec.CommandContext(ctx, "nice", append([]string{"-n", "10", "go"}, args...)...)
 	command.Dir = dir
 	command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED="+cgo)
+	// An interrupt ends the compilers that go has started, too.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	var stderr strings.Builder
 	command.Stderr = &stderr
 	output, err := command.Output()
