@@ -1,0 +1,50 @@
+package checks
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// exec runs a command in a container's namespaces, and with its cgroups not. It does not go through the kubelet, which
+// a check may have stopped.
+func (w *world) exec(ctx context.Context, pod *corev1.Pod, container string, args ...string) (string, error) {
+	pid, err := w.containerPID(ctx, pod, container)
+	if err != nil {
+		return "", err
+	}
+	return w.node.Run(ctx, append([]string{"nsenter", "-t", pid, "-m", "-p", "-n", "--"}, args...)...)
+}
+
+// containerPID is the container's first process as the node sees it.
+func (w *world) containerPID(ctx context.Context, pod *corev1.Pod, container string) (string, error) {
+	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if status.Name != container {
+			continue
+		}
+		id := strings.TrimPrefix(status.ContainerID, "containerd://")
+		output, err := w.node.Run(ctx, "ctr", "-n", "k8s.io", "tasks", "ls")
+		if err != nil {
+			return "", err
+		}
+		for line := range strings.Lines(output) {
+			if fields := strings.Fields(line); len(fields) == 3 && fields[0] == id && fields[2] == "RUNNING" {
+				return fields[1], nil
+			}
+		}
+		return "", fmt.Errorf("%s of %s does not run", container, pod.Name)
+	}
+	return "", fmt.Errorf("no container %s in %s", container, pod.Name)
+}
+
+func sidecarStatus(pod *corev1.Pod) corev1.ContainerStatus {
+	for _, status := range pod.Status.InitContainerStatuses {
+		if status.Name == sidecar {
+			return status
+		}
+	}
+	return corev1.ContainerStatus{}
+}

@@ -1,0 +1,131 @@
+package checks
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubevirt-hypervisor-exporter/e2e/cluster"
+)
+
+// vm is a VirtualMachineInstance of a check; the zero value but for namespace and name is a diskless one.
+type vm struct {
+	namespace, name string
+	disk            string // acpi, off or crash: a guest that acts
+	annotations     map[string]string
+	allPorts        bool // masquerade everything into the guest, as most VMs do; else port 80 alone
+	dedicated       bool // dedicated CPUs
+	nowhere         bool // fits no node
+}
+
+func (v vm) object(t *testing.T) *unstructured.Unstructured {
+	t.Helper()
+	var extra, devices, volumes strings.Builder
+	ports := ", ports: [{port: 80}]"
+	if v.allPorts {
+		ports = ""
+	}
+	if v.disk != "" {
+		devices.WriteString("disks: [{name: cd, bootOrder: 1, cdrom: {bus: sata, readonly: true}}]")
+		fmt.Fprintf(&volumes, "volumes: [{name: cd, persistentVolumeClaim: {claimName: %q}}]", v.disk)
+	}
+	cpu, memory := "", "128Mi"
+	if v.disk != "" {
+		memory = "192Mi"
+	}
+	if v.dedicated {
+		cpu = "cores: 1, dedicatedCpuPlacement: true, "
+		fmt.Fprintf(&extra, "resources: {requests: {cpu: 1, memory: %[1]s}, limits: {cpu: 1, memory: %[1]s}}", memory)
+	}
+	selector := ""
+	if v.nowhere {
+		selector = "nodeSelector: {nowhere: here}"
+	}
+	objects, err := cluster.Objects(fmt.Appendf(nil, `
+apiVersion: kubevirt.io/v1
+kind: VirtualMachineInstance
+metadata:
+  name: %s
+  namespace: %s
+  labels: {check: %s}
+spec:
+  terminationGracePeriodSeconds: 20
+  %s
+  domain:
+    cpu: {%sfeatures: [{name: arch-capabilities, policy: disable}]}
+    memory: {guest: %s}
+    %s
+    devices:
+      interfaces: [{name: default, masquerade: {}%s}]
+      %s
+  networks: [{name: default, pod: {}}]
+  %s
+`, v.name, v.namespace, v.name, selector, cpu, memory, extra.String(), ports, devices.String(), volumes.String()))
+	require.NoError(t, err)
+	if v.annotations != nil {
+		objects[0].SetAnnotations(v.annotations)
+	}
+	return objects[0]
+}
+
+// start starts the VM, waits until it runs and says how long that took. It goes with the test.
+func (w *world) start(t *testing.T, v vm) time.Duration {
+	t.Helper()
+	started := time.Now()
+	w.create(t, v)
+	eventually(t, 2*time.Minute, "VM "+v.name+" to run", func(ctx context.Context) error { return w.isIn(ctx, v, "Running") })
+	return time.Since(started)
+}
+
+func (w *world) create(t *testing.T, v vm) {
+	t.Helper()
+	require.NoError(t, w.Apply(t.Context(), v.object(t)))
+	t.Cleanup(func() {
+		if t.Failed() {
+			w.explain(t) // while it is still there
+		}
+		w.removeNow(t, v)
+	})
+}
+
+func (w *world) isIn(ctx context.Context, v vm, phase string) error {
+	now, err := w.phase(ctx, v)
+	if err == nil && now != phase {
+		err = fmt.Errorf("phase %s", now)
+	}
+	return err
+}
+
+// remove deletes the VM and waits until it is gone.
+func (w *world) remove(t *testing.T, v vm) {
+	t.Helper()
+	require.NoError(t, w.Client.Delete(t.Context(), v.object(t)))
+	eventually(t, 90*time.Second, "VM "+v.name+" to be gone", func(ctx context.Context) error { return w.isIn(ctx, v, "gone") })
+}
+
+// removeNow takes the VM away at the end of a test, without waiting for its guest.
+func (w *world) removeNow(t *testing.T, v vm) {
+	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer stop()
+	zero := int64(0)
+	resource, err := w.Resource(vmiKind, v.namespace)
+	require.NoError(t, err)
+	if err := resource.Delete(ctx, v.name, metav1.DeleteOptions{GracePeriodSeconds: &zero}); !cluster.IsNotFound(err) {
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.CoreV1().Pods(v.namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &zero},
+		metav1.ListOptions{LabelSelector: "check=" + v.name}))
+	for ctx.Err() == nil {
+		if w.isIn(ctx, v, "gone") == nil {
+			return
+		}
+		time.Sleep(300 * time.Millisecond) // between two looks
+	}
+	t.Errorf("VM %s is still there two minutes after it was deleted", v.name)
+}

@@ -1,0 +1,147 @@
+// Package checks checks the product's promises on a cluster that e2e up has started. Each file is a promise.
+package checks
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"kubevirt-hypervisor-exporter/e2e/cache"
+	"kubevirt-hypervisor-exporter/e2e/cluster"
+	"kubevirt-hypervisor-exporter/e2e/node"
+	"kubevirt-hypervisor-exporter/e2e/poll"
+)
+
+const (
+	labelled = "vms"   // VMs here get a sidecar
+	plain    = "plain" // and here they do not
+	sidecar  = "hypervisor-exporter"
+	inject   = "hypervisor-exporter.kubevirt.io/inject"
+)
+
+// world is the cluster under test.
+type world struct {
+	*cluster.Client
+	node *node.Node
+}
+
+// connect gives the cluster, with the namespaces and guests' disks that every check uses.
+func connect(t *testing.T) *world {
+	t.Helper()
+	dir, err := cache.User()
+	require.NoError(t, err)
+	w := &world{node: node.First(dir.Path("node-1"))}
+	require.NotZero(t, w.node.PID(), "no cluster runs: make e2e-up starts one")
+	w.Client, err = cluster.Connect(w.node.Kubeconfig())
+	require.NoError(t, err)
+	require.NoError(t, w.Namespace(t.Context(), labelled, map[string]string{inject: "enabled"}))
+	require.NoError(t, w.Namespace(t.Context(), plain, nil))
+	for _, namespace := range []string{labelled, plain} {
+		for _, disk := range []string{"acpi", "off", "crash"} {
+			objects, err := cluster.Objects(fmt.Appendf(nil, diskManifest, namespace, disk))
+			require.NoError(t, err)
+			require.NoError(t, w.Apply(t.Context(), objects...))
+		}
+	}
+	t.Cleanup(func() { w.explain(t) })
+	return w
+}
+
+const diskManifest = `
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: "%[1]s-%[2]s"}
+spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteMany], storageClassName: "", hostPath: {path: /var/guest/%[2]s}, claimRef: {namespace: %[1]s, name: "%[2]s"}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: "%[2]s", namespace: %[1]s}
+spec: {accessModes: [ReadWriteMany], storageClassName: "", volumeName: %[1]s-%[2]s, resources: {requests: {storage: 1Gi}}}
+`
+
+// explain prints, once a check has failed, what a person needs to find out why.
+func (w *world) explain(t *testing.T) {
+	if !t.Failed() {
+		return
+	}
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	for _, namespace := range []string{labelled, plain, cluster.Product} {
+		t.Logf("namespace %s:\n%s", namespace, w.Describe(ctx, namespace))
+	}
+	targets, err := w.targets(ctx)
+	t.Logf("Prometheus' targets (%v):", err)
+	for _, target := range targets {
+		t.Logf("  %s %s %v: %s", target.Health, target.ScrapeURL, target.Labels, target.LastError)
+	}
+}
+
+// eventually waits for something outside.
+func eventually(t *testing.T, limit time.Duration, what string, check func(ctx context.Context) error) {
+	t.Helper()
+	require.NoError(t, poll.Until(t.Context(), limit, what, check))
+}
+
+func kind(group, version, name string) schema.GroupVersionKind {
+	return schema.GroupVersionKind{Group: group, Version: version, Kind: name}
+}
+
+var vmiKind = kind("kubevirt.io", "v1", "VirtualMachineInstance")
+
+// emulate has VMs that start from now on run with software emulation, or with KVM.
+func (w *world) emulate(t *testing.T, on bool) {
+	t.Helper()
+	require.NoError(t, w.Emulate(t.Context(), on))
+	// KubeVirt takes a moment to know. A VM that fits no node shows what it would make now.
+	for i := 0; ; i++ {
+		probe := vm{namespace: plain, name: fmt.Sprintf("probe-%d", i), nowhere: true}
+		require.NoError(t, w.Apply(t.Context(), probe.object(t)))
+		pod := w.pod(t, probe)
+		w.remove(t, probe)
+		_, kvm := pod.Spec.Containers[0].Resources.Limits["devices.kubevirt.io/kvm"]
+		if kvm != on {
+			return
+		}
+		require.Less(t, i, 30, "KubeVirt goes on with the other kind of VM")
+	}
+}
+
+// pod returns the VM's virt-launcher pod, once there is one.
+func (w *world) pod(t *testing.T, v vm) *corev1.Pod {
+	t.Helper()
+	var found corev1.Pod
+	eventually(t, 30*time.Second, "the pod of "+v.name, func(ctx context.Context) error {
+		pods, err := w.CoreV1().Pods(v.namespace).List(ctx, metav1.ListOptions{LabelSelector: "kubevirt.io=virt-launcher"})
+		if err != nil {
+			return err
+		}
+		for _, pod := range pods.Items {
+			if pod.Annotations["kubevirt.io/domain"] == v.name {
+				found = pod
+				return nil
+			}
+		}
+		return fmt.Errorf("none of %d pods", len(pods.Items))
+	})
+	return &found
+}
+
+// phase is the VM's, or "gone".
+func (w *world) phase(ctx context.Context, v vm) (string, error) {
+	object, err := w.Get(ctx, vmiKind, v.namespace, v.name)
+	if cluster.IsNotFound(err) {
+		return "gone", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	phase, _, err := unstructured.NestedString(object.Object, "status", "phase")
+	return phase, err
+}

@@ -1,0 +1,80 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+)
+
+// Product is the namespace of the product.
+const Product = "hypervisor-exporter"
+
+// ProductImages are the references that the images of `make image` have in the node.
+type ProductImages struct{ Webhook, Sidecar string }
+
+// ProductObjects renders the product's manifests as they are, with nothing but the images changed, as a user would:
+// by a kustomization of one's own on top. The order is that of the manifests.
+func ProductObjects(product string, images ProductImages) ([]*unstructured.Unstructured, error) {
+	fs := filesys.MakeFsOnDisk()
+	overlay, err := filesys.NewTmpConfirmedDir()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = fs.RemoveAll(overlay.String()) }()
+	manifests, err := filepath.EvalSymlinks(filepath.Join(product, "manifests"))
+	if err != nil {
+		return nil, fmt.Errorf("find the product's manifests: %w", err)
+	}
+	relative, err := filepath.Rel(overlay.String(), manifests)
+	if err != nil {
+		return nil, err
+	}
+	// The images are set by the component "images", whose replacement copies the sidecar's into a flag: the one place
+	// that a user changes is there too.
+	text := fmt.Sprintf(`apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [%s]
+images:
+- {name: kubevirt-hypervisor-exporter/webhook, newName: %s}
+- {name: kubevirt-hypervisor-exporter/sidecar, newName: %s}
+replacements:
+- source: {kind: Deployment, name: hypervisor-exporter-webhook, fieldPath: "spec.template.spec.initContainers.[name=sidecar-image].image"}
+  targets:
+  - select: {kind: Deployment, name: hypervisor-exporter-webhook}
+    fieldPaths: ["spec.template.spec.containers.[name=webhook].env.[name=SIDECAR_IMAGE].value"]
+`, relative, newName(images.Webhook), newName(images.Sidecar))
+	if err := fs.WriteFile(overlay.Join("kustomization.yaml"), []byte(text)); err != nil {
+		return nil, err
+	}
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(fs, overlay.String())
+	if err != nil {
+		return nil, fmt.Errorf("render the product's manifests: %w", err)
+	}
+	yaml, err := resources.AsYaml()
+	if err != nil {
+		return nil, err
+	}
+	return Objects(yaml)
+}
+
+// newName splits a reference as a kustomization wants it.
+func newName(reference string) string {
+	for i := len(reference) - 1; i >= 0 && reference[i] != '/'; i-- {
+		if reference[i] == ':' {
+			return fmt.Sprintf("%s, newTag: %q", reference[:i], reference[i+1:])
+		}
+	}
+	return reference
+}
+
+// InstallProduct installs the product and waits until the webhook serves.
+func (c *Client) InstallProduct(ctx context.Context, objects []*unstructured.Unstructured) error {
+	if err := c.Apply(ctx, objects...); err != nil {
+		return err
+	}
+	return c.WaitDeployments(ctx, Product, "hypervisor-exporter-certs", "hypervisor-exporter-webhook")
+}

@@ -1,0 +1,40 @@
+#!/bin/busybox sh
+# shellcheck shell=dash
+# The guest's PID 1: an address by DHCP, HTTP on port 80, the power button obeyed; then what the kernel's command line
+# says. It is udhcpc's script too.
+if [ $$ != 1 ]; then
+  [ "$1" = bound ] || exit 0
+  # shellcheck disable=SC2154 # udhcpc sets them
+  ip addr add "$ip/${mask:-24}" dev "$interface"
+  # shellcheck disable=SC2154
+  for r in $router; do ip route add default via "$r" dev "$interface"; done
+  echo "guest: DHCP gave $ip" >/dev/console
+  exit 0
+fi
+/bin/busybox mkdir -p /bin
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+exec >/dev/console 2>&1
+for m in failover net_failover virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_net button evdev pvpanic pvpanic-pci; do
+  [ -f "/mod/$m.ko" ] && insmod "/mod/$m.ko"
+done
+sleep 1
+ip link set lo up
+for i in /sys/class/net/e*; do
+  n=$(basename "$i")
+  ip link set "$n" up
+  udhcpc -i "$n" -n -q -t 5 -s /init
+done
+acpid -d -c /etc/acpi >/dev/null 2>&1 &
+sleep 2
+httpd -p 80 -h /www # last: who answers here obeys the power button too
+then=$(sed -n 's/.*then=\([a-z]*\).*/\1/p' /proc/cmdline)
+echo "guest: up, then $then"
+case $then in
+  off) sleep 25; echo "guest: powering off by itself"; poweroff -f ;;
+  crash) sleep 25; echo "guest: crashing"; echo c >/proc/sysrq-trigger ;;
+esac
+while :; do sleep 3600; done

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"kubevirt-hypervisor-exporter/e2e/cluster"
+)
+
+// install puts the images into the node, then KubeVirt, Prometheus and the product into the cluster.
+func (l *lab) install(ctx context.Context, p parts) error {
+	client, err := cluster.Connect(l.node.Kubeconfig())
+	if err != nil {
+		return err
+	}
+	// KubeVirt wants its install job and controllers there.
+	label := []byte(`{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}`)
+	if _, err := client.CoreV1().Nodes().Patch(ctx, l.node.Name, types.MergePatchType, label, metav1.PatchOptions{}); err != nil {
+		return err
+	}
+	var product cluster.ProductImages
+	if err := l.step("images into the node", func() (err error) { product, err = l.loadImages(ctx); return }); err != nil {
+		return err
+	}
+	monitoring := make(chan error, 1)
+	go func() { monitoring <- client.InstallMonitoring(ctx, p.operator, p.prometheus) }()
+	err = l.step("KubeVirt in the cluster", func() error { return client.InstallKubeVirt(ctx, p.kubevirt) })
+	if err = errors.Join(err, <-monitoring); err != nil {
+		return err
+	}
+	if err := l.step("Prometheus in the cluster", func() error { return client.WaitMonitoring(ctx) }); err != nil {
+		return err
+	}
+	return l.step("product", func() error {
+		objects, err := cluster.ProductObjects(l.product, product)
+		if err != nil {
+			return err
+		}
+		return client.InstallProduct(ctx, objects)
+	})
+}
+
+// loadImages imports our archive and the product's, which `make image` wrote, and tells what the latter are called.
+func (l *lab) loadImages(ctx context.Context) (cluster.ProductImages, error) {
+	// KubeVirt wants to own a disk's folder, and the cache is shown read-only.
+	if _, err := l.node.Run(ctx, "cp", "-a", "/guest", "/var/guest"); err != nil {
+		return cluster.ProductImages{}, err
+	}
+	var names []string
+	for _, archive := range []string{"/images/images.tar", "/product/webhook.oci.tar", "/product/sidecar.oci.tar"} {
+		output, err := l.node.Run(ctx, "ctr", "-n", "k8s.io", "images", "import", archive)
+		if err != nil {
+			return cluster.ProductImages{}, fmt.Errorf("import %s (make image builds the product's into %s): %w", archive, filepath.Join(l.product, "bin"), err)
+		}
+		imported := regexp.MustCompile(`unpacking (\S+)`).FindStringSubmatch(output)
+		if imported == nil {
+			return cluster.ProductImages{}, fmt.Errorf("import %s: no image in %q", archive, output)
+		}
+		name := imported[1]
+		if first, _, _ := strings.Cut(name, "/"); !strings.ContainsAny(first, ".:") && first != "localhost" {
+			// The kubelet asks for such a name as that of Docker's registry; ctr takes it as it stands.
+			if _, err := l.node.Run(ctx, "ctr", "-n", "k8s.io", "images", "tag", "--force", name, "docker.io/"+name); err != nil {
+				return cluster.ProductImages{}, err
+			}
+		}
+		names = append(names, name)
+	}
+	return cluster.ProductImages{Webhook: names[1], Sidecar: names[2]}, nil
+}

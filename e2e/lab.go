@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"kubevirt-hypervisor-exporter/e2e/cache"
+	"kubevirt-hypervisor-exporter/e2e/cluster"
+	"kubevirt-hypervisor-exporter/e2e/images"
+	"kubevirt-hypervisor-exporter/e2e/node"
+	"kubevirt-hypervisor-exporter/e2e/programs"
+)
+
+// defaultKubeVirt is what E2E_KUBEVIRT overrides.
+const defaultKubeVirt = "v1.9.0"
+
+// lab is one cluster on this machine and what it is made of.
+type lab struct {
+	source   string // this module's folder
+	product  string // the product's
+	cache    cache.Dir
+	node     *node.Node
+	second   *node.Node
+	kubevirt string
+	timings  []string
+}
+
+func newLab() (*lab, error) {
+	output, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return nil, fmt.Errorf("find the source of the end-to-end tests (run within e2e): %w", err)
+	}
+	dir, err := cache.User()
+	if err != nil {
+		return nil, err
+	}
+	l := &lab{source: strings.TrimSpace(string(output)), cache: dir, kubevirt: defaultKubeVirt}
+	l.product = filepath.Dir(l.source)
+	if version := os.Getenv("E2E_KUBEVIRT"); version != "" {
+		l.kubevirt = version
+	}
+	if product := os.Getenv("E2E_PRODUCT"); product != "" {
+		l.product = product
+	}
+	l.node = node.First(dir.Path("node-1"))
+	l.second = node.Second(dir.Path("node-2"), l.node)
+	return l, nil
+}
+
+// step runs one part and notes how long it took.
+func (l *lab) step(name string, do func() error) error {
+	started := time.Now()
+	err := do()
+	l.timings = append(l.timings, fmt.Sprintf("%6.1f s  %s", time.Since(started).Seconds(), name))
+	fmt.Println(l.timings[len(l.timings)-1])
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+type parts struct {
+	kubernetes, kubevirt, operator, prometheus programs.Set
+	root, layer, archive, guest                string
+}
+
+// make builds whatever the cache does not hold.
+func (l *lab) make(ctx context.Context) (p parts, err error) {
+	builder := programs.Builder{Source: filepath.Join(l.source, "programs"), Cache: l.cache}
+	return p, errors.Join(
+		l.step("Debian", func() (err error) { p.root, p.layer, err = images.Debian(ctx, l.cache); return }),
+		l.step("guests", func() (err error) { p.guest, err = images.Guest(ctx, l.cache); return }),
+		l.step("Kubernetes", func() (err error) { p.kubernetes, err = builder.Kubernetes(ctx); return }),
+		l.step("KubeVirt "+l.kubevirt, func() (err error) { p.kubevirt, err = builder.KubeVirt(ctx, l.kubevirt); return }),
+		l.step("Prometheus operator", func() (err error) { p.operator, err = builder.Monitoring(ctx); return }),
+		l.step("Prometheus", func() (err error) { p.prometheus, err = builder.Prometheus(ctx); return }),
+	)
+}
+
+func (l *lab) up(ctx context.Context) error {
+	parts, err := l.make(ctx)
+	if err != nil {
+		return err
+	}
+	err = l.step("images", func() (err error) {
+		parts.archive, err = images.Archive(ctx, l.cache, parts.layer, parts.kubevirt, parts.operator, parts.prometheus)
+		return
+	})
+	if err != nil {
+		return err
+	}
+	if l.node.PID() != 0 {
+		return errors.New("the cluster runs already: e2e down ends it")
+	}
+	if err := l.down(ctx); err != nil { // what a killed run left
+		return err
+	}
+	l.node.Debian, l.node.Kubernetes, l.node.PauseImage = parts.root, parts.kubernetes.Dir, images.Pause
+	l.node.Binds = []string{parts.guest + ":/guest", filepath.Dir(parts.archive) + ":/images", filepath.Join(l.product, "bin") + ":/product"}
+	if err := l.step("node", func() error { return l.startNode(ctx) }); err != nil {
+		return err
+	}
+	return l.install(ctx, parts)
+}
+
+func (l *lab) startNode(ctx context.Context) error {
+	if err := l.node.Start(ctx); err != nil {
+		return err
+	}
+	client, err := cluster.Connect(l.node.Kubeconfig())
+	if err != nil {
+		return err
+	}
+	return client.WaitNode(ctx, l.node.Name)
+}
+
+func (l *lab) down(ctx context.Context) error {
+	return errors.Join(l.second.Stop(ctx), l.node.Stop(ctx))
+}
+
+// end takes the cluster away after a failure or an interrupt, unless it is to be looked at.
+func (l *lab) end(ctx context.Context) error {
+	if os.Getenv("E2E_KEEP") != "" {
+		fmt.Println("E2E_KEEP is set: the cluster is left as it is, logs in", filepath.Join(l.node.State, "share", "log"))
+		return nil
+	}
+	return l.down(context.WithoutCancel(ctx))
+}
+
+// test brings the cluster up, checks it and takes it away whatever happened.
+func (l *lab) test(ctx context.Context, args []string) (err error) {
+	defer func() {
+		if err == nil {
+			err = l.down(ctx)
+			return
+		}
+		err = errors.Join(err, l.end(ctx))
+	}()
+	if err := l.up(ctx); err != nil {
+		return err
+	}
+	return l.step("checks", func() error { return l.check(ctx, args) })
+}
+
+func (l *lab) check(ctx context.Context, args []string) error {
+	command := exec.CommandContext(ctx, "go", append([]string{"test", "./checks", "-count=1", "-v", "-timeout=30m"}, args...)...)
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	command.WaitDelay = time.Minute
+	command.Dir, command.Stdout, command.Stderr = l.source, os.Stdout, os.Stderr
+	return command.Run()
+}

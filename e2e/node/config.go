@@ -1,0 +1,127 @@
+package node
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The networks, chosen to be unlikely elsewhere on the machine.
+const (
+	serviceNet = "10.98.0.0/16"
+	serviceIP  = "10.98.0.1"
+	// ClusterDNS would be the address of a DNS server; there is none: nothing here needs one but the certificate process.
+	ClusterDNS = "10.98.0.10"
+	podNet     = "10.99.0.0/16"
+	hostIP     = "10.77.0.254"
+)
+
+func (n *Node) share(names ...string) string {
+	return filepath.Join(append([]string{n.State, "share"}, names...)...)
+}
+
+// configure writes what the node's programs read. A worker shares the authority and token of its control plane.
+func (n *Node) configure() error {
+	for _, dir := range []string{"pki", "cni", "log", "pid", "hold"} {
+		if err := os.MkdirAll(n.share(dir), 0o755); err != nil {
+			return err
+		}
+	}
+	if n.ControlPlane == nil {
+		if err := n.writeCredentials(); err != nil {
+			return fmt.Errorf("make the cluster's certificates: %w", err)
+		}
+	} else if err := os.CopyFS(n.share("pki"), os.DirFS(n.ControlPlane.share("pki"))); err != nil {
+		return fmt.Errorf("copy the cluster's certificates: %w", err)
+	}
+	token, err := os.ReadFile(n.share("pki", "token"))
+	if err != nil {
+		return err
+	}
+	inside := kubeconfig(n.server(), "certificate-authority: /node/pki/ca.crt", string(token))
+	outside := kubeconfig(n.server(), "certificate-authority: "+n.share("pki", "ca.crt"), string(token))
+	var programs strings.Builder
+	for _, p := range n.programs() {
+		fmt.Fprintln(&programs, p)
+	}
+	for name, text := range map[string]string{
+		"kubeconfig": inside, "kubeconfig.host": outside, "containerd.toml": n.containerdConfig(), "cni/10-bridge.conflist": n.cniConfig(),
+		"kubelet.yaml": n.kubeletConfig(), "programs": programs.String(), "supervise.sh": superviseScript,
+	} {
+		if err := os.WriteFile(n.share(name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) writeCredentials() error {
+	addresses := []net.IP{net.ParseIP("127.0.0.1"), net.ParseIP(serviceIP), net.ParseIP(n.Address)}
+	if err := writePKI(n.share("pki"), addresses, []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}); err != nil {
+		return err
+	}
+	token := rand.Text()
+	if err := os.WriteFile(n.share("pki", "token"), []byte(token), 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(n.share("pki", "tokens.csv"), []byte(token+",admin,admin,system:masters\n"), 0o600)
+}
+
+func (n *Node) server() string {
+	if n.ControlPlane != nil {
+		return n.ControlPlane.server()
+	}
+	return "https://" + n.Address + ":6443"
+}
+
+func kubeconfig(server, authority, token string) string {
+	return fmt.Sprintf(`apiVersion: v1
+kind: Config
+clusters: [{name: e2e, cluster: {server: "%s", %s}}]
+users: [{name: admin, user: {token: "%s"}}]
+contexts: [{name: e2e, context: {cluster: e2e, user: admin}}]
+current-context: e2e
+`, server, authority, token)
+}
+
+func (n *Node) containerdConfig() string {
+	return fmt.Sprintf(`version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  restrict_oom_score_adj = true # the machine's root may not lower it
+  sandbox_image = "%s"
+  device_ownership_from_security_context = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "/node/cni"
+`, n.PauseImage)
+}
+
+func (n *Node) cniConfig() string {
+	return fmt.Sprintf(`{"cniVersion": "0.4.0", "name": "pods", "plugins": [
+  {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
+   "ipam": {"type": "host-local", "ranges": [[{"subnet": "%s"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+  {"type": "portmap", "capabilities": {"portMappings": true}}]}
+`, n.PodNet)
+}
+
+func (n *Node) kubeletConfig() string {
+	return fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+failCgroupV1: false
+cgroupDriver: cgroupfs
+cgroupRoot: /%s
+containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
+authorization: {mode: AlwaysAllow}
+failSwapOn: false
+address: 0.0.0.0
+clusterDNS: [%s]
+evictionHard: {nodefs.available: "1%%", imagefs.available: "1%%"}
+enforceNodeAllocatable: []
+cpuManagerPolicy: static
+systemReserved: {cpu: 200m} # one CPU stays shared, 1.8 can be asked for
+`, n.Cgroup, ClusterDNS)
+}

@@ -1,0 +1,149 @@
+// Package node runs a Kubernetes node in namespaces of its own (mount, network, pid, uts, ipc) on a root of its own,
+// so that nothing of it is on the machine outside its state folder, its cgroups and one bridge, and all of its
+// processes end with its first.
+package node
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"kubevirt-hypervisor-exporter/e2e/poll"
+)
+
+var (
+	//go:embed init.sh
+	initScript string
+	//go:embed supervise.sh
+	superviseScript string
+)
+
+// bridge connects the nodes with each other and with the machine.
+const bridge = "kvhe-e2e"
+
+// Node is one node. Its fields are set before Start and not changed after.
+type Node struct {
+	Name         string
+	State        string // the folder of all that it writes
+	Address      string // on the bridge, as in 10.77.0.1
+	PodNet       string // of its pods, within 10.99.0.0/16
+	Debian       string // root folder
+	Kubernetes   string // folder of Kubernetes' programs
+	PauseImage   string
+	Binds        []string // further folders to show inside, read-only, as from:to
+	Cgroup       string
+	ControlPlane *Node // nil for the node that runs it
+}
+
+// First gives the node with the control plane; state is its folder.
+func First(state string) *Node {
+	return &Node{Name: "e2e-node-1", State: state, Address: "10.77.0.1", PodNet: "10.99.1.0/24", Cgroup: "kvhe-e2e-1"}
+}
+
+// Second gives a worker beside the first.
+func Second(state string, first *Node) *Node {
+	return &Node{Name: "e2e-node-2", State: state, Address: "10.77.0.2", PodNet: "10.99.2.0/24", Cgroup: "kvhe-e2e-2", ControlPlane: first,
+		Debian: first.Debian, Kubernetes: first.Kubernetes, PauseImage: first.PauseImage, Binds: first.Binds}
+}
+
+// Kubeconfig is the path of a kubeconfig for the machine.
+func (n *Node) Kubeconfig() string { return n.share("kubeconfig.host") }
+
+// Start starts the node and returns once its programs have been started. It lives on when this process ends.
+func (n *Node) Start(ctx context.Context) error {
+	if err := n.configure(); err != nil {
+		return fmt.Errorf("configure %s: %w", n.Name, err)
+	}
+	log, err := os.Create(filepath.Join(n.State, "init.log"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }() // the child has its own
+	script := filepath.Join(n.State, "init.sh")
+	if err := os.WriteFile(script, []byte(initScript), 0o755); err != nil {
+		return err
+	}
+	binds := append([]string{n.Kubernetes + ":/opt/kubernetes"}, n.Binds...)
+	first := exec.Command("bash", script) // not CommandContext: it outlives us
+	first.Env = []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
+		"STATE=" + n.State, "DEBIAN=" + n.Debian, "CGROUP=" + n.Cgroup, "NODE=" + n.Name, "BINDS=" + strings.Join(binds, " "),
+	}
+	first.Stdout, first.Stderr = log, log
+	first.SysProcAttr = &syscall.SysProcAttr{
+		Setsid:     true,
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,
+	}
+	if err := first.Start(); err != nil {
+		return fmt.Errorf("start %s (needs root): %w", n.Name, err)
+	}
+	if err := n.remember(first.Process.Pid); err != nil {
+		return errors.Join(err, first.Process.Kill())
+	}
+	if err := n.connect(ctx, first.Process.Pid); err != nil {
+		return fmt.Errorf("connect %s to the bridge: %w", n.Name, err)
+	}
+	return poll.Until(ctx, 30*time.Second, "the first program of "+n.Name+" (see "+log.Name()+")", func(context.Context) error {
+		_, err := os.Stat(n.share("pid", "kubelet"))
+		return err
+	})
+}
+
+// outerLink is the machine's end of the node's eth0.
+func (n *Node) outerLink() string {
+	return bridge + "-" + n.Address[strings.LastIndex(n.Address, ".")+1:]
+}
+
+// connect gives the node its eth0, on a bridge that the machine has a leg on too.
+func (n *Node) connect(ctx context.Context, pid int) error {
+	target := strconv.Itoa(pid)
+	outer := n.outerLink()
+	if err := run(ctx, "ip", "link", "show", bridge); err != nil {
+		if err := all(ctx,
+			"ip link add "+bridge+" type bridge", "ip addr add "+hostIP+"/24 dev "+bridge, "ip link set "+bridge+" up",
+		); err != nil {
+			return err
+		}
+	}
+	inside := "nsenter -t " + target + " -n "
+	commands := []string{
+		"ip link add " + outer + " type veth peer name eth0 netns " + target,
+		"ip link set " + outer + " master " + bridge + " up",
+		"ip route replace " + n.PodNet + " via " + n.Address,
+		inside + "ip link set lo up",
+		inside + "ip link set eth0 up",
+		inside + "ip addr add " + n.Address + "/24 dev eth0",
+		inside + "ip route add default via " + hostIP,
+	}
+	if first := n.ControlPlane; first != nil {
+		commands = append(commands,
+			inside+"ip route add "+first.PodNet+" via "+first.Address,
+			"nsenter -t "+strconv.Itoa(first.PID())+" -n ip route replace "+n.PodNet+" via "+n.Address)
+	}
+	return all(ctx, commands...)
+}
+
+func all(ctx context.Context, commands ...string) error {
+	for _, c := range commands {
+		if err := run(ctx, strings.Fields(c)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func run(ctx context.Context, args ...string) error {
+	output, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(output)))
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"kubevirt-hypervisor-exporter/e2e/poll"
+)
+
+// remember notes the first process with its start time, so that a later process of the same number is not taken for it.
+func (n *Node) remember(pid int) error {
+	started, err := startTime(pid)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(n.State, "init.pid"), fmt.Appendf(nil, "%d %s", pid, started), 0o644)
+}
+
+// PID is the node's first process as the machine sees it; 0 while it does not run.
+func (n *Node) PID() int {
+	noted, err := os.ReadFile(filepath.Join(n.State, "init.pid"))
+	if err != nil {
+		return 0
+	}
+	number, started, _ := strings.Cut(string(noted), " ")
+	pid, err := strconv.Atoi(number)
+	if err != nil {
+		return 0
+	}
+	if now, err := startTime(pid); err != nil || now != started {
+		return 0
+	}
+	return pid
+}
+
+// startTime is field 22 of /proc/PID/stat (proc(5)); an error means that there is no such process, or a zombie.
+func startTime(pid int) (string, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", err
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if fields[0] == "Z" || fields[0] == "X" {
+		return "", os.ErrProcessDone
+	}
+	return fields[19], nil
+}
+
+// Command makes a command that runs inside the node.
+func (n *Node) Command(ctx context.Context, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, "nsenter", append([]string{"-t", strconv.Itoa(n.PID()), "-m", "-n", "-p", "-u", "-i", "--"}, args...)...)
+	command.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
+	return command
+}
+
+// Run runs a command inside the node and returns what it printed.
+func (n *Node) Run(ctx context.Context, args ...string) (string, error) {
+	output, err := n.Command(ctx, args...).CombinedOutput()
+	if err != nil {
+		return string(output), fmt.Errorf("on %s: %s: %w: %s", n.Name, strings.Join(args, " "), err, strings.TrimSpace(string(output)))
+	}
+	return string(output), nil
+}
+
+// Signal sends a signal to one of the node's programs, such as etcd.
+func (n *Node) Signal(ctx context.Context, program string, signal syscall.Signal) error {
+	pid, err := os.ReadFile(n.share("pid", program))
+	if err != nil {
+		return err
+	}
+	_, err = n.Run(ctx, "kill", fmt.Sprintf("-%d", signal), strings.TrimSpace(string(pid)))
+	return err
+}
+
+// Stop ends every process of the node and takes away all that it left on the machine, also of a node that was not
+// stopped properly. Its state folder goes too.
+func (n *Node) Stop(ctx context.Context) error {
+	if pid := n.PID(); pid != 0 {
+		// The kernel ends the whole pid namespace with its first process.
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("end %s: %w", n.Name, err)
+		}
+		if err := poll.Until(ctx, time.Minute, "the end of "+n.Name, func(context.Context) error {
+			if n.PID() != 0 {
+				return errors.New("still there")
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	err := poll.Until(ctx, time.Minute, "the cgroups of "+n.Name+" to empty", func(context.Context) error { return removeCgroups(n.Cgroup) })
+	links := []string{n.outerLink()} // the kernel takes it away too, but later
+	if n.ControlPlane == nil {
+		links = append(links, bridge)
+	}
+	for _, link := range links {
+		if e := run(ctx, "ip", "link", "del", link); e != nil && !strings.Contains(e.Error(), "Cannot find device") {
+			err = errors.Join(err, e)
+		}
+	}
+	mounts, e := os.ReadFile("/proc/self/mountinfo")
+	if e != nil || strings.Contains(string(mounts), " "+n.State+"/") {
+		return errors.Join(err, e, fmt.Errorf("%s is still a mount on this machine; its state folder stays", n.State))
+	}
+	return errors.Join(err, os.RemoveAll(n.State))
+}
+
+func removeCgroups(name string) error {
+	tops, err := filepath.Glob("/sys/fs/cgroup/*/" + name)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat("/sys/fs/cgroup/" + name); err == nil {
+		tops = append(tops, "/sys/fs/cgroup/"+name)
+	}
+	var failed error
+	for _, top := range tops {
+		var dirs []string
+		_ = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error { // what vanishes meanwhile is gone
+			if err == nil && entry.IsDir() {
+				dirs = append(dirs, path)
+			}
+			return nil
+		})
+		for i := len(dirs) - 1; i >= 0; i-- {
+			if err := os.Remove(dirs[i]); err != nil && !errors.Is(err, os.ErrNotExist) {
+				failed = errors.Join(failed, err)
+			}
+		}
+	}
+	return failed
+}
