@@ -22,8 +22,9 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags nethttpomithttp2
 # Debian packages, as package or command:package where the command is enough.
 VM_PACKAGES   := libvirt-daemon libvirt-daemon-driver-qemu virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 unshare:util-linux
 TEST_PACKAGES := $(VM_PACKAGES) gcc libc6-dev prometheus etcd-server buildah
+E2E_PACKAGES  := debootstrap gcc libc6-dev libvirt-dev pkg-config xorriso cpio iproute2 util-linux buildah
 
-.PHONY: help build demo test test-programs bench fuzz lint image clean
+.PHONY: help build demo test test-programs e2e e2e-up e2e-down bench fuzz lint image clean
 help: ## Print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
 
@@ -46,6 +47,18 @@ test-programs:
 	go test -timeout 20m -run TestServerIsTheVersion ./webhook/apiservertest
 	cd webhook/clustertest/operatorconfig && CGO_ENABLED=0 go build -o /dev/null .
 	cd webhook/clustertest/poddiscovery && CGO_ENABLED=0 go build -o /dev/null .
+
+# Not yet part of CI: see e2e/README.md.
+e2e: image ## Check the promises on a real cluster (E2E_KUBEVIRT=v1.6.0: older KubeVirt)
+	@.ci/packages $(E2E_PACKAGES)
+	cd e2e && go run . test $(ARGS)
+
+e2e-up: image ## Leave that cluster standing; prints its kubeconfig
+	@.ci/packages $(E2E_PACKAGES)
+	cd e2e && go run . up
+
+e2e-down: ## Take that cluster away
+	cd e2e && go run . down
 
 bench: ## Measure speed and memory beside yardsticks (ARGS=--quick: roughly)
 	@.ci/packages $(VM_PACKAGES)

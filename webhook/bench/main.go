@@ -1,5 +1,4 @@
-// Bench measures the webhook against what the issue promises: admissions over
-// TLS beside a yardstick that only decodes and answers, the memory of the real
+// Bench measures the webhook beside its targets: admissions over TLS beside a yardstick that only decodes and answers, the memory of the real
 // binary after many of them, and the binary's size.
 //
 //	go run ./webhook/bench [--quick]
@@ -16,7 +15,7 @@ import (
 	"time"
 )
 
-// The targets of the issue.
+// The targets.
 const (
 	maxOverYardstick = 1.5
 	maxP99At8        = 3 * time.Millisecond
