@@ -1,5 +1,6 @@
-// Bench measures the webhook beside its targets: admissions over TLS beside a yardstick that only decodes and answers, the memory of the real
-// binary after many of them, and the binary's size.
+// Bench measures the webhook beside its targets: admissions over TLS beside a
+// yardstick that only decodes and answers, the memory of the real binary after
+// many of them, and the binary's size.
 //
 //	go run ./webhook/bench [--quick]
 package main
