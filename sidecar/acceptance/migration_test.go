@@ -91,16 +91,21 @@ func (s *sides) switchOver(t *testing.T) time.Duration {
 	return s.event(t, 1, "resumed(migrated)", "resumed(post-copy)").Sub(s.event(t, 0, "suspended(migrated)"))
 }
 
-// event is when the first of the events came on a side.
-func (s *sides) event(t *testing.T, side int, events ...string) time.Time {
+// event is when the first of the events came on a side; the recorder may hear of it
+// after the sidecar.
+func (s *sides) event(t *testing.T, side int, events ...string) (at time.Time) {
 	t.Helper()
-	for _, entry := range s.records[side].Entries("default_vm") {
-		if entry.At.After(s.begin) && entry.Event != nil && slices.Contains(events, entry.Event.String()) {
-			return entry.At
+	eventually(t, func() error {
+		entries := s.records[side].Entries("default_vm")
+		for _, entry := range entries {
+			if entry.At.After(s.begin) && entry.Event != nil && slices.Contains(events, entry.Event.String()) {
+				at = entry.At
+				return nil
+			}
 		}
-	}
-	require.FailNow(t, "no such event", "%v among %v", events, s.records[side].Entries("default_vm"))
-	return time.Time{}
+		return fmt.Errorf("no event of %v among %v", events, entries)
+	})
+	return at
 }
 
 // TestMigration scrapes both sides all the while that a VM moves, or fails to.
