@@ -121,9 +121,20 @@ func (g *guard) Pongs() <-chan struct{} { return g.pongs }
 func (g *guard) send(f frame) (int, error) {
 	n, err := g.Conn.Write(f)
 	if err != nil {
-		return n, g.Fail(err)
+		return n, g.Fail(hangUp(err))
 	}
 	return n, nil
+}
+
+// hangUp tells the peer's hanging up by one name, whether a read or a write met
+// it first: which of them does is chance, and no reason for another line in the log.
+func hangUp(err error) error {
+	for _, sign := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, sign) {
+			return errHungUp
+		}
+	}
+	return err
 }
 
 // Read hands on the answers to the calls under way.
@@ -150,11 +161,8 @@ func (g *guard) next() error {
 	}
 	for {
 		f, err := readFrame(g.Conn, g.buffer)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
-			return errHungUp
-		}
 		if err != nil {
-			return err
+			return hangUp(err)
 		}
 		g.buffer = f
 		handOn, err := g.take(f)
