@@ -31,7 +31,7 @@ help: ## Print this list
 build: $(ARCHES:%=build-%) ## Build the static binaries into bin/ARCH/
 
 build-%:
-	GOARCH=$* $(BUILD) -o bin/$*/ ./sidecar ./webhook
+	GOARCH=$* $(BUILD) -o bin/$*/ ./sidecar ./sidecar/supervisor ./webhook
 
 demo: build-$(ARCH) ## Show a real VM's metric, served until Ctrl-C (ARGS=--once: exit)
 	@.ci/packages $(VM_PACKAGES)
@@ -76,8 +76,8 @@ lint: ## Check format, vet, staticcheck, shellcheck and dependencies
 
 image: build ## Build the multi-arch images from the binaries, offline
 	@.ci/packages buildah
-	.ci/image sidecar $(REGISTRY)/sidecar:$(TAG) $(ARCHES)
-	.ci/image webhook $(REGISTRY)/webhook:$(TAG) $(ARCHES)
+	.ci/image sidecar $(REGISTRY)/sidecar:$(TAG) "sidecar supervisor" $(ARCHES)
+	.ci/image webhook $(REGISTRY)/webhook:$(TAG) webhook $(ARCHES)
 
 clean: ## Remove what was built
 	rm -rf bin

@@ -15,8 +15,10 @@ import (
 	"kubevirt-hypervisor-exporter/sidecar/session"
 )
 
-// exitUsage is the exit code for wrong flags.
-const exitUsage = 2
+// exitUsage is the exit code for wrong flags: EX_USAGE of sysexits.h. Not 2, with
+// which a Go program exits that panics: the supervisor starts that anew, but not
+// one that would fail in the same way again.
+const exitUsage = 64
 
 // keepalive is the time between two signs of life on an idle connection. With
 // the timeout it bounds how long a libvirt that hangs goes unnoticed: 20 s.
