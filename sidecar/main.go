@@ -60,7 +60,7 @@ func serve(ctx context.Context, options *options) {
 	tracker := hypervisor.NewTracker(id, options.grace, time.Now, logger)
 	options.session.Domain = id.DomainName()
 	libvirt := session.New(options.session, tracker)
-	server := exposition.NewServer(options.listenAddresses, options.webConfigFile, logger)
+	server := exposition.NewServer(options.listenAddresses, options.webConfigFile, options.bindToDevice, logger)
 	handler := exposition.NewHandler(exposition.Config{
 		Source:         tracker,
 		Now:            time.Now,

@@ -91,10 +91,37 @@ func TestEveryGoldenHasAnInput(t *testing.T) {
 	}
 }
 
+// The inputs that differ most with exposure Direct: their goldens lie in a folder
+// of their own.
+func TestGoldenDirect(t *testing.T) {
+	cfg := testConfig()
+	cfg.Exposure = inject.Direct
+	names := []string{"masq", "masq-ports", "bridge", "istio-native", "migration-target", "port-taken", "port-guest", "port-name-taken", "port-udp", "volume-taken"}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			document, podJSON, pod := readInput(t, "testdata/"+name)
+			var out, warnings, explained bytes.Buffer
+			require.NoError(t, inject.Run(cfg, bytes.NewReader(document), &out, &warnings, inject.RunOptions{}))
+			require.NoError(t, inject.Run(cfg, bytes.NewReader(document), &explained, &warnings, inject.RunOptions{Explain: true}))
+			golden(t, "testdata/direct/"+name+".decision", explained.Bytes())
+			if checkDecision(t, cfg, podJSON, pod).Injected() {
+				golden(t, "testdata/direct/"+name+".golden.yaml", out.Bytes())
+			}
+		})
+	}
+	files, err := filepath.Glob("testdata/direct/*")
+	require.NoError(t, err)
+	for _, file := range files {
+		name, _, _ := strings.Cut(filepath.Base(file), ".")
+		require.Contains(t, names, name, "%s belongs to no input", file)
+	}
+}
+
 // Every reason that a pod can give is shown by an input. NoPullSecret needs a
-// configuration, see TestPullSecrets.
+// configuration, see TestPullSecrets; PortTaken needs exposure Direct, see
+// TestGoldenDirect.
 func TestInputsShowEveryReason(t *testing.T) {
-	shown := map[inject.Reason]bool{inject.NoPullSecret: true}
+	shown := map[inject.Reason]bool{inject.NoPullSecret: true, inject.PortTaken: true}
 	for _, name := range inputs(t) {
 		_, _, pod := readInput(t, name)
 		shown[inject.Decide(testConfig(), pod).Reason] = true
