@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -27,14 +28,7 @@ func (b *bench) pair(ctx context.Context) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := b.sidecar()
-	args := p.args
-	p.name, p.args = "pair", func(address string) []string { return append([]string{p.binary}, args(address)...) }
-	p.env = append([]string{}, p.env...)
-	exporter := p.binary
-	p.binary = supervisor
-	p.args = func(address string) []string { return append([]string{exporter}, args(address)...) }
-
+	p := b.underSupervisor(supervisor)
 	var took []time.Duration
 	for range b.size.starts {
 		t, err := startTime(ctx, p)
@@ -43,6 +37,24 @@ func (b *bench) pair(ctx context.Context) ([]row, error) {
 		}
 		took = append(took, t)
 	}
+	rows, err := b.heldByPair(ctx, p)
+	return append(rows,
+		row{measure: "supervisor: stripped binary", unit: megabytes, target: atMost(maxSupervisorSize), values: []float64{float64(info.Size())}},
+		row{measure: "pair: start to first correct scrape", unit: milliseconds, target: below(maxStart.Seconds()), values: []float64{median(took) / float64(time.Second)}},
+	), err
+}
+
+// underSupervisor is the sidecar as the image runs it.
+func (b *bench) underSupervisor(supervisor string) program {
+	p := b.sidecar()
+	sidecar, args := p.binary, p.args
+	p.name, p.binary = "pair", supervisor
+	p.args = func(address string) []string { return append([]string{sidecar}, args(address)...) }
+	return p
+}
+
+// heldByPair measures memory after many scrapes, and wake-ups after that.
+func (b *bench) heldByPair(ctx context.Context, p program) ([]row, error) {
 	s, err := p.run(ctx)
 	if err != nil {
 		return nil, err
@@ -56,20 +68,12 @@ func (b *bench) pair(ctx context.Context) ([]row, error) {
 		return nil, err
 	}
 	switches, err := b.idleSwitches(ctx, s.pid())
-	if err != nil {
-		return nil, err
-	}
-	one := func(measure string, unit unit, target target, value float64) row {
-		return row{measure: measure, unit: unit, target: target, values: []float64{value}}
-	}
 	return []row{
-		one("supervisor: stripped binary", megabytes, atMost(maxSupervisorSize), float64(info.Size())),
-		one("supervisor: RssAnon", mebibytes, atMost(maxSupervisorAnonymous), own.anonymous),
-		one("supervisor: VmRSS", mebibytes, nil, own.resident),
-		one("supervisor: voluntary context switches, idle, per 60 s", switchesUnit, nil, switches),
-		one("pair: RssAnon of both", mebibytes, nil, own.anonymous+child.anonymous),
-		one("pair: start to first correct scrape", milliseconds, below(maxStart.Seconds()), median(took)/float64(time.Second)),
-	}, nil
+		{measure: "supervisor: RssAnon", unit: mebibytes, target: atMost(maxSupervisorAnonymous), values: []float64{own.anonymous}},
+		{measure: "supervisor: VmRSS", unit: mebibytes, values: []float64{own.resident}},
+		{measure: "supervisor: voluntary context switches, idle, per 60 s", unit: count, values: []float64{switches}},
+		{measure: "pair: RssAnon of both", unit: mebibytes, values: []float64{own.anonymous + child.anonymous}},
+	}, err
 }
 
 // pairMemory is the supervisor's and its child's.
@@ -77,16 +81,31 @@ func pairMemory(pid int) (own, child memory, err error) {
 	if own, err = readMemory(pid); err != nil {
 		return own, child, err
 	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	childPID, err := onlyChild(pid)
 	if err != nil {
 		return own, child, err
 	}
-	childPID, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return own, child, fmt.Errorf("the supervisor's child: %w", err)
-	}
 	child, err = readMemory(childPID)
 	return own, child, err
+}
+
+func onlyChild(pid int) (int, error) {
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		return 0, err
+	}
+	var all []string
+	for _, list := range lists {
+		text, err := os.ReadFile(list)
+		if err != nil {
+			return 0, err
+		}
+		all = append(all, strings.Fields(string(text))...)
+	}
+	if len(all) != 1 {
+		return 0, fmt.Errorf("process %d has %d children, not one", pid, len(all))
+	}
+	return strconv.Atoi(all[0])
 }
 
 // idleSwitches counts how often one process wakes up while nothing happens.
