@@ -33,6 +33,10 @@ func uninstall(t *testing.T) {
 	ctx := context.Background() // the test's is over in its cleanup
 	configurations := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	require.NoError(t, ignoreNotFound(configurations.Delete(ctx, configurationName, metav1.DeleteOptions{})))
+	for _, policy := range []string{"mutatingadmissionpolicybindings", "mutatingadmissionpolicies"} {
+		require.NoError(t, ignoreNotFound(server.Client.AdmissionregistrationV1().RESTClient().Delete().
+			Resource(policy).Name(configurationName).Do(ctx).Error()))
+	}
 	for namespace, names := range map[string][]string{
 		productNamespace: {"hypervisor-exporter-webhook-tls", "hypervisor-exporter-webhook-ca"},
 		relayNamespace:   {"hypervisor-exporter-relay-tls", "hypervisor-exporter-relay-ca", "hypervisor-exporter-scraper"},
