@@ -55,7 +55,7 @@ func newCertsCommand() *cobra.Command {
 	flags := command.Flags()
 	f.log.add(flags)
 	flags.StringVar(&f.names.Namespace, "namespace", "hypervisor-exporter", "namespace of the webhook and its Secrets")
-	flags.StringVar(&f.names.ServingSecret, "secret", "hypervisor-exporter-webhook-tls", "existing Secret for the serving certificate, mounted by the webhook")
+	flags.StringVar(&f.names.ServingSecret, "secret", "hypervisor-exporter-webhook-tls", "existing Secret for the serving certificate, mounted by the webhook; empty: no webhook")
 	flags.StringVar(&f.names.AuthoritySecret, "ca-secret", "hypervisor-exporter-webhook-ca", "existing Secret for the authority and its key, mounted by nobody")
 	flags.StringVar(&f.names.WebhookConfiguration, "webhook-configuration", "hypervisor-exporter", "MutatingWebhookConfiguration whose caBundle is kept")
 	flags.StringVar(&f.service, "service", "hypervisor-exporter-webhook", "Service that the API server calls")
@@ -78,6 +78,8 @@ func (f *certsFlags) validate() error {
 		return errors.New("--ca-lifetime: want --leaf-lifetime or more, or every leaf would be cut short")
 	case f.settle < 0:
 		return errors.New("--settle: want 0 or more")
+	case f.names.ServingSecret == "" && f.relay.names.ServingSecret == "":
+		return errors.New("neither --secret nor --relay-secret: there is nothing to do")
 	}
 	return f.relay.validate()
 }
@@ -124,35 +126,34 @@ func (f *certsFlags) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// rotators are those of the webhook's certificates and, unless it is left out, of
-// the relay's.
+// rotators are those of the webhook's certificates and of the relay's, each unless
+// it is left out.
 func (f *certsFlags) rotators(config *rest.Config, registry prometheus.Registerer, logger *slog.Logger) ([]*rotation.Rotator, error) {
-	objects, err := cluster.New(config, f.names, logger)
-	if err != nil {
-		return nil, err
+	policy := rotation.Policy{AuthorityLifetime: f.authorityLifetime, LeafLifetime: f.leafLifetime}
+	var all []*rotation.Rotator
+	if f.names.ServingSecret != "" {
+		objects, err := cluster.New(config, f.names, logger)
+		if err != nil {
+			return nil, err
+		}
+		policy.DNSName, policy.Settle = f.service+"."+f.names.Namespace+".svc", f.settle
+		all = append(all, rotation.New(policy, objects, cluster.Replicas{
+			Lookup:     net.DefaultResolver.LookupHost,
+			Host:       f.headlessService + "." + f.names.Namespace + ".svc",
+			Port:       strconv.Itoa(f.replicaPort),
+			ServerName: policy.DNSName,
+		}, time.Now, rotation.NewMetrics(serving("webhook", registry)), logger.With("serves", "webhook")))
 	}
-	policy := rotation.Policy{
-		DNSName:           f.service + "." + f.names.Namespace + ".svc",
-		AuthorityLifetime: f.authorityLifetime,
-		LeafLifetime:      f.leafLifetime,
-		Settle:            f.settle,
+	if f.relay.names.ServingSecret != "" {
+		relay, err := cluster.NewRelay(config, f.relay.names, logger)
+		if err != nil {
+			return nil, err
+		}
+		policy.DNSName, policy.Settle = f.relay.serverName, f.relay.settle
+		all = append(all, rotation.New(policy, relay, relay, time.Now,
+			rotation.NewMetrics(serving("relay", registry)), logger.With("serves", "relay")))
 	}
-	rotators := []*rotation.Rotator{rotation.New(policy, objects, cluster.Replicas{
-		Lookup:     net.DefaultResolver.LookupHost,
-		Host:       f.headlessService + "." + f.names.Namespace + ".svc",
-		Port:       strconv.Itoa(f.replicaPort),
-		ServerName: policy.DNSName,
-	}, time.Now, rotation.NewMetrics(serving("webhook", registry)), logger.With("serves", "webhook"))}
-	if f.relay.names.ServingSecret == "" {
-		return rotators, nil
-	}
-	relay, err := cluster.NewRelay(config, f.relay.names, logger)
-	if err != nil {
-		return nil, err
-	}
-	policy.DNSName, policy.Settle = f.relay.serverName, f.relay.settle
-	return append(rotators, rotation.New(policy, relay, relay, time.Now,
-		rotation.NewMetrics(serving("relay", registry)), logger.With("serves", "relay"))), nil
+	return all, nil
 }
 
 // serving labels a rotation's metrics with whose certificates they are about.

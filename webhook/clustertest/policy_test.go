@@ -15,7 +15,10 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-const policyOverlay = "overlays/admission-policy"
+const (
+	policyOverlay = "overlays/admission-policy"
+	injectedImage = "kubevirt-hypervisor-exporter/sidecar:v0.1.0" // what manifests/images sets
+)
 
 // The admission policy and the webhook make the same pod of each pod: the one is created with the policy in force, the
 // other is patched by package inject and created where nothing of ours looks at it.
@@ -50,6 +53,16 @@ func TestPolicyReadsSizesAsTheWebhookDoes(t *testing.T) {
 	}
 }
 
+func TestPolicyJoinsSafeVolumesAsTheWebhookDoes(t *testing.T) {
+	both := applyPolicy(t)
+	for _, list := range []string{"", "private", "private,public", "hypervisor-exporter", "private,hypervisor-exporter,public", ","} {
+		injections := both.requireSame(t, func(pod *unstructured.Unstructured) {
+			setAnnotation(pod, "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes", list)
+		}, "masq")
+		require.Equal(t, 1, injections)
+	}
+}
+
 // What an API server takes of annotations is 256 KiB; the status must not be what has a VM refused.
 func TestPolicyLeavesTheStatusOutOfFullAnnotations(t *testing.T) {
 	both := applyPolicy(t)
@@ -69,8 +82,7 @@ func TestPolicyLeavesTheStatusOutOfFullAnnotations(t *testing.T) {
 func TestPolicyFailsOpen(t *testing.T) {
 	for variable, expression := range map[string]string{
 		"image":            "' '",
-		"imagePullPolicy":  "'Sometimes'",
-		"port":             "80",
+		"pullPolicy":       "'Sometimes'",
 		"standardCPU":      "'much'",
 		"standardMemory":   "'0'",
 		"standardGoMemory": "'1Gi'",
@@ -115,7 +127,7 @@ func applyPolicy(t *testing.T) policyAndWebhook {
 	}
 	t.Cleanup(func() { uninstall(t) })
 	both := policyAndWebhook{
-		config:  inject.Default("sidecar:latest"),
+		config:  inject.Default(injectedImage),
 		enabled: server.Namespace(t, "policy", labelled()),
 		other:   server.Namespace(t, "other", nil),
 	}
