@@ -14,6 +14,7 @@ import (
 // installable are the folders that a user may apply.
 var installable = []string{
 	".",
+	"overlays/admission-policy",
 	"overlays/cert-manager",
 	"overlays/direct",
 	"overlays/host-network",
