@@ -28,7 +28,7 @@ type Config struct {
 	PullSecrets []string
 	// Port is the TCP port the sidecar listens on.
 	Port int32
-	// CPU is the sidecar's CPU request and limit.
+	// CPU is the sidecar's CPU request, and its limit where the VM has one.
 	CPU resource.Quantity
 	// Memory is the sidecar's memory request and limit.
 	Memory resource.Quantity
