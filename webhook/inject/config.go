@@ -31,7 +31,7 @@ type Config struct {
 	// Port is the TCP port the sidecar listens on with exposure Direct. With Unix it
 	// is declared and not open: Prometheus finds pods by the ports that they declare.
 	Port int32
-	// CPU is the sidecar's CPU request and limit.
+	// CPU is the sidecar's CPU request, and its limit where the VM has one.
 	CPU resource.Quantity
 	// Memory is the sidecar's memory request and limit.
 	Memory resource.Quantity
