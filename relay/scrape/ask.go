@@ -28,10 +28,27 @@ type ask struct {
 // newAsk reads the three headers that pass; the rest, credentials foremost, stays.
 func newAsk(header http.Header, most time.Duration) ask {
 	return ask{
-		accept:   strings.Join(header.Values("Accept"), ", "),
+		accept:   acceptable(header.Values("Accept")),
 		encoding: strings.Join(header.Values("Accept-Encoding"), ", "),
 		timeout:  timeout(header.Get(timeoutHeader), most),
 	}
+}
+
+// acceptable leaves out of Accept what would not pass on the way back. Prometheus
+// with native histograms prefers protobuf, which the sidecar can write, and would
+// otherwise never get a page.
+func acceptable(values []string) string {
+	var kept []string
+	for _, value := range values {
+		for mediaRange := range strings.SplitSeq(value, ",") {
+			mediaType, _, _ := strings.Cut(mediaRange, ";")
+			switch mediaType := strings.ToLower(strings.TrimSpace(mediaType)); {
+			case mediaType == "*/*", versions(mediaType) != nil:
+				kept = append(kept, strings.TrimSpace(mediaRange))
+			}
+		}
+	}
+	return strings.Join(kept, ",")
 }
 
 // timeout is the less of most and what the scraper waits, less the margin. What is

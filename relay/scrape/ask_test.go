@@ -45,11 +45,25 @@ func TestOnlyThreeHeadersPass(t *testing.T) {
 		"User-Agent":      {"Prometheus/3.5.0"},
 	}, 10*time.Second).write(&sent))
 	require.Equal(t, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"+
-		"Accept: text/plain;version=0.0.4, */*;q=0.1\r\nAccept-Encoding: gzip\r\n"+
+		"Accept: text/plain;version=0.0.4,*/*;q=0.1\r\nAccept-Encoding: gzip\r\n"+
 		"X-Prometheus-Scrape-Timeout-Seconds: 4.5\r\n\r\n", sent.String())
 
 	sent.Reset()
 	require.NoError(t, newAsk(http.Header{}, time.Second).write(&sent))
 	require.Equal(t, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"+
 		"X-Prometheus-Scrape-Timeout-Seconds: 0.9\r\n\r\n", sent.String())
+}
+
+// TestAcceptable: what does not pass on the way back is not asked for.
+func TestAcceptable(t *testing.T) {
+	for accept, want := range map[string]string{
+		"": "",
+		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7, text/plain;version=0.0.4;q=0.3,*/*;q=0.2": "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+		"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,Text/Plain;version=1.0.0":                                             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,Text/Plain;version=1.0.0",
+		"text/html": "",
+		",;,":       "",
+	} {
+		require.Equal(t, want, acceptable([]string{accept}))
+	}
+	require.Equal(t, "text/plain,*/*", acceptable([]string{"text/plain", "text/html,*/*"}))
 }
