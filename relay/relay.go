@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,7 +36,11 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 		logger.Info("openat2 is not allowed here; sockets are found step by step, which is as safe", "err", err)
 	}
 	source := certificate(o, registry, logger)
-	server, err := serving.Listen(serverConfig(o, source, logger))
+	config, err := serverConfig(o, source, logger)
+	if err != nil {
+		return err
+	}
+	server, err := serving.Listen(config)
 	if err != nil {
 		return err
 	}
@@ -105,19 +108,20 @@ func certificate(o *options, registry prometheus.Registerer, logger *slog.Logger
 	return source
 }
 
-func serverConfig(o *options, source certs.Source, logger *slog.Logger) serving.Config {
-	var get func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	if source != nil {
-		get = source.GetCertificate
-	}
-	return serving.Config{
+func serverConfig(o *options, source certs.Source, logger *slog.Logger) (serving.Config, error) {
+	config := serving.Config{
 		Address:       o.listenAddress,
-		Certificate:   get,
 		WebConfigFile: o.webConfigFile,
 		Timeout:       o.timeout + reviewTime,
 		Drain:         drain,
 		Logger:        logger,
 	}
+	if source == nil {
+		return config, nil
+	}
+	first, err := newProvisional(source)
+	config.Certificate = first.GetCertificate
+	return config, err
 }
 
 // readiness is nil when a scrape could go through as far as this node is

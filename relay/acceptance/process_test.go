@@ -76,6 +76,23 @@ exec setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-pr
 // exit with 0.
 func startRelay(t *testing.T, s setup) *relay {
 	t.Helper()
+	r := launch(t, s)
+	t.Cleanup(func() { r.tearDown(t) })
+	r.awaitLog(t, "msg=serving")
+	return r
+}
+
+// startRelayToEnd starts a relay whose end is the test's business.
+func startRelayToEnd(t *testing.T, kubelet podtest.Kubelet) *relay {
+	t.Helper()
+	r := launch(t, setup{kubelet: kubelet})
+	t.Cleanup(r.Kill)
+	r.awaitLog(t, "msg=serving")
+	return r
+}
+
+func launch(t *testing.T, s setup) *relay {
+	t.Helper()
 	r := &relay{address: freeAddress(t), log: filepath.Join(t.TempDir(), "relay.log"), scheme: "http", client: newClient(t, nil)}
 	args := []string{"--kubelet-pods-dir=" + s.kubelet.Dir, "--web.listen-address=" + r.address}
 	if s.account == "" {
@@ -89,8 +106,6 @@ func startRelay(t *testing.T, s setup) *relay {
 	cmd.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST="+host, "KUBERNETES_SERVICE_PORT="+port)
 	r.Process, err = apiservertest.StartProcess(r.log, cmd)
 	require.NoError(t, err)
-	t.Cleanup(func() { r.tearDown(t) })
-	r.awaitLog(t, "msg=serving")
 	return r
 }
 
