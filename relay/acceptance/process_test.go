@@ -36,6 +36,8 @@ type setup struct {
 	account string
 	// wrap is put before the relay's command.
 	wrap []string
+	// network is the one that the relay runs in, instead of the test's.
+	network *netns
 }
 
 // relay is a running process of the binary under test.
@@ -100,7 +102,11 @@ func launch(t *testing.T, s setup) *relay {
 	}
 	command := []string{"--mount", "sh", "-c", relayScript, "sh", s.kubelet.Dir, s.account}
 	command = append(append(append(command, s.wrap...), relayBinary), append(args, s.args...)...)
-	cmd := exec.Command("unshare", command...)
+	command = append([]string{"unshare"}, command...)
+	if s.network != nil {
+		command = append(s.network.enter(), command...)
+	}
+	cmd := exec.Command(command[0], command[1:]...)
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(apiServer.Config.Host, "https://"))
 	require.NoError(t, err)
 	cmd.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST="+host, "KUBERNETES_SERVICE_PORT="+port)
@@ -185,12 +191,13 @@ mount -t tmpfs tmpfs /run; mkdir /run/hypervisor-exporter; mount --bind "$1" /ru
 shift
 exec setpriv --reuid=107 --regid=107 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs "$@"`
 
-// startSidecar starts the real sidecar in the pod. Namespaces are flags of unshare.
+// startSidecar starts the real sidecar in the pod.
 func startSidecar(t *testing.T, pod podtest.Pod, args ...string) *apiservertest.Process {
 	t.Helper()
 	return startSidecarIn(t, pod, nil, args...)
 }
 
+// startSidecarIn starts it behind a command that enters its network.
 func startSidecarIn(t *testing.T, pod podtest.Pod, enter []string, args ...string) *apiservertest.Process {
 	t.Helper()
 	command := append(enter, "unshare", "--mount", "sh", "-c", sidecarScript, "sh", pod.Volume, sidecarBinary,
