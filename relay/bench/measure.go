@@ -164,9 +164,12 @@ func (p *process) together(seen *fastSeen, c *crowd, rounds int) (err error) {
 		var all sync.WaitGroup
 		failures := make([]error, atOnce)
 		for i := range atOnce {
+			// Each begins with other pods: together at one they would meet its bound.
+			from := i * len(c.uids) / atOnce
+			uids := slices.Concat(c.uids[from:], c.uids[:from])
 			all.Go(func() {
 				for range max(1, rounds/atOnce) {
-					if _, failures[i] = each(c.uids, p.scrape); failures[i] != nil {
+					if _, failures[i] = each(uids, p.scrape); failures[i] != nil {
 						return
 					}
 				}
