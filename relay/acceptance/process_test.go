@@ -24,9 +24,6 @@ import (
 // patience bounds every wait for something that is bound to happen.
 const patience = 30 * time.Second
 
-// sidecarUser is KubeVirt's uid of virt-launcher.
-const sidecarUser = 107
-
 // setup of a relay.
 type setup struct {
 	kubelet podtest.Kubelet
@@ -183,37 +180,6 @@ func (r *relay) await(t *testing.T, uid podsocket.UID, code int) string {
 		return nil
 	})
 	return text
-}
-
-// sidecarScript is the sidecar's container: the volume under a short path.
-const sidecarScript = `set -eu
-mount -t tmpfs tmpfs /run; mkdir /run/hypervisor-exporter; mount --bind "$1" /run/hypervisor-exporter
-shift
-exec setpriv --reuid=107 --regid=107 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs "$@"`
-
-// startSidecar starts the real sidecar in the pod.
-func startSidecar(t *testing.T, pod podtest.Pod, args ...string) *apiservertest.Process {
-	t.Helper()
-	return startSidecarIn(t, pod, nil, args...)
-}
-
-// startSidecarIn starts it behind a command that enters its network.
-func startSidecarIn(t *testing.T, pod podtest.Pod, enter []string, args ...string) *apiservertest.Process {
-	t.Helper()
-	command := append(enter, "unshare", "--mount", "sh", "-c", sidecarScript, "sh", pod.Volume, sidecarBinary,
-		"--web.listen-address=unix:///run/hypervisor-exporter/metrics.sock", "--libvirt.socket=/nowhere")
-	command = append(command, args...)
-	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "VMI_NAMESPACE=shop", "VMI_NAME=web", "NODE_NAME=node-1"}
-	process, err := apiservertest.StartProcess(filepath.Join(t.TempDir(), "sidecar.log"), cmd)
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		process.Kill()
-		if t.Failed() {
-			t.Logf("log of the sidecar of %s:\n%s", pod.UID, process.LogTail())
-		}
-	})
-	return process
 }
 
 func newClient(t *testing.T, dial func(context.Context, string, string) (net.Conn, error)) *http.Client {
