@@ -48,6 +48,7 @@ func startRelay(ctx context.Context, binary, pods string) (*process, error) {
 		return nil, err
 	}
 	command := exec.Command(binary, "--authorization=none", "--kubelet-pods-dir="+pods, "--web.listen-address="+address, "--log.level=warn")
+	command.Env = append(os.Environ(), "GOMAXPROCS=1") // as in the image
 	command.Stderr = os.Stderr
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := command.Start(); err != nil {
