@@ -53,7 +53,7 @@ func webhook() Row {
 			Queries: []Query{{Expr: fmt.Sprintf(`min(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds{job=%q}) - time()`, rules.WebhookJob)}}},
 		{Title: "Decisions", Kind: Areas, Unit: Rate, Width: 8, Height: 8,
 			Description: "Admissions a second, by what became of them.",
-			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (result, reason) (rate(hypervisor_exporter_webhook_admissions_total{job=%q}[$__rate_interval])) > 0`, rules.WebhookJob), Legend: "{{result}} {{reason}}"}}},
+			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (reason) (rate(hypervisor_exporter_webhook_admissions_total{job=%q}[$__rate_interval])) > 0`, rules.WebhookJob), Legend: "{{reason}}"}}},
 		{Title: "Time to decide", Kind: Lines, Unit: Seconds, Width: 8, Height: 8,
 			Queries: quantiles("hypervisor_exporter_webhook_admission_duration_seconds", rules.WebhookJob)},
 	}}

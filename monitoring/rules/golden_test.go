@@ -12,6 +12,7 @@ import (
 const (
 	prometheusRules = "../../manifests/monitoring/prometheusrule.yaml"
 	rulesFile       = "../../manifests/overlays/without-prometheus-operator/rules.yaml"
+	alertsPage      = "../../docs/alerts.md"
 )
 
 var update = flag.Bool("update", false, "write the generated files anew")
@@ -21,6 +22,7 @@ func TestGeneratedFiles(t *testing.T) {
 	tests := map[string]func() ([]byte, error){
 		prometheusRules: PrometheusRules,
 		rulesFile:       RulesFile,
+		alertsPage:      func() ([]byte, error) { return []byte(Document()), nil },
 	}
 	for path, render := range tests {
 		got, err := render()

@@ -55,9 +55,9 @@ func workday(i int) float64 {
 
 func histogram(line func(string, string, float64), metric, labels string, count float64, bounds []string, shares []float64) {
 	for i, bound := range bounds {
-		line(metric+"_bucket", labels+fmt.Sprintf(",le=%q", bound), math.Round(count*shares[i]))
+		line(metric+"_bucket", labels+fmt.Sprintf(",le=%q", bound), count*shares[i])
 	}
-	line(metric+"_count", labels, math.Round(count))
+	line(metric+"_count", labels, count)
 }
 
 func boolean(b bool) float64 {

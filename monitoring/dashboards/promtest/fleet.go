@@ -13,6 +13,9 @@ const (
 	Step = time.Minute
 
 	samples = int(History / Step)
+	// absence is how many samples a VM is away when it changes. Written history has no
+	// stale markers, so that with less the old series would still be there.
+	absence = 6
 	vmsJob  = "hypervisor-exporter/hypervisor-exporter-vms"
 )
 
@@ -51,15 +54,15 @@ func fleet() []vm {
 				continue
 			}
 			add(namespace, name, node, func(v *vm) { v.last = boot })
-			add(namespace, name, node, func(v *vm) { v.first, v.kind, v.domain = boot+4, "qemu-tcg", "qemu" })
+			add(namespace, name, node, func(v *vm) { v.first, v.kind, v.domain = boot+absence, "qemu-tcg", "qemu" })
 		}
 	}
 	add("build", "arm64-runner", "node-5", func(v *vm) { v.kind, v.domain, v.arch = "qemu-tcg", "qemu", "aarch64" })
-	add("office", "ledger", "node-2", func(v *vm) { v.last = samples - 40 })
-	add("office", "ledger", "node-2", func(v *vm) { v.first, v.kind, v.domain = samples-39, "unknown", "" })
+	add("office", "ledger", "node-2", func(v *vm) { v.last = samples - 40 - absence })
+	add("office", "ledger", "node-2", func(v *vm) { v.first, v.kind, v.domain = samples-40, "unknown", "" })
 	add("office", "scanner", "node-3", func(v *vm) { v.deafFrom = samples - 50; v.version = "v0.1.1" })
-	add("shop", "moving", "node-1", func(v *vm) { v.last = samples - 200 })
-	add("shop", "moving", "node-2", func(v *vm) { v.first = samples - 199 })
+	add("shop", "moving", "node-1", func(v *vm) { v.last = samples - 200 - absence })
+	add("shop", "moving", "node-2", func(v *vm) { v.first = samples - 200 })
 	return all
 }
 
