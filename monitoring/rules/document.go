@@ -12,8 +12,8 @@ func Document() string {
 
 <!-- Generated from monitoring/rules by: go test ./monitoring/rules -update -->
 
-They come with ` + "`manifests/monitoring/prometheusrule.yaml`" + `, one PrometheusRule for each part of the product. A
-Prometheus without the operator takes ` + "`manifests/overlays/without-prometheus-operator/rules.yaml`" + ` as a rules file;
+They come with ` + "`manifests/monitoring/prometheusrule.yaml`" + ` and ` + "`manifests/relay/monitoring/prometheusrule.yaml`" + `, one
+PrometheusRule for each part of the product. A Prometheus without the operator takes ` + "`manifests/overlays/without-prometheus-operator/rules.yaml`" + ` as a rules file;
 both are made from one source. Each name leads to what to do.
 
 | alert | severity | tells |

@@ -11,6 +11,7 @@ import (
 
 const (
 	prometheusRules = "../../manifests/monitoring/prometheusrule.yaml"
+	relayRules      = "../../manifests/relay/monitoring/prometheusrule.yaml"
 	rulesFile       = "../../manifests/overlays/without-prometheus-operator/rules.yaml"
 	alertsPage      = "../../docs/alerts.md"
 )
@@ -20,7 +21,8 @@ var update = flag.Bool("update", false, "write the generated files anew")
 // What is committed is what the source makes.
 func TestGeneratedFiles(t *testing.T) {
 	tests := map[string]func() ([]byte, error){
-		prometheusRules: PrometheusRules,
+		prometheusRules: func() ([]byte, error) { return PrometheusRules(productNamespace) },
+		relayRules:      func() ([]byte, error) { return PrometheusRules(relayNamespace) },
 		rulesFile:       RulesFile,
 		alertsPage:      func() ([]byte, error) { return []byte(Document()), nil },
 	}

@@ -2,7 +2,7 @@ package rules
 
 func relayUp(node string, value float64, first, last int) line {
 	return metric("up", labels{
-		"job": RelayJob, "namespace": "hypervisor-exporter", "node": node, "container": "relay",
+		"job": RelayJob, "namespace": relayNamespace, "node": node, "container": "relay",
 		"pod": "hypervisor-exporter-relay-" + node, "instance": node + ":9478",
 	}, value, first, last)
 }

@@ -11,12 +11,15 @@ import (
 
 const generated = "# Generated from monitoring/rules by: go test ./monitoring/rules -update\n"
 
-// PrometheusRules is the YAML of one PrometheusRule for each component.
-func PrometheusRules() ([]byte, error) {
+// PrometheusRules is the YAML of one PrometheusRule for each of the components in
+// that namespace, so that an overlay can leave out what it does not install.
+func PrometheusRules(namespace string) ([]byte, error) {
 	var out bytes.Buffer
 	out.WriteString(generated)
-	out.WriteString("# One object for each part of the product, so that an overlay can leave out what it does not install.\n")
 	for _, component := range Components() {
+		if component.Namespace != namespace {
+			continue
+		}
 		content, err := encode(object(component))
 		if err != nil {
 			return nil, fmt.Errorf("write the PrometheusRule %s: %w", component.Object, err)
@@ -53,7 +56,7 @@ func object(c Component) *yaml.Node {
 		"kind", text("PrometheusRule"),
 		"metadata", mapping(
 			"name", text(c.Object),
-			"namespace", text("hypervisor-exporter"),
+			"namespace", text(c.Namespace),
 			"labels", mapping(
 				"app.kubernetes.io/name", text("kubevirt-hypervisor-exporter"),
 				"app.kubernetes.io/component", text(c.Name),

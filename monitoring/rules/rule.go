@@ -63,17 +63,23 @@ type Group struct {
 // Component is what an installation may be without. Each has a PrometheusRule of
 // its own, so that an overlay which lacks the component can leave its rules out.
 type Component struct {
-	Name   string // the value of the label app.kubernetes.io/component
-	Object string // the PrometheusRule's name
-	Groups []Group
+	Name      string // the value of the label app.kubernetes.io/component
+	Object    string // the PrometheusRule's name
+	Namespace string // and where it lies
+	Groups    []Group
 }
+
+const (
+	productNamespace = "hypervisor-exporter"
+	relayNamespace   = "hypervisor-exporter-relay"
+)
 
 // Components lists all rules, in the order of the generated files.
 func Components() []Component {
 	return []Component{
-		{Name: "sidecar", Object: "hypervisor-exporter-vms", Groups: []Group{vms(), nodes()}},
-		{Name: "webhook", Object: "hypervisor-exporter-webhook", Groups: []Group{webhook()}},
-		{Name: "relay", Object: "hypervisor-exporter-relay", Groups: []Group{relay()}},
+		{Name: "sidecar", Object: "hypervisor-exporter-vms", Namespace: productNamespace, Groups: []Group{vms(), nodes()}},
+		{Name: "webhook", Object: "hypervisor-exporter-webhook", Namespace: productNamespace, Groups: []Group{webhook()}},
+		{Name: "relay", Object: "hypervisor-exporter-relay", Namespace: relayNamespace, Groups: []Group{relay()}},
 	}
 }
 

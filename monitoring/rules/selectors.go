@@ -9,7 +9,7 @@ import "time"
 const (
 	VMsJob     = "hypervisor-exporter/hypervisor-exporter-vms"
 	WebhookJob = "hypervisor-exporter/hypervisor-exporter-webhook"
-	RelayJob   = "hypervisor-exporter/hypervisor-exporter-relay"
+	RelayJob   = "hypervisor-exporter-relay/hypervisor-exporter-relay"
 )
 
 const (

@@ -63,23 +63,32 @@ func webhookBypassed() Alert {
 	}
 }
 
+// inSecret tells of the certificates in the Secrets; of the webhook's serving one, what
+// the replicas serve counts.
+const inSecret = "hypervisor_exporter_webhook_rotation_certificate_not_after_timestamp_seconds"
+
 func certificateExpiring() Alert {
 	return Alert{
 		Name: "HypervisorExporterCertificateExpiring",
-		Expr: `min by (certificate) (
+		Expr: `label_replace(
   label_replace(
-    hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds` + ofWebhook + `,
-    "certificate", "serving", "", ""
-  )
+    min(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds` + ofWebhook + `),
+    "serves", "webhook", "", ""
+  ),
+  "certificate", "serving", "", ""
 ) - time() < ` + servingLeft + `
 or
-min by (certificate) (
-  hypervisor_exporter_webhook_rotation_certificate_not_after_timestamp_seconds{job="` + WebhookJob + `",certificate="authority"}
+min by (serves, certificate) (
+  ` + inSecret + `{job="` + WebhookJob + `",serves="relay",certificate="serving"}
+) - time() < ` + servingLeft + `
+or
+min by (serves, certificate) (
+  ` + inSecret + `{job="` + WebhookJob + `",certificate="authority"}
 ) - time() < ` + authorityLeft,
 		For:         10 * time.Minute,
 		Severity:    Warning,
-		Summary:     "A certificate of the webhook was not renewed in time.",
-		Description: `The webhook's {{ $labels.certificate }} certificate ends in {{ $value | humanizeDuration }}; it should have been renewed days ago. Once it has ended, VMs start without an exporter.`,
+		Summary:     "A certificate of the webhook or the relay was not renewed in time.",
+		Description: `The {{ $labels.serves }}'s {{ $labels.certificate }} certificate ends in {{ $value | humanizeDuration }}; it should have been renewed days ago. Once it has ended, VMs start without an exporter (webhook), or none can be scraped (relay).`,
 		Why:         "The serving certificate is renewed at 10 days left and the authority at 30, so both limits mean days of failed renewal.",
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 const (
 	webhookJob = "hypervisor-exporter/hypervisor-exporter-webhook"
-	relayJob   = "hypervisor-exporter/hypervisor-exporter-relay"
+	relayJob   = "hypervisor-exporter-relay/hypervisor-exporter-relay"
 	day        = 86400
 )
 
@@ -36,7 +36,7 @@ func writeControl(out *strings.Builder, i int, at int64) {
 			[]string{"0.0005", "0.001", "0.003", "0.01", "0.1", "0.5", "2", "+Inf"}, []float64{.3, .85, .97, .995, 1, 1, 1, 1})
 	}
 	for number := 1; number <= 5; number++ {
-		target := fmt.Sprintf(`job=%q,namespace="hypervisor-exporter",node="node-%d",container="relay",instance="node-%d:9478"`, relayJob, number, number)
+		target := fmt.Sprintf(`job=%q,namespace="hypervisor-exporter-relay",node="node-%d",container="relay",instance="node-%d:9478"`, relayJob, number, number)
 		scrapes := float64(i) * 34
 		line("up", target, 1)
 		line("hypervisor_exporter_relay_scrapes_total", target+`,result="ok"`, scrapes)
