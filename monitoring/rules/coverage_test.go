@@ -36,6 +36,9 @@ func targetDownScenarios() []scenario {
 			input: append(deaf("web", "node-1", 0, 40), deaf("db", "node-1", 0, 40)...),
 			want:  []moment{at(15, podOf(web), podOf(vm("db", "node-1", "kvm", 0, 40)))}},
 		{rule: rule, kind: silent, story: "a pod that has not begun", input: append(deaf("web", "node-1", 0, 40), phase("Pending")), want: []moment{at(15)}},
+		{rule: rule, kind: fires, story: "where other pods have not begun", input: append(deaf("web", "node-1", 0, 40),
+			metric("kube_pod_status_phase", labels{"namespace": "shop", "pod": "other", "phase": "Pending"}, 1, 0, 40),
+			metric("kube_pod_status_phase", labels{"namespace": "other", "pod": web.pod, "phase": "Pending"}, 1, 0, 40)), want: []moment{at(15, podOf(web))}},
 		{rule: rule, kind: silent, story: "a target that is up", input: runs(web), want: []moment{at(15)}},
 		{rule: rule, kind: silent, story: "one of the pod's two targets is up", input: func() []line {
 			other := web.target().with("endpoint", "other")

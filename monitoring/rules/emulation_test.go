@@ -109,13 +109,14 @@ func nodeTurnedScenarios() []scenario {
 	const rule = "NodeTurnedToSoftwareEmulation"
 	node := func(name string) labels { return labels{"node": name} }
 	// Four hours on KVM, a reboot of ten minutes, then emulated.
-	turned := func(names ...string) []line {
+	turnedUntil := func(last int, names ...string) []line {
 		var lines []line
 		for _, name := range names {
-			lines = append(lines, runs(vm(name, "node-1", "kvm", 0, 240), vm(name, "node-1", "qemu-tcg", 250, 2200))...)
+			lines = append(lines, runs(vm(name, "node-1", "kvm", 0, 240), vm(name, "node-1", "qemu-tcg", 250, last))...)
 		}
 		return lines
 	}
+	turned := func(names ...string) []line { return turnedUntil(320, names...) }
 	return []scenario{
 		{rule: rule, kind: fires, story: "two VMs", input: turned("a", "b"),
 			want:      []moment{at(255, node("node-1")), at(245), at(249)},
@@ -123,6 +124,11 @@ func nodeTurnedScenarios() []scenario {
 		{rule: rule, kind: fires, story: "VMs that came from other nodes",
 			input: runs(vm("a", "node-2", "kvm", 0, 100), vm("b", "node-3", "kvm", 0, 100), vm("a", "node-1", "qemu-tcg", 110, 200), vm("b", "node-1", "qemu-tcg", 110, 200)),
 			want:  []moment{at(115, node("node-1"))}},
+		{rule: rule, kind: silent, story: "the neighbours' KVM is not the VM's", input: func() []line {
+			one, two := vm("a", "node-2", "kvm", 0, 300), vm("b", "node-2", "kvm", 0, 300)
+			one.namespace, two.namespace = "other", "other"
+			return runs(one, two, vm("c", "node-2", "kvm", 0, 300), vm("a", "node-1", "qemu-tcg", 0, 300), vm("b", "node-1", "qemu-tcg", 0, 300))
+		}(), want: []moment{at(255)}},
 		{rule: rule, kind: silent, story: "one VM", input: turned("a"), want: []moment{at(255)}},
 		{rule: rule, kind: silent, story: "one VM on each of two nodes",
 			input: append(turned("a"), runs(vm("b", "node-2", "kvm", 0, 240), vm("b", "node-2", "qemu-tcg", 250, 400))...), want: []moment{at(255)}},
@@ -134,7 +140,7 @@ func nodeTurnedScenarios() []scenario {
 			vm("a", "node-1", "kvm", 0, 100), vm("b", "node-1", "kvm", 0, 100), vm("a", "node-1", "qemu-tcg", 110, 150), vm("b", "node-1", "qemu-tcg", 110, 150),
 			vm("a", "node-2", "kvm", 151, 200), vm("b", "node-2", "kvm", 151, 200)),
 			want: []moment{at(120, node("node-1")), at(160)}},
-		{rule: rule, kind: resolves, story: "a day after the last VM was on KVM", input: turned("a", "b"),
+		{rule: rule, kind: resolves, story: "a day after the last VM was on KVM", input: turnedUntil(1700, "a", "b"),
 			want: []moment{at(1600, node("node-1")), at(1690)}},
 		{rule: rule, kind: restart, story: "of half an hour", input: awayBetween(255, 285, turned("a", "b")),
 			want: []moment{at(255, node("node-1")), at(290, node("node-1")), at(295, node("node-1"))}},

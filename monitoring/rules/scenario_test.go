@@ -43,7 +43,7 @@ func of(name, node string, more ...string) labels {
 }
 
 func scenarios() []scenario {
-	return slices.Concat(recordingScenarios(), emulationScenarios(), judgementScenarios(),
+	return slices.Concat(recordingScenarios(), emulationScenarios(), judgementScenarios(), neighbourScenarios(),
 		targetScenarios(), coverageScenarios(), webhookScenarios(), certificateScenarios(), relayScenarios())
 }
 

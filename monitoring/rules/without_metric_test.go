@@ -14,6 +14,13 @@ func enabled(namespace string, first, last int) line {
 	}, 1, first, last)
 }
 
+// deafIn is a VM of that namespace whose exporter does not answer.
+func deafIn(namespace, name string) []line {
+	one := vm(name, "node-1", "kvm", 0, 60)
+	one.namespace = namespace
+	return []line{metric("up", one.target(), 0, 0, 60)}
+}
+
 func coverageScenarios() []scenario {
 	const rule = "VirtualMachineWithoutHypervisorMetric"
 	web, db := vm("web", "node-1", "kvm", 0, 60), vm("db", "node-1", "kvm", 0, 60)
@@ -38,6 +45,12 @@ func coverageScenarios() []scenario {
 		{rule: rule, kind: fires, story: "a metric of a job that is not ours", input: append(bare, forged.lines()...), want: []moment{at(20, of("web", "node-1"))}},
 		{rule: rule, kind: fires, story: "a metric of a VM of the same name in another namespace",
 			input: append(bare, elsewhere.lines()...), want: []moment{at(20, of("web", "node-1"))}},
+		{rule: rule, kind: fires, story: "targets that are down, of other VMs",
+			input: append(bare, deafIn("other", "web")...), want: []moment{at(20, of("web", "node-1"))}},
+		{rule: rule, kind: fires, story: "a pod of the same name in another namespace opted out", input: append(bare,
+			metric("kube_pod_labels", labels{"namespace": "other", "pod": web.pod, "label_hypervisor_exporter_kubevirt_io_inject": "false"}, 1, 0, 60)),
+			want: []moment{at(20, of("web", "node-1"))}},
+		{rule: rule, kind: fires, story: "another VM's target is down", input: append(bare, deafIn("shop", "db")...), want: []moment{at(20, of("web", "node-1"))}},
 		{rule: rule, kind: silent, story: "the metric is there", input: append(bare, web.lines()...), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "the target is down, which is told already",
 			input: append(bare, deaf("web", "node-1", 0, 60)...), want: []moment{at(20)}},
