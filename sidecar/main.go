@@ -38,6 +38,9 @@ func run(args []string, stderr io.Writer) int {
 		}
 		return 0
 	}
+	// The Unix socket is open to every user from its first moment on: between bind
+	// and chmod the relay would be refused, and say that something is wrong.
+	syscall.Umask(0o111)
 	ctx, stop := untilTerminated()
 	defer stop()
 	serve(ctx, options)
