@@ -189,7 +189,9 @@ func TestFiftyDeaths(t *testing.T) {
 			defer func() { require.LessOrEqual(t, len(tasks(t, p)), threads+1) }()
 		}
 	}
-	require.Equal(t, map[int]string{child: state(child)}, p.children(t))
+	children := p.children(t)
+	require.Len(t, children, 1)
+	require.NotEqual(t, "Z", children[child])
 }
 
 func tasks(t *testing.T, p *pair) []os.DirEntry {

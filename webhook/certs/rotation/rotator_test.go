@@ -144,7 +144,7 @@ func TestAFightOverTheBundleIsSlow(t *testing.T) {
 			w.vandalise(nil)
 			time.Sleep(100 * time.Millisecond)
 		}
-		require.LessOrEqual(t, len(w.takeWrites()), 61)
+		require.LessOrEqual(t, len(w.takeWrites()), 60+2, "the first at once, and one at the very end")
 	})
 }
 
