@@ -1,0 +1,116 @@
+package charttest
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+
+	"kubevirt-hypervisor-exporter/webhook/apiservertest"
+)
+
+// installation is a folder of manifests that a user may apply, and the chart's values that say the same.
+type installation struct {
+	folder string
+	set    []string
+}
+
+var installations = []installation{
+	{".", nil},
+	{"overlays/admission-policy", []string{"injector=admissionPolicy"}},
+	{"overlays/cert-manager", []string{"certificates.source=certManager"}},
+	{"overlays/direct", []string{"exposure=direct"}},
+	{"overlays/host-network", []string{"relay.hostNetwork=true"}},
+	{"overlays/openshift", []string{"openshift=true"}},
+	{"overlays/relay-without-authorization", []string{"relay.authorization=none"}},
+	{"overlays/without-prometheus-operator", []string{
+		"monitoring.podMonitors.enabled=false", "monitoring.prometheusRule.enabled=false", "monitoring.dashboard.enabled=false",
+	}},
+}
+
+// flags are the installation's values for helm.
+func (i installation) flags() []string {
+	var flags []string
+	for _, set := range i.set {
+		flags = append(flags, "--set="+set)
+	}
+	return flags
+}
+
+func TestEveryOverlayHasItsValues(t *testing.T) {
+	overlays, err := filepath.Glob(filepath.Join(manifests, "overlays", "*"))
+	require.NoError(t, err)
+	want, got := []string{"."}, []string{}
+	for _, overlay := range overlays {
+		want = append(want, "overlays/"+filepath.Base(overlay))
+	}
+	for _, installation := range installations {
+		got = append(got, installation.folder)
+	}
+	require.Equal(t, want, got)
+}
+
+// Object by object and field by field. What kustomize has besides is the release's namespace, which helm wants to be
+// there before.
+func TestChartMakesWhatKustomizeMakes(t *testing.T) {
+	for _, installation := range installations {
+		t.Run(installation.folder, func(t *testing.T) {
+			want := byIdentity(t, kustomize(t, installation.folder))
+			require.Contains(t, want, "v1 Namespace "+usualNamespace)
+			delete(want, "v1 Namespace "+usualNamespace)
+			got := byIdentity(t, render(t, installation.flags()...))
+			for identity := range want {
+				require.Contains(t, got, identity)
+				require.Equal(t, want[identity], got[identity], identity)
+			}
+			for identity := range got {
+				require.Contains(t, want, identity, "only the chart makes it")
+			}
+		})
+	}
+}
+
+func TestInstallPageNamesTheValuesOfEachOverlay(t *testing.T) {
+	page, err := os.ReadFile(installPage)
+	require.NoError(t, err)
+	for _, installation := range installations {
+		if installation.set != nil {
+			flags := strings.ReplaceAll(strings.Join(installation.flags(), " "), "--set=", "--set ")
+			require.Contains(t, string(page), "| `"+filepath.Base(installation.folder)+"` | `"+flags+"` |")
+		}
+	}
+}
+
+// kustomize is what `kubectl apply -k` of the folder would send.
+func kustomize(t *testing.T, folder string) []*unstructured.Unstructured {
+	t.Helper()
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(manifests, folder))
+	require.NoError(t, err)
+	content, err := resources.AsYaml()
+	require.NoError(t, err)
+	objects, err := apiservertest.Objects(bytes.NewReader(content))
+	require.NoError(t, err)
+	return objects
+}
+
+// byIdentity gives each object's YAML, with sorted fields, by what tells it from others.
+func byIdentity(t *testing.T, objects []*unstructured.Unstructured) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	for _, object := range objects {
+		identity := strings.Join(strings.Fields(strings.Join(
+			[]string{object.GetAPIVersion(), object.GetKind(), object.GetNamespace(), object.GetName()}, " ")), " ")
+		require.NotContains(t, texts, identity, "made twice")
+		text, err := yaml.Marshal(object.Object)
+		require.NoError(t, err)
+		texts[identity] = string(text)
+	}
+	return texts
+}
