@@ -15,7 +15,6 @@ const (
 	// With this name and namespace the chart makes what the manifests make.
 	release          = "hypervisor-exporter"
 	usualNamespace   = "hypervisor-exporter"
-	certManagerGroup = "cert-manager.io"
 )
 
 var (

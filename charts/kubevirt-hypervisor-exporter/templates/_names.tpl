@@ -15,17 +15,24 @@ hypervisor-exporter-relay.{{ include "relayNamespace" . }}.svc
 {{ list .Release.Namespace (include "relayNamespace" .) "kube-system" | uniq | toJson }}
 {{- end }}
 
-{{/* Takes the component's name, or a list of it and further labels. */}}
+{{/* Takes the component's name. */}}
 {{- define "labels" -}}
-{{- $component := kindIs "slice" . | ternary (index . 0) . }}
-{{- $further := kindIs "slice" . | ternary (index . 1) dict }}
-{{- toYaml (merge (dict "app.kubernetes.io/name" "kubevirt-hypervisor-exporter" "app.kubernetes.io/component" $component) $further) }}
+app.kubernetes.io/name: kubevirt-hypervisor-exporter
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+
+{{/* Takes the component's name and further labels. */}}
+{{- define "labelsAnd" -}}
+{{- toYaml (merge (include "labels" (index . 0) | fromYaml) (index . 1)) }}
 {{- end }}
 
 {{/* Takes the chart and the image's name. */}}
 {{- define "image" -}}
 {{- $chart := index . 0 }}
 {{- $image := index $chart.Values.images (index . 1) }}
-{{- $tag := $image.tag | default ($image.digest | ternary "" $chart.Chart.AppVersion) }}
+{{- $tag := $image.tag }}
+{{- if not (or $image.tag $image.digest) }}
+{{- $tag = $chart.Chart.AppVersion }}
+{{- end }}
 {{- $image.repository }}{{ with $tag }}:{{ . }}{{ end }}{{ with $image.digest }}@{{ . }}{{ end }}
 {{- end }}
