@@ -69,7 +69,7 @@ func TestReleaseTakesOverFromKustomize(t *testing.T) {
 		require.NoError(t, server.Apply(t.Context(), object))
 	}
 	fillCertificates(t, usualNamespace)
-	client.inCluster(t, "install", release, chart, "--namespace="+usualNamespace, "--take-ownership")
+	client.inCluster(t, "install", release, chart, "--namespace="+usualNamespace, "--take-ownership", "--force-conflicts")
 	requireCertificates(t, usualNamespace)
 	client.inCluster(t, "uninstall", release, "--namespace="+usualNamespace)
 }

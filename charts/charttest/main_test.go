@@ -13,8 +13,8 @@ const (
 	chart     = "../kubevirt-hypervisor-exporter"
 	manifests = "../../manifests"
 	// With this name and namespace the chart makes what the manifests make.
-	release          = "hypervisor-exporter"
-	usualNamespace   = "hypervisor-exporter"
+	release        = "hypervisor-exporter"
+	usualNamespace = "hypervisor-exporter"
 )
 
 var (

@@ -95,7 +95,7 @@ var others = map[string]string{
 	"relay.namespace.create":             `false`,
 	"relay.authorization":                `"none"`,
 	"relay.hostNetwork":                  `true`,
-	"relay.kubeletPodsDir":               `"/var/lib/k0s/kubelet/pods"`,
+	"relay.kubeletPodsDir":               `"/data/kubelet/pods"`,
 	"relay.logLevel":                     `"debug"`,
 	"relay.resources":                    `{"requests": {"cpu": "20m"}}`,
 	"relay.nodeSelector":                 `{"kubevirt.io/vms": "true"}`,
