@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -67,37 +66,4 @@ func TestStatusLabels(t *testing.T) {
 	for code, want := range map[int]string{0: "200", 404: "404", 499: "499", 599: "other", 42: "other"} {
 		require.Equal(t, want, (&status{code: code}).label())
 	}
-}
-
-// TestCrowd: one too many takes the place of the one that waited longest; one whose
-// request is under way is left alone.
-func TestCrowd(t *testing.T) {
-	c := newCrowd()
-	var conns []*closing
-	for range maxConnections {
-		conn := &closing{}
-		conns = append(conns, conn)
-		c.track(conn, http.StateNew)
-	}
-	c.track(conns[0], http.StateActive)
-	c.track(&closing{}, http.StateNew)
-	require.False(t, conns[0].closed)
-	require.True(t, conns[1].closed)
-	require.False(t, conns[2].closed)
-	c.track(conns[1], http.StateClosed)
-	require.Equal(t, maxConnections, c.open)
-	c.track(conns[0], http.StateIdle)
-	c.track(&closing{}, http.StateNew)
-	require.True(t, conns[2].closed)
-	require.False(t, conns[0].closed)
-}
-
-type closing struct {
-	net.Conn
-	closed bool
-}
-
-func (c *closing) Close() error {
-	c.closed = true
-	return nil
 }

@@ -15,10 +15,16 @@ import (
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
+
+	"kubevirt-hypervisor-exporter/sidecar/exposition/crowd"
 )
 
 // maxHeaderBytes leaves room for a token of 8 KiB.
 const maxHeaderBytes = 16 << 10
+
+// maxConnections bounds what connections can cost: some 40 KiB each with TLS.
+// Prometheus keeps a few, however many pods it scrapes.
+const maxConnections = 384
 
 // Config says how to serve.
 type Config struct {
@@ -109,7 +115,7 @@ func (s *Server) httpServer(handler http.Handler) *http.Server {
 		IdleTimeout:                  6 * time.Minute,
 		MaxHeaderBytes:               maxHeaderBytes,
 		DisableGeneralOptionsHandler: true, // OPTIONS * gets 405 like the rest
-		ConnState:                    newCrowd().track,
+		ConnState:                    crowd.New(maxConnections).Track,
 		ErrorLog:                     slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
 	}
 	if s.config.Certificate != nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
+
+	"kubevirt-hypervisor-exporter/sidecar/exposition/crowd"
 )
 
 const (
@@ -19,6 +21,9 @@ const (
 	// shutdownTimeout is what scrapes under way are given to end.
 	shutdownTimeout = 500 * time.Millisecond
 	maxHeaderBytes  = 16 << 10
+	// maxConnections bounds what idle connections can cost: some 20 KiB each, in a
+	// container that is killed at 24 MiB.
+	maxConnections = 64
 )
 
 // Server serves one handler on every address. An address that cannot be opened
@@ -86,7 +91,7 @@ func (s *Server) serve(ctx context.Context, address string, handler http.Handler
 		WriteTimeout:      2 * scrapeTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         newCrowd().track,
+		ConnState:         crowd.New(maxConnections).Track,
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	stopped := make(chan struct{})
