@@ -3,6 +3,7 @@ package charttest
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 
@@ -28,12 +29,17 @@ func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "charttest")
 		if err != nil {
-			panic(err)
+			return failed(err)
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 		if client, err = buildHelm(dir); err != nil {
-			panic(err)
+			return failed(err)
 		}
 		return apiservertest.Run(m, func(s *apiservertest.Server) { server = s })
 	}())
+}
+
+func failed(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return 1
 }

@@ -121,9 +121,6 @@ func TestEveryValueHasAnEffect(t *testing.T) {
 	var known []string
 	for _, value := range documentedValues(t) {
 		known = append(known, value.path)
-		if withoutItsFile(value.path) {
-			continue
-		}
 		require.Contains(t, others, value.path)
 		output, err := client.template(t.Context(), "--set-json="+value.path+"="+others[value.path])
 		require.NoError(t, err)
@@ -132,18 +129,4 @@ func TestEveryValueHasAnEffect(t *testing.T) {
 	for path := range others {
 		require.Contains(t, known, path)
 	}
-}
-
-// withoutItsFile says that the value is about a file of which the chart has no copy, since manifests has none.
-func withoutItsFile(path string) bool {
-	for prefix, file := range map[string]string{
-		"monitoring.prometheusRule.": "monitoring/prometheusrule.yaml",
-		"monitoring.dashboard.":      "monitoring/dashboard.json",
-	} {
-		if strings.HasPrefix(path, prefix) {
-			_, err := os.Stat(filepath.Join(manifests, file))
-			return os.IsNotExist(err)
-		}
-	}
-	return false
 }
