@@ -1,0 +1,107 @@
+package charttest
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// A release of another name, in another namespace, with another one for the relay.
+const elsewhere = "elsewhere"
+
+var everything = []string{"--namespace=" + elsewhere, "--values=testdata/everything.yaml"}
+
+// The golden file is to be read: it shows what each value is for. The copies are left out; they have their own test.
+func TestEverythingSet(t *testing.T) {
+	const golden = "testdata/everything.golden.yaml"
+	output, err := client.template(t.Context(), append(everything,
+		"--set=monitoring.prometheusRule.enabled=false,monitoring.dashboard.enabled=false")...)
+	require.NoError(t, err)
+	if *update {
+		require.NoError(t, os.WriteFile(golden, []byte(output), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), output)
+}
+
+// Wherever an object says a namespace, it is one of the release's.
+func TestNothingStaysInTheUsualNamespaces(t *testing.T) {
+	for _, installation := range installations {
+		t.Run(installation.folder, func(t *testing.T) {
+			for _, object := range render(t, append(installation.flags(), "--namespace="+elsewhere)...) {
+				require.Contains(t, []string{elsewhere, elsewhere + "-relay", ""}, object.GetNamespace())
+				if object.GetKind() == "PodMonitor" {
+					requireUsualJob(t, object)
+				}
+				mapTexts(object.Object, func(text string) string {
+					for _, where := range []string{"." + usualNamespace + ".svc", "." + usualNamespace + "-relay.svc", "namespace=" + usualNamespace} {
+						require.NotContains(t, text, where, object.GetName())
+					}
+					return text
+				})
+				subjects, _, err := unstructured.NestedSlice(object.Object, "subjects")
+				require.NoError(t, err)
+				for _, subject := range subjects {
+					require.Contains(t, []string{elsewhere, elsewhere + "-relay", "openshift-monitoring"}, subject.(map[string]any)["namespace"])
+				}
+				requireLeftOut(t, object)
+			}
+		})
+	}
+}
+
+// requireUsualJob: rules and dashboards know the targets by these jobs.
+func requireUsualJob(t *testing.T, monitor *unstructured.Unstructured) {
+	t.Helper()
+	want := usualNamespace + "/" + monitor.GetName()
+	if monitor.GetName() == "hypervisor-exporter-relay" {
+		want = usualNamespace + "-relay/" + monitor.GetName()
+	}
+	endpoints, _, err := unstructured.NestedSlice(monitor.Object, "spec", "podMetricsEndpoints")
+	require.NoError(t, err)
+	require.Len(t, endpoints, 1)
+	require.Contains(t, endpoints[0].(map[string]any)["relabelings"], map[string]any{"targetLabel": "job", "replacement": want})
+}
+
+// requireLeftOut: what injects never stands before the pods of the release's own namespace.
+func requireLeftOut(t *testing.T, object *unstructured.Unstructured) {
+	t.Helper()
+	var selectors []any
+	switch object.GetKind() {
+	case "MutatingWebhookConfiguration":
+		for _, webhook := range object.Object["webhooks"].([]any) {
+			selectors = append(selectors, webhook.(map[string]any)["namespaceSelector"])
+			service, _, err := unstructured.NestedString(webhook.(map[string]any), "clientConfig", "service", "namespace")
+			require.NoError(t, err)
+			require.Equal(t, elsewhere, service)
+		}
+	case "MutatingAdmissionPolicy":
+		selector, _, err := unstructured.NestedMap(object.Object, "spec", "matchConstraints", "namespaceSelector")
+		require.NoError(t, err)
+		selectors = append(selectors, selector)
+	}
+	for _, selector := range selectors {
+		for _, expression := range selector.(map[string]any)["matchExpressions"].([]any) {
+			require.Contains(t, expression.(map[string]any)["values"], elsewhere)
+			require.NotContains(t, expression.(map[string]any)["values"], usualNamespace)
+		}
+	}
+}
+
+// The policy is copied as text, in which the chart replaces what depends on the installation.
+func TestPolicyHasItsSettings(t *testing.T) {
+	output, err := client.template(t.Context(), "--set=injector=admissionPolicy,images.sidecar.tag=v9,images.sidecar.pullPolicy=Always",
+		"--namespace="+elsewhere)
+	require.NoError(t, err)
+	for _, want := range []string{
+		`expression: "'kubevirt-hypervisor-exporter/sidecar:v9'"`,
+		`expression: "'Always'"`,
+		`values: ["elsewhere","kube-system"]`,
+	} {
+		require.Equal(t, 1, strings.Count(output, want), want)
+	}
+}

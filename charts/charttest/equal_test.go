@@ -1,0 +1,161 @@
+package charttest
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+
+	"kubevirt-hypervisor-exporter/webhook/apiservertest"
+)
+
+// installation is a folder of manifests that a user may apply, and the chart's values that say the same.
+type installation struct {
+	folder string
+	set    []string
+}
+
+var installations = []installation{
+	{".", nil},
+	{"overlays/admission-policy", []string{"injector=admissionPolicy"}},
+	{"overlays/cert-manager", []string{"certificates.source=certManager"}},
+	{"overlays/direct", []string{"exposure=direct"}},
+	{"overlays/host-network", []string{"relay.hostNetwork=true"}},
+	{"overlays/openshift", []string{"openshift=true"}},
+	{"overlays/relay-without-authorization", []string{"relay.authorization=none"}},
+	{"overlays/without-prometheus-operator", []string{
+		"monitoring.podMonitors.enabled=false", "monitoring.prometheusRule.enabled=false", "monitoring.dashboard.enabled=false",
+	}},
+}
+
+// flags are the installation's values for helm.
+func (i installation) flags() []string {
+	var flags []string
+	for _, set := range i.set {
+		flags = append(flags, "--set="+set)
+	}
+	return flags
+}
+
+func TestEveryOverlayHasItsValues(t *testing.T) {
+	overlays, err := filepath.Glob(filepath.Join(manifests, "overlays", "*"))
+	require.NoError(t, err)
+	want, got := []string{"."}, []string{}
+	for _, overlay := range overlays {
+		want = append(want, "overlays/"+filepath.Base(overlay))
+	}
+	for _, installation := range installations {
+		got = append(got, installation.folder)
+	}
+	require.Equal(t, want, got)
+}
+
+// Object by object and field by field. What kustomize has besides is the release's namespace, which helm wants to be
+// there before.
+func TestChartMakesWhatKustomizeMakes(t *testing.T) {
+	for _, installation := range installations {
+		t.Run(installation.folder, func(t *testing.T) {
+			objects := kustomize(t, installation.folder)
+			for _, object := range objects {
+				mendPolicy(t, object)
+			}
+			want := byIdentity(t, objects)
+			require.Contains(t, want, "v1 Namespace "+usualNamespace)
+			delete(want, "v1 Namespace "+usualNamespace)
+			got := byIdentity(t, render(t, installation.flags()...))
+			for identity := range want {
+				require.Contains(t, got, identity)
+				require.Equal(t, want[identity], got[identity], identity)
+			}
+			for identity := range got {
+				require.Contains(t, want, identity, "only the chart makes it")
+			}
+		})
+	}
+}
+
+func TestInstallPageNamesTheValuesOfEachOverlay(t *testing.T) {
+	page, err := os.ReadFile(installPage)
+	require.NoError(t, err)
+	for _, installation := range installations {
+		if installation.set != nil {
+			flags := strings.ReplaceAll(strings.Join(installation.flags(), " "), "--set=", "--set ")
+			require.Contains(t, string(page), "| `"+filepath.Base(installation.folder)+"` | `"+flags+"` |")
+		}
+	}
+}
+
+// kustomize is what `kubectl apply -k` of the folder would send.
+func kustomize(t *testing.T, folder string) []*unstructured.Unstructured {
+	t.Helper()
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(manifests, folder))
+	require.NoError(t, err)
+	content, err := resources.AsYaml()
+	require.NoError(t, err)
+	objects, err := apiservertest.Objects(bytes.NewReader(content))
+	require.NoError(t, err)
+	return objects
+}
+
+// mendPolicy takes back what kustomize does to the admission policy and nobody means.
+func mendPolicy(t *testing.T, object *unstructured.Unstructured) {
+	t.Helper()
+	if object.GetKind() != "MutatingAdmissionPolicy" {
+		return
+	}
+	object.Object = mapTexts(object.Object, func(text string) string {
+		// In folded text it doubles the end of a line before one that is indented (kyaml v0.21.2). CEL does not mind.
+		return strings.ReplaceAll(text, "\n\n", "\n")
+	}).(map[string]any)
+
+	// `[name=image]` of the overlay's replacement is a regular expression, matched against the name and the comment
+	// behind it. "version # the image's tag, or its digest" matches, so the image overwrites a pattern there.
+	variables, _, err := unstructured.NestedSlice(object.Object, "spec", "variables")
+	require.NoError(t, err)
+	version := variables[slices.IndexFunc(variables, func(v any) bool { return v.(map[string]any)["name"] == "version" })].(map[string]any)
+	const image, pattern = "kubevirt-hypervisor-exporter/sidecar:v0.1.0", ":[^/@]*(@|$)"
+	wrong := "variables.image.matches('" + image + "')"
+	require.Contains(t, version["expression"], wrong, "the overlay is right now: delete this part of mendPolicy")
+	version["expression"] = strings.Replace(version["expression"].(string), wrong, "variables.image.matches('"+pattern+"')", 1)
+	require.NoError(t, unstructured.SetNestedSlice(object.Object, variables, "spec", "variables"))
+}
+
+// mapTexts is the value with each text in it replaced by what f makes of it.
+func mapTexts(value any, f func(string) string) any {
+	switch value := value.(type) {
+	case string:
+		return f(value)
+	case []any:
+		for i, element := range value {
+			value[i] = mapTexts(element, f)
+		}
+	case map[string]any:
+		for key, element := range value {
+			value[key] = mapTexts(element, f)
+		}
+	}
+	return value
+}
+
+// byIdentity gives each object's YAML, with sorted fields, by what tells it from others.
+func byIdentity(t *testing.T, objects []*unstructured.Unstructured) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	for _, object := range objects {
+		identity := strings.Join(strings.Fields(strings.Join(
+			[]string{object.GetAPIVersion(), object.GetKind(), object.GetNamespace(), object.GetName()}, " ")), " ")
+		require.NotContains(t, texts, identity, "made twice")
+		text, err := yaml.Marshal(object.Object)
+		require.NoError(t, err)
+		texts[identity] = string(text)
+	}
+	return texts
+}

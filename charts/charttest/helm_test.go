@@ -1,0 +1,73 @@
+package charttest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubevirt-hypervisor-exporter/webhook/apiservertest"
+)
+
+// helmClient is the helm of the module ./helm, which pins it, so that its dependencies never become ours.
+type helmClient struct {
+	path string
+	// home keeps helm away from whatever the user of this machine has configured.
+	home string
+}
+
+func buildHelm(dir string) (helmClient, error) {
+	c := helmClient{path: filepath.Join(dir, "helm"), home: filepath.Join(dir, "home")}
+	command := exec.Command("go", "build", "-o", c.path, "helm.sh/helm/v4/cmd/helm")
+	command.Dir = "helm"
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if output, err := command.CombinedOutput(); err != nil {
+		return c, fmt.Errorf("build helm: %w\n%s", err, output)
+	}
+	return c, os.Mkdir(c.home, 0o700)
+}
+
+// run returns what helm writes to its standard output, and as an error what it says when it fails.
+func (c helmClient) run(ctx context.Context, args ...string) (string, error) {
+	command := exec.CommandContext(ctx, c.path, args...)
+	command.Env = []string{"HOME=" + c.home, "KUBECONFIG=/dev/null", "PATH=" + os.Getenv("PATH")}
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	if err := command.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("helm %s: %w: %s", strings.Join(args, " "), err, stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+// inCluster runs helm against the tests' API server.
+func (c helmClient) inCluster(t *testing.T, args ...string) string {
+	t.Helper()
+	authority := filepath.Join(t.TempDir(), "ca.crt")
+	require.NoError(t, os.WriteFile(authority, server.Config.CAData, 0o600))
+	output, err := c.run(t.Context(), append(args,
+		"--kube-apiserver="+server.Config.Host, "--kube-token="+server.Config.BearerToken, "--kube-ca-file="+authority)...)
+	require.NoError(t, err)
+	return output
+}
+
+// template renders the chart in the usual namespace; flags may name another.
+func (c helmClient) template(ctx context.Context, flags ...string) (string, error) {
+	return c.run(ctx, append([]string{"template", release, chart, "--namespace=" + usualNamespace}, flags...)...)
+}
+
+// render is template's outcome as objects.
+func render(t *testing.T, flags ...string) []*unstructured.Unstructured {
+	t.Helper()
+	output, err := client.template(t.Context(), flags...)
+	require.NoError(t, err)
+	objects, err := apiservertest.Objects(strings.NewReader(output))
+	require.NoError(t, err)
+	return objects
+}

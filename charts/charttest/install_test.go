@@ -1,0 +1,147 @@
+package charttest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// What the API server takes of the manifests it takes of the chart, since they are equal. This is the rest. Strict: an
+// unknown field is an error, and so is one that stands twice.
+func TestEverythingSetIsAppliedStrictly(t *testing.T) {
+	defineOthersResources(t)
+	for name, flags := range map[string][]string{
+		"everything":                  everything,
+		"direct by cert-manager":      {"--set=exposure=direct,certificates.source=certManager"},
+		"policy by cert-manager":      {"--set=injector=admissionPolicy,certificates.source=certManager"},
+		"direct on OpenShift":         {"--set=exposure=direct,openshift=true"},
+		"cert-manager, no PodMonitor": {"--set=certificates.source=certManager,monitoring.podMonitors.enabled=false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			namespace := server.Namespace(t, "strict", nil)
+			for _, object := range render(t, append(flags, "--namespace="+namespace, "--set=relay.namespace.name="+namespace+"-relay")...) {
+				require.NoError(t, server.Apply(t.Context(), object))
+				t.Cleanup(func() { deleteClusterWide(t, object) })
+			}
+		})
+	}
+}
+
+// The life of a release, by both ways in which helm writes: server-side apply, which is helm 4's, and the three-way
+// merge of helm 3.
+func TestReleaseLeavesAloneWhatTheCertificateProcessWrote(t *testing.T) {
+	defineOthersResources(t)
+	for _, way := range []string{"true", "false"} {
+		t.Run("server-side="+way, func(t *testing.T) {
+			namespace := server.Namespace(t, "release", nil)
+			flags := []string{release, chart, "--namespace=" + namespace, "--server-side=" + way}
+			notes := client.inCluster(t, append([]string{"install"}, flags...)...)
+			require.Contains(t, notes, "hypervisor-exporter.kubevirt.io/inject=enabled")
+			require.Contains(t, notes, "kubectl -n "+namespace+"-relay rollout status daemonset/hypervisor-exporter-relay")
+			fillCertificates(t, namespace)
+
+			client.inCluster(t, append([]string{"upgrade"}, append(flags, "--set=webhook.replicas=3,images.webhook.tag=v9")...)...)
+			require.EqualValues(t, 3, replicas(t, namespace))
+			requireCertificates(t, namespace)
+			client.inCluster(t, "rollback", release, "1", "--namespace="+namespace, "--server-side="+way)
+			require.EqualValues(t, 2, replicas(t, namespace))
+			requireCertificates(t, namespace)
+
+			objects := render(t, "--namespace="+namespace)
+			client.inCluster(t, "uninstall", release, "--namespace="+namespace)
+			for _, object := range objects {
+				requireGone(t, object)
+			}
+		})
+	}
+}
+
+// Whoever has applied the manifests goes on with helm, and VMs notice nothing: no certificate is made anew.
+func TestReleaseTakesOverFromKustomize(t *testing.T) {
+	defineOthersResources(t)
+	for _, object := range kustomize(t, ".") {
+		require.NoError(t, server.Apply(t.Context(), object))
+	}
+	fillCertificates(t, usualNamespace)
+	client.inCluster(t, "install", release, chart, "--namespace="+usualNamespace, "--take-ownership", "--force-conflicts")
+	requireCertificates(t, usualNamespace)
+	client.inCluster(t, "uninstall", release, "--namespace="+usualNamespace)
+}
+
+// certificateSecrets are the Secrets that the certificate process fills, by namespace.
+func certificateSecrets(namespace string) map[string][]string {
+	return map[string][]string{
+		namespace:            {"hypervisor-exporter-webhook-ca", "hypervisor-exporter-webhook-tls"},
+		namespace + "-relay": {"hypervisor-exporter-relay-ca", "hypervisor-exporter-relay-tls"},
+	}
+}
+
+// caBundle has to be a certificate for the API server; anyone's is.
+func caBundle() []byte { return server.Config.CAData }
+
+// fillCertificates writes what `webhook certs` writes, in the way it does: by patches.
+func fillCertificates(t *testing.T, namespace string) {
+	t.Helper()
+	for namespace, names := range certificateSecrets(namespace) {
+		for _, name := range names {
+			_, err := server.Client.CoreV1().Secrets(namespace).Patch(t.Context(), name, types.MergePatchType,
+				[]byte(`{"data": {"tls.crt": "Y2VydA==", "tls.key": "a2V5"}}`), metav1.PatchOptions{FieldManager: "certs"})
+			require.NoError(t, err)
+		}
+	}
+	configurations := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	configuration, err := configurations.Get(t.Context(), "hypervisor-exporter", metav1.GetOptions{})
+	require.NoError(t, err)
+	configuration.Webhooks[0].ClientConfig.CABundle = caBundle()
+	_, err = configurations.Update(t.Context(), configuration, metav1.UpdateOptions{FieldManager: "certs"})
+	require.NoError(t, err)
+}
+
+func requireCertificates(t *testing.T, namespace string) {
+	t.Helper()
+	for namespace, names := range certificateSecrets(namespace) {
+		for _, name := range names {
+			secret, err := server.Client.CoreV1().Secrets(namespace).Get(t.Context(), name, metav1.GetOptions{})
+			require.NoError(t, err)
+			require.Equal(t, map[string][]byte{corev1.TLSCertKey: []byte("cert"), corev1.TLSPrivateKeyKey: []byte("key")}, secret.Data, name)
+		}
+	}
+	configuration, err := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().
+		Get(t.Context(), "hypervisor-exporter", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, caBundle(), configuration.Webhooks[0].ClientConfig.CABundle)
+}
+
+func replicas(t *testing.T, namespace string) int32 {
+	t.Helper()
+	deployment, err := server.Client.AppsV1().Deployments(namespace).Get(t.Context(), "hypervisor-exporter-webhook", metav1.GetOptions{})
+	require.NoError(t, err)
+	return *deployment.Spec.Replicas
+}
+
+// requireGone says that the object is deleted. A namespace stays until a controller, which there is none here, has
+// emptied it.
+func requireGone(t *testing.T, object *unstructured.Unstructured) {
+	t.Helper()
+	stored, err := server.Get(t.Context(), object)
+	if object.GetKind() == "Namespace" {
+		require.NoError(t, err)
+		require.NotNil(t, stored.GetDeletionTimestamp())
+		return
+	}
+	require.True(t, apierrors.IsNotFound(err), "%s %s: %v", object.GetKind(), object.GetName(), err)
+}
+
+// deleteClusterWide keeps one test's objects from the next, which has the same ones. Namespaces are never the same.
+func deleteClusterWide(t *testing.T, object *unstructured.Unstructured) {
+	t.Helper()
+	if object.GetNamespace() == "" && object.GetKind() != "Namespace" {
+		require.NoError(t, server.Delete(context.Background(), object)) // the test's is over in its cleanup
+	}
+}

@@ -1,0 +1,45 @@
+// Package charttest holds the Helm chart against the manifests, with the real helm and a real kube-apiserver.
+package charttest
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"kubevirt-hypervisor-exporter/webhook/apiservertest"
+)
+
+const (
+	chart     = "../kubevirt-hypervisor-exporter"
+	manifests = "../../manifests"
+	// With this name and namespace the chart makes what the manifests make.
+	release        = "hypervisor-exporter"
+	usualNamespace = "hypervisor-exporter"
+)
+
+var (
+	update = flag.Bool("update", false, "write the golden files, the chart's copies of manifests and the table in docs/install.md")
+	server *apiservertest.Server
+	client helmClient
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "charttest")
+		if err != nil {
+			return failed(err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		if client, err = buildHelm(dir); err != nil {
+			return failed(err)
+		}
+		return apiservertest.Run(m, func(s *apiservertest.Server) { server = s })
+	}())
+}
+
+func failed(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}

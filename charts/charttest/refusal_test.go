@@ -1,0 +1,72 @@
+package charttest
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestHelmFindsNothingToSay(t *testing.T) {
+	_, err := client.run(t.Context(), "lint", "--strict", chart)
+	require.NoError(t, err)
+	for _, installation := range installations {
+		_, err := client.run(t.Context(), append([]string{"lint", "--strict", "--quiet", chart}, installation.flags()...)...)
+		require.NoError(t, err, installation.folder)
+	}
+}
+
+func TestWrongValuesAreRefused(t *testing.T) {
+	for name, test := range map[string]struct {
+		flags []string
+		says  []string
+	}{
+		"unknown value":              {[]string{"--set=webhok.replicas=2"}, []string{"webhok"}},
+		"unknown value, deeper":      {[]string{"--set=webhook.replica=2"}, []string{"/webhook", "replica"}},
+		"unknown image":              {[]string{"--set=images.proxy.tag=v1"}, []string{"/images", "proxy"}},
+		"typo in exposure":           {[]string{"--set=exposure=Unix"}, []string{"/exposure", "'unix', 'direct'"}},
+		"typo in injector":           {[]string{"--set=injector=admission-policy"}, []string{"/injector"}},
+		"typo in source":             {[]string{"--set=certificates.source=cert-manager"}, []string{"/certificates/source", "'certManager'"}},
+		"typo in authorization":      {[]string{"--set=relay.authorization=delegate"}, []string{"/relay/authorization"}},
+		"log level of another world": {[]string{"--set=webhook.logLevel=warning"}, []string{"/webhook/logLevel"}},
+		"no replica":                 {[]string{"--set=webhook.replicas=0"}, []string{"/webhook/replicas"}},
+		"half a replica":             {[]string{"--set-json=webhook.replicas=1.5"}, []string{"/webhook/replicas"}},
+		"text for a switch":          {[]string{"--set-string=openshift=yes"}, []string{"/openshift"}},
+		"image without a name":       {[]string{"--set=images.sidecar.repository="}, []string{"/images/sidecar/repository"}},
+		"digest without its method":  {[]string{"--set=images.sidecar.digest=e3b0"}, []string{"/images/sidecar/digest"}},
+		"digest for a tag":           {[]string{"--set=images.sidecar.tag=" + someDigest}, []string{"/images/sidecar/tag"}},
+		"quote in a repository":      {[]string{"--set=images.sidecar.repository=a'b"}, []string{"/images/sidecar/repository"}},
+		"pull policy":                {[]string{"--set=images.relay.pullPolicy=Sometimes"}, []string{"/images/relay/pullPolicy"}},
+		"pull secret as an object":   {[]string{"--set=images.pullSecrets[0].name=mirror"}, []string{"/images/pullSecrets/0"}},
+		"number for a label":         {[]string{"--set=webhook.nodeSelector.gpu=1"}, []string{"/webhook/nodeSelector/gpu"}},
+		"folder that is relative":    {[]string{"--set=relay.kubeletPodsDir=kubelet/pods"}, []string{"/relay/kubeletPodsDir"}},
+		"colon in a folder":          {[]string{"--set=relay.kubeletPodsDir=/kubelet:pods"}, []string{"/relay/kubeletPodsDir"}},
+		"namespace that is none":     {[]string{"--set=relay.namespace.name=Relay"}, []string{"/relay/namespace/name"}},
+		"policy and direct":          {[]string{"--set=injector=admissionPolicy,exposure=direct"}, []string{"exposure: unix only"}},
+		"policy and pull secrets":    {[]string{"--set=injector=admissionPolicy,images.sidecar.requiredPullSecrets={a}"}, []string{"injector: webhook"}},
+		"relay beside the webhook":   {[]string{"--set=relay.namespace.name=" + usualNamespace}, []string{"a namespace of its own"}},
+		"old Kubernetes":             {[]string{"--kube-version=v1.29.15"}, []string{">=1.30.0-0", "incompatible with Kubernetes v1.29.15"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := client.template(t.Context(), test.flags...)
+			require.Error(t, err)
+			for _, says := range test.says {
+				require.ErrorContains(t, err, says)
+			}
+		})
+	}
+}
+
+func TestWhatLooksWrongAndIsNot(t *testing.T) {
+	for name, flags := range map[string][]string{
+		"a provider's version":           {"--kube-version=v1.30.5-gke.1443001"},
+		"values of a chart above":        {"--set=global.registry=example"},
+		"relay beside it, without relay": {"--set=exposure=direct,relay.namespace.name=" + usualNamespace},
+		"registry with a port":           {"--set=images.sidecar.repository=registry.example:5000/a/b"},
+		"the only replica":               {"--set=webhook.replicas=1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := client.template(t.Context(), flags...)
+			require.NoError(t, err)
+		})
+	}
+}

@@ -1,0 +1,38 @@
+{{/*
+Names do not come from the release's name: there is one installation in a cluster, and alerts, runbooks and the
+certificate process' rights go by these names. Only the namespaces can be chosen.
+*/}}
+
+{{- define "relayNamespace" -}}
+{{ .Values.relay.namespace.name | default (printf "%s-relay" .Release.Namespace) }}
+{{- end }}
+
+{{- define "relayServerName" -}}
+hypervisor-exporter-relay.{{ include "relayNamespace" . }}.svc
+{{- end }}
+
+{{- define "webhookNamespaces" -}}
+{{ list .Release.Namespace (include "relayNamespace" .) "kube-system" | uniq | toJson }}
+{{- end }}
+
+{{/* Takes the component's name. */}}
+{{- define "labels" -}}
+app.kubernetes.io/name: kubevirt-hypervisor-exporter
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+
+{{/* Takes the component's name and further labels. */}}
+{{- define "labelsAnd" -}}
+{{- toYaml (merge (include "labels" (index . 0) | fromYaml) (index . 1)) }}
+{{- end }}
+
+{{/* Takes the chart and the image's name. */}}
+{{- define "image" -}}
+{{- $chart := index . 0 }}
+{{- $image := index $chart.Values.images (index . 1) }}
+{{- $tag := $image.tag }}
+{{- if not (or $image.tag $image.digest) }}
+{{- $tag = $chart.Chart.AppVersion }}
+{{- end }}
+{{- $image.repository }}{{ with $tag }}:{{ . }}{{ end }}{{ with $image.digest }}@{{ . }}{{ end }}
+{{- end }}

@@ -1,0 +1,66 @@
+{{/*
+A self-signed authority and a certificate by it. Takes the namespace, whose it is and the name that it is verified by.
+The authority lasts ten years and keeps its key on renewal: what trusts it knows one authority at a time.
+*/}}
+{{- define "certManagerCertificates" -}}
+{{- $namespace := index . 0 }}
+{{- $whose := index . 1 }}
+{{- $dnsName := index . 2 -}}
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata:
+  name: hypervisor-exporter-selfsigned
+  namespace: {{ $namespace }}
+  labels:
+    {{- include "labels" "certs" | nindent 4 }}
+spec:
+  selfSigned: {}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata:
+  name: hypervisor-exporter-{{ $whose }}-ca
+  namespace: {{ $namespace }}
+  labels:
+    {{- include "labels" "certs" | nindent 4 }}
+spec:
+  secretName: hypervisor-exporter-{{ $whose }}-ca
+  issuerRef:
+    name: hypervisor-exporter-selfsigned
+  isCA: true
+  commonName: hypervisor-exporter-{{ $whose }}-ca
+  duration: 87600h
+  privateKey:
+    algorithm: ECDSA
+    rotationPolicy: Never
+---
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata:
+  name: hypervisor-exporter-{{ $whose }}
+  namespace: {{ $namespace }}
+  labels:
+    {{- include "labels" "certs" | nindent 4 }}
+spec:
+  ca:
+    secretName: hypervisor-exporter-{{ $whose }}-ca
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata:
+  name: hypervisor-exporter-{{ $whose }}
+  namespace: {{ $namespace }}
+  labels:
+    {{- include "labels" "certs" | nindent 4 }}
+spec:
+  secretName: hypervisor-exporter-{{ $whose }}-tls
+  issuerRef:
+    name: hypervisor-exporter-{{ $whose }}
+  dnsNames: [{{ $dnsName }}]
+  usages: [digital signature, server auth]
+  duration: 720h
+  renewBefore: 240h
+  privateKey:
+    algorithm: ECDSA
+    rotationPolicy: Always
+{{- end }}
