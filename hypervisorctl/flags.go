@@ -1,14 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/prometheus/common/config"
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/rest"
@@ -85,22 +82,6 @@ func (f *flags) namespace() (string, error) {
 		return "", fmt.Errorf("find the namespace: %w", err)
 	}
 	return namespace, nil
-}
-
-// transport carries what Prometheus wants to know of who asks.
-func (p prometheusFlags) transport(timeout time.Duration) (http.RoundTripper, error) {
-	if p.url == "" {
-		return nil, errors.New("--source=prometheus: give --prometheus-url too")
-	}
-	options := config.HTTPClientConfig{TLSConfig: config.TLSConfig{CAFile: p.caFile}}
-	if p.tokenFile != "" {
-		options.Authorization = &config.Authorization{Type: "Bearer", CredentialsFile: p.tokenFile}
-	}
-	transport, err := config.NewRoundTripperFromConfig(options, "hypervisorctl")
-	if err != nil {
-		return nil, fmt.Errorf("make a client of Prometheus (--prometheus-token-file, --prometheus-ca-file): %w", err)
-	}
-	return patient{transport, timeout}, nil
 }
 
 // displayName is how the program is called: kubectl makes "kubectl hypervisor" of kubectl-hypervisor.
