@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -24,11 +25,11 @@ func main() {
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 	err := newCommand(streams, newFlags()).ExecuteContext(ctx)
 	stop()
-	os.Exit(exitCode(err))
+	os.Exit(exitCode(err, os.Stderr))
 }
 
 // exitCode prints an error that has not been told, and says how to exit: 0 done, 1 error; check has codes of its own.
-func exitCode(err error) int {
+func exitCode(err error, errOut io.Writer) int {
 	var code *codeError
 	var failed unchecked
 	switch {
@@ -37,10 +38,10 @@ func exitCode(err error) int {
 	case errors.As(err, &code):
 		return code.code
 	case errors.As(err, &failed):
-		fmt.Fprintln(os.Stderr, "error:", err)
+		_, _ = fmt.Fprintln(errOut, "error:", err)
 		return 2
 	default:
-		fmt.Fprintln(os.Stderr, "error:", err)
+		_, _ = fmt.Fprintln(errOut, "error:", err)
 		return 1
 	}
 }
