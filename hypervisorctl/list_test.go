@@ -68,7 +68,8 @@ func same(text, namespace string) string {
 	text = strings.ReplaceAll(text, namespace, "shop")
 	text = regexp.MustCompile(`created: "[^"]*"`).ReplaceAllString(text, `created: "2026-01-01T00:00:00Z"`)
 	text = regexp.MustCompile(`"created": "[^"]*"`).ReplaceAllString(text, `"created": "2026-01-01T00:00:00Z"`)
-	return regexp.MustCompile(` \d+s( |\n)`).ReplaceAllString(text, " 5s$1")
+	text = regexp.MustCompile(` (\d+m)?\d+s\n`).ReplaceAllString(text, " 5s\n")
+	return regexp.MustCompile(` (\d+m)?\d+s +`).ReplaceAllString(text, " 5s    ")
 }
 
 func TestListFromPrometheus(t *testing.T) {
