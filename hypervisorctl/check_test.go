@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -30,8 +29,7 @@ func TestCheck(t *testing.T) {
 	runsPrometheus(t, map[string]any{})
 	namespace := shop(t)
 	serveWebhook(t, namespace)
-	dryRun := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "hypervisorctl"}
-	require.NoError(t, bind(t, namespace, "ClusterRole", "hypervisorctl-dry-run", dryRun))
+	mayDryRun(t, namespace)
 
 	t.Run("with exactly the rights of rbac.yaml", func(t *testing.T) {
 		before := pods(t, namespace)
@@ -48,7 +46,7 @@ func TestCheck(t *testing.T) {
 	t.Run("all is well", func(t *testing.T) {
 		well := server.Namespace(t, "well", labelled())
 		machine{namespace: well, name: "web", fixture: "masq", node: "node-1"}.create(t)
-		require.NoError(t, bind(t, well, "ClusterRole", "hypervisorctl-dry-run", dryRun))
+		mayDryRun(t, well)
 		got := call(t, administrator(t), append([]string{"check", "-n", well}, reader()...)...)
 		require.Zero(t, got.code, got.out+got.err)
 		golden(t, "check-well.txt", steady(got.out, well))

@@ -53,7 +53,7 @@ func (o *explainOptions) run(ctx context.Context, name string, out, errOut io.Wr
 		if err != nil {
 			return err
 		}
-		observe(ctx, sources, &input)
+		observe(ctx, sources, &input, enabledOnce(connected))
 	}
 	explanation := explain.Explain(input)
 	if o.output != outputText {
@@ -91,11 +91,11 @@ func (o *explainOptions) input(ctx context.Context, connected *cluster.Cluster, 
 }
 
 // observe asks for the type that the VM really has.
-func observe(ctx context.Context, sources []source.Source, input *explain.Input) {
+func observe(ctx context.Context, sources []source.Source, input *explain.Input, enabled func(context.Context, string) vm.Enabled) {
 	for _, one := range sources {
 		defer one.Close()
 	}
-	cause := vm.Diagnose(input.VMI, input.Launcher, vm.EnabledUnknown)
+	cause := vm.Diagnose(input.VMI, input.Launcher, enabled(ctx, input.VMI.Namespace))
 	if cause.Why != vm.Expected {
 		input.Unknown = cause.Sentence()
 		return

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -22,7 +26,26 @@ func grant(t *testing.T, namespace, user string, groups, resources []string, ver
 	if err != nil {
 		return err
 	}
-	return bind(t, namespace, "Role", stored.Name, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "User", Name: user})
+	if err := bind(t, namespace, "Role", stored.Name, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}); err != nil {
+		return err
+	}
+	resource, subresource, _ := strings.Cut(resources[0], "/")
+	awaitRight(t, user, nil, authorizationv1.ResourceAttributes{
+		Namespace: namespace, Verb: verbs[0], Group: groups[0], Resource: resource, Subresource: subresource,
+	})
+	return nil
+}
+
+// awaitRight waits until the API server's authorizer, which watches roles, knows of one.
+func awaitRight(t *testing.T, user string, groups []string, right authorizationv1.ResourceAttributes) {
+	t.Helper()
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: user, Groups: groups, ResourceAttributes: &right,
+	}}
+	require.Eventually(t, func() bool {
+		answer, err := server.Client.AuthorizationV1().SubjectAccessReviews().Create(context.Background(), review, metav1.CreateOptions{})
+		return err == nil && answer.Status.Allowed
+	}, 10*time.Second, 20*time.Millisecond)
 }
 
 // bind binds a role in a namespace.
@@ -42,6 +65,17 @@ func rights(t *testing.T) {
 	for _, object := range readObjects(t, "rbac.yaml") {
 		require.NoError(t, server.Apply(t.Context(), object))
 	}
+	awaitRight(t, "reader", []string{"hypervisorctl"}, authorizationv1.ResourceAttributes{
+		Verb: "list", Group: "monitoring.coreos.com", Resource: "prometheuses",
+	})
+}
+
+// mayDryRun gives the readers the right to a dry run in a namespace.
+func mayDryRun(t *testing.T, namespace string) {
+	t.Helper()
+	readers := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "hypervisorctl"}
+	require.NoError(t, bind(t, namespace, "ClusterRole", "hypervisorctl-dry-run", readers))
+	awaitRight(t, "reader", []string{"hypervisorctl"}, authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "create", Resource: "pods"})
 }
 
 // reader is a user with the rights of rbac.yaml and no other.

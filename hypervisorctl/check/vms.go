@@ -48,7 +48,7 @@ func (p *population) lines() []Line {
 	case p.running == 0:
 		lines = append(lines, s.ok("no VM runs in a namespace that asks for sidecars"))
 	case carrying == p.running:
-		lines = append(lines, s.ok("the sidecar runs beside each of %d VMs", p.running))
+		lines = append(lines, s.ok("the sidecar runs beside all VMs: %d", p.running))
 	case carrying > 0:
 		lines = append(lines, s.ok("the sidecar runs beside %d of %d VMs", carrying, p.running))
 	}

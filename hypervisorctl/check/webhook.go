@@ -121,7 +121,7 @@ func addressLine(ready int) Line {
 	if ready == 0 {
 		return s.fail("kubectl -n hypervisor-exporter get endpointslices", "Service %s has no ready address: the API server finds no webhook", product.Webhook)
 	}
-	return s.ok("Service %s has %d ready addresses", product.Webhook, ready)
+	return s.ok("Service %s has ready addresses: %d", product.Webhook, ready)
 }
 
 // servingLine judges the certificate that a replica serves with, by the replica's own word, its metrics page: the Secret

@@ -90,6 +90,9 @@ func Explain(in Input) *Explanation {
 		}
 	}
 	e.Sentence, e.Advice = e.Verdict.Sentence(), e.Verdict.Advice()
+	if e.Type == "" && e.Verdict != NotRunning {
+		e.Sentence = "Nobody saw it. By what KubeVirt wrote into the pod it should be so: " + e.Sentence
+	}
 	return e
 }
 

@@ -64,7 +64,7 @@ func (v Verdict) Sentence() string {
 	case NotRunning:
 		return "The VMI does not run, so no hypervisor executes it."
 	case Hardware:
-		return "The pod was given the KVM device, and the guest has the node's architecture: KVM executes it."
+		return "The pod was given the KVM device, and KVM executes the guest."
 	case OtherHypervisor:
 		return "KubeVirt is configured for another hypervisor than KVM, and the guest runs on that."
 	case CrossArchitecture:

@@ -96,10 +96,13 @@ func (e *Exec) run(ctx context.Context, namespace, pod string) ([]byte, error) {
 	}
 	stdout, stderr := &bounded{}, &bounded{}
 	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: stdout, Stderr: stderr}); err != nil {
-		words, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
+		words, _, _ := strings.Cut(strings.TrimSpace(stderr.buffer.String()), "\n")
 		return nil, fmt.Errorf("run %s in the sidecar of pod %s: %w: %s", strings.Join(showCommand(), " "), pod, err, printable(words))
 	}
-	return stdout.Bytes(), nil
+	if stdout.full {
+		return nil, errTooMuch
+	}
+	return stdout.buffer.Bytes(), nil
 }
 
 // executor takes WebSockets and, where the API server or a proxy before it knows none, SPDY, as kubectl does.
@@ -125,15 +128,21 @@ func (e *Exec) executor(namespace, pod string) (remotecommand.Executor, error) {
 	return remotecommand.NewFallbackExecutor(sockets, older, olderServer)
 }
 
-// bounded takes what a stranger prints, up to the largest page.
-type bounded struct{ bytes.Buffer }
+// bounded takes what a stranger prints, up to the largest page. The buffer is not embedded: io.Copy would find its
+// ReadFrom, which knows no bound.
+type bounded struct {
+	buffer bytes.Buffer
+	// full says that something was left out; remotecommand logs an error of Write and keeps it to itself.
+	full bool
+}
 
 var errTooMuch = errors.New("it prints more than a page of metrics")
 
 // Write implements io.Writer.
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > largestPage {
+	if b.buffer.Len()+len(p) > largestPage {
+		b.full = true
 		return 0, errTooMuch
 	}
-	return b.Buffer.Write(p)
+	return b.buffer.Write(p)
 }

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
@@ -88,7 +90,10 @@ func tunnelDialer(config *rest.Config, namespace, pod string) (httpstream.Dialer
 	return portforward.NewFallbackDialer(sockets, older, olderServer), nil
 }
 
-// olderServer says whether an upgrade failed in a way that the older protocol may not.
+// olderServer says whether an upgrade failed in a way that the older protocol may not. A missing right is one: WebSockets
+// begin with a GET, for which the API server wants the verb get beside create, and SPDY with a POST, for which create
+// alone does (measured with Kubernetes 1.36).
 func olderServer(err error) bool {
-	return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err) ||
+		apierrors.IsForbidden(err) || strings.Contains(err.Error(), "is forbidden: ")
 }
