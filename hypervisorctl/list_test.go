@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/listing"
@@ -114,10 +116,15 @@ func TestListInPages(t *testing.T) {
 	define(t)
 	namespace := server.Namespace(t, "many", nil)
 	const many = 2000
+	padding := strings.Repeat("x", 8<<10) // 16 MiB in all: more than may be held
 	for i := range many {
-		machine{namespace: namespace, name: fmt.Sprintf("vm-%04d", i), node: "node-1"}.vmi(t)
+		vmi := machine{namespace: namespace, name: fmt.Sprintf("vm-%04d", i), node: "node-1"}.object()
+		vmi.SetAnnotations(map[string]string{"padding": padding})
+		_, err := server.Create(t.Context(), vmi, metav1.CreateOptions{})
+		require.NoError(t, err)
 	}
 	pages, largest := 0, 0
+	var first, most uint64
 	counting := proxy(t, func(r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/virtualmachineinstances") {
 			pages++
@@ -125,15 +132,29 @@ func TestListInPages(t *testing.T) {
 			_, err := fmt.Sscan(r.URL.Query().Get("limit"), &limit)
 			require.NoError(t, err)
 			largest = max(largest, limit)
+			held := heap()
+			if pages == 1 {
+				first = held
+			}
+			most = max(most, held)
 		}
 	})
-	got := call(t, kubeconfig(t, counting, ""), "list", "-n", namespace, "--source=none", "--chunk-size=500", "-o", "json")
+	got := call(t, kubeconfig(t, counting, ""), "list", "-n", namespace, "--source=none", "--chunk-size=100", "-o", "json")
 	require.Zero(t, got.code, got.err)
 	var list listing.List
 	require.NoError(t, json.Unmarshal([]byte(got.out), &list))
 	require.Len(t, list.Items, many)
-	require.Equal(t, 4, pages)
-	require.Equal(t, 500, largest)
+	require.Equal(t, 20, pages)
+	require.Equal(t, 100, largest)
+	require.Less(t, most, first+8<<20, "pages that are read are let go")
+}
+
+// heap is what lives.
+func heap() uint64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
 }
 
 // proxy is a way to the API server on which requests are seen.

@@ -79,6 +79,13 @@ func addSocketVolume(pod *corev1.Pod) {
 
 func (m machine) vmi(t *testing.T) *unstructured.Unstructured {
 	t.Helper()
+	stored, err := server.Create(t.Context(), m.object(), metav1.CreateOptions{})
+	require.NoError(t, err)
+	return stored
+}
+
+// object is the VMI, to be created.
+func (m machine) object() *unstructured.Unstructured {
 	phase, node := m.phase, m.node
 	if phase == "" {
 		phase = "Running"
@@ -87,15 +94,12 @@ func (m machine) vmi(t *testing.T) *unstructured.Unstructured {
 	if m.architecture != "" {
 		spec["architecture"] = m.architecture
 	}
-	vmi := &unstructured.Unstructured{Object: map[string]any{
+	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
 		"metadata": map[string]any{"namespace": m.namespace, "name": m.name, "labels": map[string]any{"vm": m.name}},
 		"spec":     spec,
 		"status":   map[string]any{"phase": phase, "nodeName": node, "machine": map[string]any{"type": "pc-q35-rhel9.6.0"}},
 	}}
-	stored, err := server.Create(t.Context(), vmi, metav1.CreateOptions{})
-	require.NoError(t, err)
-	return stored
 }
 
 // report says what the kubelet would.
