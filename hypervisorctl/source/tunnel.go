@@ -9,10 +9,10 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 // podURL is the address of a pod's subresource.
@@ -41,7 +41,7 @@ func openTunnel(ctx context.Context, config *rest.Config, namespace, pod string,
 	}
 	t := &tunnel{stop: make(chan struct{}), ended: make(chan struct{})}
 	ready := make(chan struct{})
-	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, t.stop, ready, io.Discard, io.Discard)
+	forwarder, err := portforward.NewOnAddressesForStreaming(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, t.stop, ready, io.Discard, io.Discard)
 	if err != nil {
 		return nil, fmt.Errorf("forward a port to pod %s: %w", pod, err)
 	}
@@ -78,7 +78,7 @@ func tunnelDialer(config *rest.Config, namespace, pod string) (httpstream.Dialer
 	if err != nil {
 		return nil, err
 	}
-	sockets, err := portforward.NewSPDYOverWebsocketDialer(target, config)
+	sockets, err := portforward.NewSPDYOverWebsocketDialerForStreaming(target, config)
 	if err != nil {
 		return nil, fmt.Errorf("make a client for port-forward: %w", err)
 	}
@@ -86,8 +86,8 @@ func tunnelDialer(config *rest.Config, namespace, pod string) (httpstream.Dialer
 	if err != nil {
 		return nil, fmt.Errorf("make a client for port-forward: %w", err)
 	}
-	older := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, "POST", target)
-	return portforward.NewFallbackDialer(sockets, older, olderServer), nil
+	older := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, "POST", target)
+	return portforward.NewFallbackDialerForStreaming(sockets, older, olderServer), nil
 }
 
 // olderServer says whether an upgrade failed in a way that the older protocol may not. A missing right is one: WebSockets
