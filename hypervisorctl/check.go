@@ -52,7 +52,7 @@ func (o *checkOptions) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return unchecked{err}
 	}
-	request := check.Request{Exporter: o.exporter, Namespace: *o.kube.Namespace, Now: o.now()}
+	request := check.Request{Exporter: o.exporter, Relay: o.relay, Namespace: *o.kube.Namespace, Now: o.now()}
 	if o.prometheus.url != "" {
 		if request.Prometheus, err = o.prometheusSource(ctx, request.Namespace); err != nil {
 			return unchecked{err}

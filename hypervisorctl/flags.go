@@ -27,6 +27,7 @@ const (
 type flags struct {
 	kube       *genericclioptions.ConfigFlags
 	exporter   string
+	relay      string
 	source     string
 	chunk      int64
 	prometheus prometheusFlags
@@ -42,6 +43,7 @@ func newFlags() *flags {
 func (f *flags) add(set *pflag.FlagSet) {
 	f.kube.AddFlags(set)
 	set.StringVar(&f.exporter, "exporter-namespace", product.Namespace, "namespace that the exporter is installed in")
+	set.StringVar(&f.relay, "relay-namespace", product.RelayNamespace, "namespace that the relay is installed in")
 	set.StringVar(&f.source, "source", sourceAuto, "who is asked for a VM's type: auto, prometheus, relay, exec or none")
 	set.Int64Var(&f.chunk, "chunk-size", 500, "how many objects one request for a list asks for")
 	set.StringVar(&f.prometheus.url, "prometheus-url", "", "a Prometheus that scrapes the VMs, to ask for their types")

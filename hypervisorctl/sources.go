@@ -81,19 +81,19 @@ func execSource(restConfig *rest.Config, connected *cluster.Cluster) source.Sour
 
 // relaySource is there for whoever may forward a port to the relay's pods, and knows by whom its certificate is signed.
 func (f *flags) relaySource(ctx context.Context, restConfig *rest.Config, connected *cluster.Cluster) (source.Source, error) {
-	may, err := connected.May(ctx, "create", "pods", "portforward", f.exporter)
+	may, err := connected.May(ctx, "create", "pods", "portforward", f.relay)
 	if err != nil {
 		return nil, err
 	}
 	if !may {
-		return nil, fmt.Errorf("you may not create pods/portforward in the namespace %s (try: kubectl auth can-i create pods/portforward -n %s)", f.exporter, f.exporter)
+		return nil, fmt.Errorf("you may not create pods/portforward in the namespace %s (try: kubectl auth can-i create pods/portforward -n %s)", f.relay, f.relay)
 	}
-	pods, err := connected.Pods(ctx, f.exporter, product.RelaySelector)
+	pods, err := connected.Pods(ctx, f.relay, product.RelaySelector)
 	if err != nil {
 		return nil, err
 	}
 	if len(pods) == 0 {
-		return nil, fmt.Errorf("none runs in the namespace %s", f.exporter)
+		return nil, fmt.Errorf("none runs in the namespace %s", f.relay)
 	}
 	trust, err := connected.RelayTrust(ctx, f.exporter)
 	if err != nil {
@@ -105,5 +105,5 @@ func (f *flags) relaySource(ctx context.Context, restConfig *rest.Config, connec
 			byNode[pods[i].Spec.NodeName] = pods[i].Name
 		}
 	}
-	return source.NewRelay(restConfig, f.exporter, trust, byNode), nil
+	return source.NewRelay(restConfig, f.relay, trust, byNode), nil
 }

@@ -38,6 +38,8 @@ type Reader interface {
 type Request struct {
 	// Exporter is the namespace that the product is installed in.
 	Exporter string
+	// Relay is the namespace that the relay is installed in.
+	Relay string
 	// Namespace bounds the VMs that are looked at, and is where the dry run is done; empty means all, and any.
 	Namespace string
 	// Prometheus is asked whether the VMs have a series; nil leaves that out.
@@ -287,7 +289,7 @@ func (r *run) vms() {
 }
 
 func (r *run) relay(needed map[string]int) {
-	pods, err := r.reader.Pods(r.ctx, r.request.Exporter, product.RelaySelector)
+	pods, err := r.reader.Pods(r.ctx, r.request.Relay, product.RelaySelector)
 	if err != nil {
 		r.add(relaySection.unread("pods of the relay", err))
 		return

@@ -16,6 +16,8 @@ const (
 	PodMonitor = "hypervisor-exporter-vms"
 	// WebhookSelector finds the webhook's pods.
 	WebhookSelector = "app.kubernetes.io/name=kubevirt-hypervisor-exporter,app.kubernetes.io/component=webhook"
+	// RelayNamespace is where the relay is installed.
+	RelayNamespace = Namespace
 	// RelaySelector finds the relay's pods.
 	RelaySelector = "app.kubernetes.io/name=kubevirt-hypervisor-exporter,app.kubernetes.io/component=relay"
 	// RelayPort is where the relay listens.
