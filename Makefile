@@ -21,7 +21,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags nethttpomithttp2
 
 # Debian packages, as package or command:package where the command is enough.
 VM_PACKAGES   := libvirt-daemon libvirt-daemon-driver-qemu virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 unshare:util-linux
-TEST_PACKAGES := $(VM_PACKAGES) gcc libc6-dev prometheus etcd-server buildah
+TEST_PACKAGES := $(VM_PACKAGES) gcc libc6-dev prometheus etcd-server buildah curl nft:nftables ip:iproute2 setpriv:util-linux
 E2E_PACKAGES  := debootstrap gcc libc6-dev libvirt-dev pkg-config xorriso cpio iproute2 util-linux buildah
 
 .PHONY: help build demo test test-programs e2e e2e-up e2e-down bench fuzz lint image clean
@@ -31,7 +31,7 @@ help: ## Print this list
 build: $(ARCHES:%=build-%) ## Build the static binaries into bin/ARCH/
 
 build-%:
-	GOARCH=$* $(BUILD) -o bin/$*/ ./sidecar ./webhook
+	GOARCH=$* $(BUILD) -o bin/$*/ ./sidecar ./sidecar/supervisor ./webhook ./relay
 	GOARCH=$* $(BUILD) -o bin/$*/kubectl-hypervisor ./hypervisorctl
 
 demo: build-$(ARCH) ## Show a real VM's metric, served until Ctrl-C (ARGS=--once: exit)
@@ -65,6 +65,7 @@ bench: ## Measure speed and memory beside yardsticks (ARGS=--quick: roughly)
 	@.ci/packages $(VM_PACKAGES)
 	go run ./sidecar/bench $(ARGS)
 	go run ./webhook/bench $(ARGS)
+	go run ./relay/bench $(ARGS)
 
 fuzz: ## Fuzz each parser of foreign input for FUZZTIME
 	@for package in $$(go list ./...); do \
@@ -77,8 +78,9 @@ lint: ## Check format, vet, staticcheck, shellcheck and dependencies
 
 image: build ## Build the multi-arch images from the binaries, offline
 	@.ci/packages buildah
-	.ci/image sidecar $(REGISTRY)/sidecar:$(TAG) $(ARCHES)
-	.ci/image webhook $(REGISTRY)/webhook:$(TAG) $(ARCHES)
+	.ci/image sidecar $(REGISTRY)/sidecar:$(TAG) "sidecar supervisor" $(ARCHES)
+	.ci/image webhook $(REGISTRY)/webhook:$(TAG) webhook $(ARCHES)
+	.ci/image relay $(REGISTRY)/relay:$(TAG) relay $(ARCHES)
 
 clean: ## Remove what was built
 	rm -rf bin

@@ -149,7 +149,7 @@ func (l *lab) test(ctx context.Context, args []string) (err error) {
 }
 
 func (l *lab) check(ctx context.Context, args []string) error {
-	command := exec.CommandContext(ctx, "go", append([]string{"test", "./checks", "-count=1", "-v", "-timeout=30m"}, args...)...)
+	command := exec.CommandContext(ctx, "go", append([]string{"test", "./checks", "-count=1", "-v", "-parallel=8", "-timeout=40m"}, args...)...)
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = time.Minute
 	command.Dir, command.Stdout, command.Stderr = l.source, os.Stdout, os.Stderr

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -59,13 +60,14 @@ func serve(ctx context.Context, options *options) {
 	tracker := hypervisor.NewTracker(id, options.grace, time.Now, logger)
 	options.session.Domain = id.DomainName()
 	libvirt := session.New(options.session, tracker)
-	server := exposition.NewServer(options.listenAddresses, options.webConfigFile, logger)
+	server := exposition.NewServer(options.listenAddresses, options.webConfigFile, options.bindToDevice, logger)
 	handler := exposition.NewHandler(exposition.Config{
 		Source:         tracker,
 		Now:            time.Now,
 		Ready:          server.Ready,
 		TelemetryPath:  options.telemetryPath,
 		RuntimeMetrics: options.runtimeMetrics,
+		Restarts:       restarts(),
 		Logger:         logger,
 	})
 
@@ -74,6 +76,15 @@ func serve(ctx context.Context, options *options) {
 	parts.Go(func() { server.Run(ctx, handler) })
 	parts.Wait()
 	logger.Info("stopped")
+}
+
+// restarts is what the supervisor counted, or -1 where there is none.
+func restarts() int {
+	count, err := strconv.ParseUint(os.Getenv("HYPERVISOR_EXPORTER_RESTARTS"), 10, 31)
+	if err != nil {
+		return -1
+	}
+	return int(count)
 }
 
 // identity reads who the VMI is. Without a valid identity the sidecar serves on

@@ -15,8 +15,10 @@ import (
 	"kubevirt-hypervisor-exporter/sidecar/session"
 )
 
-// exitUsage is the exit code for wrong flags.
-const exitUsage = 2
+// exitUsage is the exit code for wrong flags: EX_USAGE of sysexits.h. Not 2, with
+// which a Go program exits that panics: the supervisor starts that anew, but not
+// one that would fail in the same way again.
+const exitUsage = 64
 
 // keepalive is the time between two signs of life on an idle connection. With
 // the timeout it bounds how long a libvirt that hangs goes unnoticed: 20 s.
@@ -29,6 +31,7 @@ type options struct {
 	grace           time.Duration
 	listenAddresses []string
 	webConfigFile   string
+	bindToDevice    bool
 	telemetryPath   string
 	runtimeMetrics  bool
 	log             promslog.Config
@@ -70,6 +73,8 @@ func application(o *options, uid int, stderr io.Writer) *kingpin.Application {
 		Default("5m").DurationVar(&o.session.Resync)
 	app.Flag("web.listen-address", "Address to serve on: host:port or unix:///path. Repeatable.").
 		Default(":9477").StringsVar(&o.listenAddresses)
+	app.Flag("web.bind-to-device", "Take connections to a host:port only over the network device that holds the host's address, and none over loopback: a health check does not reach it either.").
+		BoolVar(&o.bindToDevice)
 	app.Flag("web.config.file", "Path to a configuration file that can enable TLS or authentication. See https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md").
 		StringVar(&o.webConfigFile)
 	app.Flag("web.telemetry-path", "Path under which metrics are served.").

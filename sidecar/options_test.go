@@ -40,7 +40,7 @@ func TestParse(t *testing.T) {
 	require.True(t, o.healthcheck)
 }
 
-// TestWrongFlags: exit 2, one line that says what is wrong, and the usage.
+// TestWrongFlags: exit 64, one line that says what is wrong, and the usage.
 func TestWrongFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"--no-such-flag"},

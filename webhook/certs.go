@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -37,6 +39,7 @@ type certsFlags struct {
 	authorityLifetime time.Duration
 	leafLifetime      time.Duration
 	settle            time.Duration
+	relay             relayFlags
 	metricsAddress    string
 	probeAddress      string
 }
@@ -45,14 +48,14 @@ func newCertsCommand() *cobra.Command {
 	var f certsFlags
 	command := &cobra.Command{
 		Use:   "certs",
-		Short: "Make and renew the webhook's certificates; needs a service account",
+		Short: "Make and renew the certificates of webhook and relay; needs a service account",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := command.Flags()
 	f.log.add(flags)
 	flags.StringVar(&f.names.Namespace, "namespace", "hypervisor-exporter", "namespace of the webhook and its Secrets")
-	flags.StringVar(&f.names.ServingSecret, "secret", "hypervisor-exporter-webhook-tls", "existing Secret for the serving certificate, mounted by the webhook")
+	flags.StringVar(&f.names.ServingSecret, "secret", "hypervisor-exporter-webhook-tls", "existing Secret for the serving certificate, mounted by the webhook; empty: no webhook")
 	flags.StringVar(&f.names.AuthoritySecret, "ca-secret", "hypervisor-exporter-webhook-ca", "existing Secret for the authority and its key, mounted by nobody")
 	flags.StringVar(&f.names.WebhookConfiguration, "webhook-configuration", "hypervisor-exporter", "MutatingWebhookConfiguration whose caBundle is kept")
 	flags.StringVar(&f.service, "service", "hypervisor-exporter-webhook", "Service that the API server calls")
@@ -61,6 +64,7 @@ func newCertsCommand() *cobra.Command {
 	flags.DurationVar(&f.authorityLifetime, "ca-lifetime", 90*24*time.Hour, "life of an authority; renewed when a third is left")
 	flags.DurationVar(&f.leafLifetime, "leaf-lifetime", 30*24*time.Hour, "life of a serving certificate; renewed when a third is left")
 	flags.DurationVar(&f.settle, "settle", 30*time.Second, "how long a change is left to spread before the next relies on it")
+	f.relay.add(flags)
 	flags.StringVar(&f.metricsAddress, "metrics-bind-address", ":8080", "address for /metrics, HTTP")
 	flags.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "address for /healthz and /readyz, HTTP")
 	return command
@@ -74,8 +78,10 @@ func (f *certsFlags) validate() error {
 		return errors.New("--ca-lifetime: want --leaf-lifetime or more, or every leaf would be cut short")
 	case f.settle < 0:
 		return errors.New("--settle: want 0 or more")
+	case f.names.ServingSecret == "" && f.relay.names.ServingSecret == "":
+		return errors.New("neither --secret nor --relay-secret: there is nothing to do")
 	}
-	return nil
+	return f.relay.validate()
 }
 
 func (f *certsFlags) run(cmd *cobra.Command) error {
@@ -88,29 +94,17 @@ func (f *certsFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return fmt.Errorf("find the API server: %w: this command runs in a pod with a service account", err)
 	}
-	objects, err := cluster.New(config, f.names, logger)
+	registry := newRegistry()
+	rotators, err := f.rotators(config, registry, logger)
 	if err != nil {
 		return err
 	}
-	serverName := f.service + "." + f.names.Namespace + ".svc"
-	registry := newRegistry()
-	rotator := rotation.New(rotation.Policy{
-		DNSName:           serverName,
-		AuthorityLifetime: f.authorityLifetime,
-		LeafLifetime:      f.leafLifetime,
-		Settle:            f.settle,
-	}, objects, cluster.Replicas{
-		Lookup:     net.DefaultResolver.LookupHost,
-		Host:       f.headlessService + "." + f.names.Namespace + ".svc",
-		Port:       strconv.Itoa(f.replicaPort),
-		ServerName: serverName,
-	}, time.Now, rotation.NewMetrics(registry), logger)
 
 	metrics := newPlainServer(metricsHandler(registry), logger)
 	metrics.Addr = f.metricsAddress
 	probes := newPlainServer(probeHandler(
-		func(context.Context) error { return rotator.Tried(hungAfter) },
-		func(context.Context) error { return rotator.Succeeded(staleAfter) },
+		func(context.Context) error { return each(rotators, hungAfter, (*rotation.Rotator).Tried) },
+		func(context.Context) error { return each(rotators, staleAfter, (*rotation.Rotator).Succeeded) },
 	), logger)
 	probes.Addr = f.probeAddress
 
@@ -119,7 +113,10 @@ func (f *certsFlags) run(cmd *cobra.Command) error {
 	var running sync.WaitGroup
 	running.Go(func() { stop(metrics.ListenAndServe()) })
 	running.Go(func() { stop(probes.ListenAndServe()) })
-	_ = rotator.Run(ctx) // only ends with ctx
+	for _, rotator := range rotators {
+		running.Go(func() { _ = rotator.Run(ctx) }) // only ends with ctx
+	}
+	<-ctx.Done()
 	_ = metrics.Close()
 	_ = probes.Close()
 	running.Wait()
@@ -127,4 +124,47 @@ func (f *certsFlags) run(cmd *cobra.Command) error {
 		return fmt.Errorf("serve metrics and probes: %w", context.Cause(ctx))
 	}
 	return nil
+}
+
+// rotators are those of the webhook's certificates and of the relay's, each unless
+// it is left out.
+func (f *certsFlags) rotators(config *rest.Config, registry prometheus.Registerer, logger *slog.Logger) ([]*rotation.Rotator, error) {
+	policy := rotation.Policy{AuthorityLifetime: f.authorityLifetime, LeafLifetime: f.leafLifetime}
+	var all []*rotation.Rotator
+	if f.names.ServingSecret != "" {
+		objects, err := cluster.New(config, f.names, logger)
+		if err != nil {
+			return nil, err
+		}
+		policy.DNSName, policy.Settle = f.service+"."+f.names.Namespace+".svc", f.settle
+		all = append(all, rotation.New(policy, objects, cluster.Replicas{
+			Lookup:     net.DefaultResolver.LookupHost,
+			Host:       f.headlessService + "." + f.names.Namespace + ".svc",
+			Port:       strconv.Itoa(f.replicaPort),
+			ServerName: policy.DNSName,
+		}, time.Now, rotation.NewMetrics(serving("webhook", registry)), logger.With("serves", "webhook")))
+	}
+	if f.relay.names.ServingSecret != "" {
+		relay, err := cluster.NewRelay(config, f.relay.names, logger)
+		if err != nil {
+			return nil, err
+		}
+		policy.DNSName, policy.Settle = f.relay.serverName, f.relay.settle
+		all = append(all, rotation.New(policy, relay, relay, time.Now,
+			rotation.NewMetrics(serving("relay", registry)), logger.With("serves", "relay")))
+	}
+	return all, nil
+}
+
+// serving labels a rotation's metrics with whose certificates they are about.
+func serving(who string, registry prometheus.Registerer) prometheus.Registerer {
+	return prometheus.WrapRegistererWith(prometheus.Labels{"serves": who}, registry)
+}
+
+func each(rotators []*rotation.Rotator, within time.Duration, check func(*rotation.Rotator, time.Duration) error) error {
+	var all []error
+	for _, rotator := range rotators {
+		all = append(all, check(rotator, within))
+	}
+	return errors.Join(all...)
 }

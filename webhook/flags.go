@@ -21,6 +21,7 @@ const defaultSidecarImage = "kubevirt-hypervisor-exporter/sidecar:v0.1.0"
 type sidecarFlags struct {
 	config            inject.Config
 	pullPolicy        string
+	exposure          string
 	cpu, memory, goMB string
 }
 
@@ -30,7 +31,8 @@ func (f *sidecarFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&c.Image, "sidecar-image", c.Image, "image of the sidecar")
 	flags.StringVar(&f.pullPolicy, "sidecar-image-pull-policy", string(c.ImagePullPolicy), "Always, IfNotPresent or Never; empty leaves it to the API server")
 	flags.StringSliceVar(&c.PullSecrets, "sidecar-image-pull-secrets", nil, "pull secrets of which a pod must already name one; others are left as they are")
-	flags.Int32Var(&c.Port, "sidecar-port", c.Port, "TCP port of the sidecar's metrics")
+	flags.StringVar(&f.exposure, "exposure", c.Exposure.String(), "how the sidecar is scraped: unix (a socket, through the node's relay) or direct (a TCP port of the pod)")
+	flags.Int32Var(&c.Port, "sidecar-port", c.Port, "TCP port of the sidecar's metrics; with --exposure=unix it is declared, for Prometheus to find the pod, and not open")
 	flags.StringVar(&f.cpu, "sidecar-cpu", c.CPU.String(), "CPU request and limit of the sidecar")
 	flags.StringVar(&f.memory, "sidecar-memory", c.Memory.String(), "memory request and limit of the sidecar")
 	flags.StringVar(&f.goMB, "sidecar-go-memory-limit", c.GoMemory.String(), "GOMEMLIMIT of the sidecar at that memory")
@@ -42,6 +44,10 @@ func (f *sidecarFlags) add(flags *pflag.FlagSet) {
 func (f *sidecarFlags) parse() (inject.Config, error) {
 	c := f.config
 	c.ImagePullPolicy = corev1.PullPolicy(f.pullPolicy)
+	var err error
+	if c.Exposure, err = inject.ParseExposure(f.exposure); err != nil {
+		return c, fmt.Errorf("--exposure: %w", err)
+	}
 	for _, q := range []struct {
 		flag, value string
 		into        *resource.Quantity

@@ -40,6 +40,27 @@ func (w *world) containerPID(ctx context.Context, pod *corev1.Pod, container str
 	return "", fmt.Errorf("no container %s in %s", container, pod.Name)
 }
 
+// processes are the container's, as the node numbers them, in the order in which they were started: the container's
+// first, then what it has started.
+func (w *world) processes(ctx context.Context, pod *corev1.Pod, container string) ([]string, error) {
+	first, err := w.containerPID(ctx, pod, container)
+	if err != nil {
+		return nil, err
+	}
+	output, err := w.node.Run(ctx, "sh", "-c", fmt.Sprintf(`cat /sys/fs/cgroup/memory$(sed -n 's/.*:memory://p' /proc/%s/cgroup)/cgroup.procs`, first))
+	if err != nil {
+		return nil, err
+	}
+	pids := strings.Fields(output)
+	slices.SortFunc(pids, func(a, b string) int {
+		if len(a) != len(b) {
+			return len(a) - len(b)
+		}
+		return strings.Compare(a, b)
+	})
+	return slices.Concat([]string{first}, slices.DeleteFunc(pids, func(pid string) bool { return pid == first })), nil
+}
+
 func sidecarStatus(pod *corev1.Pod) corev1.ContainerStatus {
 	for _, status := range pod.Status.InitContainerStatuses {
 		if status.Name == sidecar {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -19,50 +18,14 @@ import (
 
 const webhook = "hypervisor-exporter-webhook"
 
-// A sidecar that is killed again and again leaves the VM alone. What it does to the pod's readiness, and to a Service
-// in front of the VM, is measured and logged.
-func TestSidecarKilled(t *testing.T) {
-	w := connect(t)
-	v := vm{namespace: labelled, name: "killed"}
-	w.start(t, v)
-	service := w.serviceFor(t, v)
-	compute := w.computeID(t, v)
-	for i := range 10 {
-		before := sidecarStatus(w.pod(t, v)).RestartCount
-		w.signalSidecar(t, v, "-9")
-		killed := time.Now()
-		var unready, back time.Duration
-		// The kubelet doubles its delay from 10 s (CrashLoopBackOff): what takes minutes is not waited for.
-		limit := 45 * time.Second
-		for time.Since(killed) < limit && back == 0 {
-			pod := w.pod(t, v)
-			ready := w.endpointReady(t, service)
-			if !ready && unready == 0 {
-				unready = time.Since(killed)
-			}
-			if s := sidecarStatus(pod); s.RestartCount > before && s.State.Running != nil && s.Ready && ready {
-				back = time.Since(killed)
-			}
-			require.NoError(t, w.isIn(t.Context(), v, "Running"))
-			time.Sleep(100 * time.Millisecond) // between two looks
-		}
-		t.Logf("kill %d: out of the Service after %s, back after %s (0s: not within %s); sidecar %s", i+1, unready.Round(10*time.Millisecond), back.Round(10*time.Millisecond), limit, cluster.ContainerState(sidecarStatus(w.pod(t, v))))
-		if back == 0 {
-			t.Logf("the kubelet holds the sidecar back after %d kills: the other kills would hit nothing", i+1)
-			break
-		}
-	}
-	require.Equal(t, compute, w.computeID(t, v), "the VM's own container went on")
-	require.NoError(t, w.isIn(t.Context(), v, "Running"))
-}
-
 // A sidecar that hangs, or has no memory left, leaves the VM alone.
 func TestSidecarStopped(t *testing.T) {
+	t.Parallel()
 	w := connect(t)
 	v := vm{namespace: labelled, name: "stopped"}
 	w.start(t, v)
 	compute := w.computeID(t, v)
-	w.signalSidecar(t, v, "-STOP")
+	w.stopSidecar(t, v)
 	other := vm{namespace: labelled, name: "stopped-other"}
 	w.start(t, other)
 	require.NoError(t, w.isIn(t.Context(), v, "Running"))
@@ -81,6 +44,7 @@ func TestSidecarStopped(t *testing.T) {
 
 // A sidecar without memory is restarted by the kubelet, and the VM goes on.
 func TestSidecarOutOfMemory(t *testing.T) {
+	t.Parallel()
 	w := connect(t)
 	v := vm{namespace: labelled, name: "oom"}
 	w.start(t, v)
@@ -92,7 +56,7 @@ func TestSidecarOutOfMemory(t *testing.T) {
 	_, err = w.node.Run(t.Context(), "sh", "-c", fmt.Sprintf(
 		`echo 1000 > /proc/%[1]s/oom_score_adj; c=/sys/fs/cgroup/memory$(sed -n 's/.*:memory://p' /proc/%[1]s/cgroup); echo $$ > $c/cgroup.procs; exec tail /dev/zero`, pid))
 	require.Error(t, err, "the eater is ended too")
-	eventually(t, time.Minute, "the sidecar to be ended and to run again", func(context.Context) error {
+	eventually(t, patience, "the sidecar to be ended and to run again", func(context.Context) error {
 		if s := sidecarStatus(w.pod(t, v)); s.State.Running == nil || s.RestartCount == 0 {
 			return errors.New(cluster.ContainerState(s))
 		}
@@ -133,7 +97,7 @@ func TestImageMissing(t *testing.T) {
 		require.NoError(t, w.WaitDeployments(context.Background(), cluster.Product, webhook))
 	})
 	set("e2e.local/missing:1")
-	eventually(t, time.Minute, "a replica that cannot start", func(ctx context.Context) error {
+	eventually(t, patience, "a replica that cannot start", func(ctx context.Context) error {
 		pods, err := w.CoreV1().Pods(cluster.Product).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
@@ -165,7 +129,7 @@ func TestEtcdSlow(t *testing.T) {
 		require.NoError(t, w.node.Signal(t.Context(), "etcd", syscall.SIGCONT))
 		time.Sleep(500 * time.Millisecond)
 	}
-	require.NoError(t, w.isIn(t.Context(), v, "Running"))
+	eventually(t, patience, "the API server to answer, and the VM to run", func(ctx context.Context) error { return w.isIn(ctx, v, "Running") })
 	require.Zero(t, sidecarStatus(w.pod(t, v)).RestartCount)
 	w.start(t, vm{namespace: labelled, name: "etcd-new"})
 }
@@ -179,7 +143,7 @@ func (w *world) scaleWebhook(t *testing.T, replicas int) {
 	}
 	t.Cleanup(func() { scale(2) })
 	scale(replicas)
-	eventually(t, time.Minute, "the webhook's pods to go", func(ctx context.Context) error {
+	eventually(t, patience, "the webhook's pods to go", func(ctx context.Context) error {
 		pods, err := w.CoreV1().Pods(cluster.Product).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=webhook"})
 		if err == nil && len(pods.Items) > replicas {
 			err = fmt.Errorf("%d there", len(pods.Items))
@@ -188,50 +152,13 @@ func (w *world) scaleWebhook(t *testing.T, replicas int) {
 	})
 }
 
-// serviceFor puts a Service in front of the VM, as users do.
-func (w *world) serviceFor(t *testing.T, v vm) string {
+// stopSidecar stops every process of the sidecar.
+func (w *world) stopSidecar(t *testing.T, v vm) {
 	t.Helper()
-	_, err := w.CoreV1().Services(v.namespace).Create(t.Context(), &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: v.name},
-		Spec:       corev1.ServiceSpec{Selector: map[string]string{"check": v.name}, Ports: []corev1.ServicePort{{Port: 80}}},
-	}, metav1.CreateOptions{})
+	pids, err := w.processes(t.Context(), w.pod(t, v), sidecar)
 	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, w.CoreV1().Services(v.namespace).Delete(context.Background(), v.name, metav1.DeleteOptions{}))
-	})
-	eventually(t, 30*time.Second, "the VM in its Service", func(context.Context) error {
-		if !w.endpointReady(t, v.name) {
-			return errors.New("no ready endpoint")
-		}
-		return nil
-	})
-	return v.name
-}
-
-func (w *world) endpointReady(t *testing.T, service string) bool {
-	t.Helper()
-	slices, err := w.DiscoveryV1().EndpointSlices(labelled).List(t.Context(), metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service})
+	_, err = w.node.Run(t.Context(), append([]string{"kill", "-STOP"}, pids...)...)
 	require.NoError(t, err)
-	for _, slice := range slices.Items {
-		for _, endpoint := range slice.Endpoints {
-			if endpoint.Conditions.Ready != nil && *endpoint.Conditions.Ready {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func (w *world) signalSidecar(t *testing.T, v vm, signal string) {
-	t.Helper()
-	eventually(t, time.Minute, "the sidecar to run", func(ctx context.Context) error {
-		pid, err := w.containerPID(ctx, w.pod(t, v), sidecar)
-		if err != nil {
-			return err
-		}
-		_, err = w.node.Run(ctx, "kill", signal, pid)
-		return err
-	})
 }
 
 // computeID is the VM's own container, another one after a restart.

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -18,16 +19,15 @@ type history struct {
 	mutex sync.Mutex
 	seen  map[string]time.Time
 	order []string
+	stop  func()
 }
 
 func (h *history) note(state string) {
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
-	if len(h.order) == 0 || h.order[len(h.order)-1] != state {
-		h.order = append(h.order, state)
-	}
 	if _, ok := h.seen[state]; !ok {
 		h.seen[state] = time.Now()
+		h.order = append(h.order, state)
 	}
 }
 
@@ -37,6 +37,13 @@ func (h *history) at(state string) (time.Time, bool) {
 	defer h.mutex.Unlock()
 	when, ok := h.seen[state]
 	return when, ok
+}
+
+// states are all so far, in the order in which they were first seen.
+func (h *history) states() []string {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	return slices.Clone(h.order)
 }
 
 // watch notes, until the test ends: "vmi PHASE", "pod PHASE", "vmi gone", "pod gone", "compute ended", "pod unready".
@@ -66,7 +73,8 @@ func (w *world) watch(t *testing.T, v vm) *history {
 			}
 		}
 	})
-	t.Cleanup(func() { stop(); vmiWatch.Stop(); podWatch.Stop(); running.Wait() })
+	h.stop = func() { stop(); vmiWatch.Stop(); podWatch.Stop(); running.Wait() }
+	t.Cleanup(h.stop)
 	return h
 }
 
@@ -82,6 +90,9 @@ func (h *history) notePod(pod *corev1.Pod, gone bool) {
 		}
 	}
 	h.note("pod " + unless(gone, string(pod.Status.Phase)))
+	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		h.note("pod ended")
+	}
 }
 
 func unless(gone bool, phase string) string {

@@ -11,75 +11,104 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A VM and its pod come to the same end with the sidecar as without it, and no later than a second after.
+// ending is one way that a VM ends.
+type ending struct {
+	name, disk string
+	act        func(t *testing.T, w *world, v vm)
+	states     []string // of VM and pod at last
+}
+
+// A VM and its pod come to the same end with the sidecar as without it, and no later than a second after; the series
+// goes with the VM. The VMs with and without run beside each other, so that what else the machine does meets both.
 func TestLifecycle(t *testing.T) {
-	for _, c := range []struct {
-		name, disk string
-		act        func(t *testing.T, w *world, v vm)
-		end        []string // of VM and pod, the last one being what is timed
-	}{
-		{"guest-shutdown", "off", func(*testing.T, *world, vm) {}, []string{"vmi Succeeded", "pod Succeeded"}},
+	w := connect(t)
+	w.emulated(t)
+	byItself := func(*testing.T, *world, vm) {}
+	ended := []string{"vmi Succeeded", "pod Succeeded", "pod ended"}
+	for _, e := range []ending{
+		{"guest-shutdown", "off", byItself, ended},
 		{"stop", "acpi", deleteVM(nil), []string{"vmi gone", "pod gone"}},
 		{"force-delete", "acpi", deleteVM(new(int64)), []string{"vmi gone", "pod gone"}},
-		{"soft-reboot", "acpi", func(t *testing.T, w *world, v vm) { w.subresource(t, v, "softreboot") }, []string{"vmi Succeeded", "pod Succeeded"}},
-		{"guest-crash", "crash", func(*testing.T, *world, vm) {}, nil},
+		{"soft-reboot", "acpi", func(t *testing.T, w *world, v vm) { w.subresource(t, v, "softreboot") }, ended},
+		{"guest-crash", "crash", byItself, []string{"vmi Failed", "pod ended"}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := connect(t)
-			w.emulate(t, true)
-			pair := []vm{{namespace: plain, name: "life-" + c.name, disk: c.disk}, {namespace: labelled, name: "life-" + c.name, disk: c.disk}}
-			var histories []*history
-			for _, v := range pair {
-				histories = append(histories, w.watch(t, v))
-				w.create(t, v)
-			}
-			for _, v := range pair {
-				eventually(t, 2*time.Minute, "VM "+v.namespace+"/"+v.name+" to run", func(ctx context.Context) error { return w.isIn(ctx, v, "Running") })
-			}
-			if c.disk == "acpi" {
-				w.awaitGuests(t, pair)
-			}
-			for _, v := range pair {
-				c.act(t, w, v)
-			}
-			if c.end == nil { // it goes on running: a minute is long enough to see that
-				time.Sleep(time.Minute)
-				require.Equal(t, histories[0].order[len(histories[0].order)-1], histories[1].order[len(histories[1].order)-1])
-			}
-			for _, state := range c.end {
-				for i, h := range histories {
-					eventually(t, 2*time.Minute, pair[i].namespace+": "+state, func(context.Context) error {
-						if _, ok := h.at(state); !ok {
-							return fmt.Errorf("so far: %v", h.order)
-						}
-						return nil
-					})
+		t.Run(e.name, func(t *testing.T) {
+			// What else the machine does may hold up one of the two by a second.
+			for try := 1; ; try++ {
+				late := w.compareEnds(t, e, fmt.Sprintf("life-%s-%d", e.name, try))
+				if late == nil {
+					return
 				}
+				require.Less(t, try, 3, late)
+				t.Logf("try %d: %v", try, late)
 			}
-			t.Logf("without: %v", histories[0].order)
-			t.Logf("with:    %v", histories[1].order)
-			requireNoLater(t, histories[0], histories[1], c.end)
 		})
 	}
 }
 
-// requireNoLater compares how long after the end of compute each state was reached.
-func requireNoLater(t *testing.T, without, with *history, states []string) {
+// compareEnds runs a VM with the sidecar and one without to their ends and says what came later with it.
+func (w *world) compareEnds(t *testing.T, e ending, name string) error {
+	pair := []vm{{namespace: plain, name: name, disk: e.disk}, {namespace: labelled, name: name, disk: e.disk}}
+	var histories []*history
+	for _, v := range pair {
+		histories = append(histories, w.watch(t, v))
+		w.create(t, v)
+	}
+	for i, v := range pair { // not the phase of now: the guest may have ended meanwhile
+		w.awaitState(t, v, histories[i], "vmi Running")
+	}
+	require.True(t, hasSidecar(w.pod(t, pair[1])))
+	if e.disk == "acpi" {
+		w.awaitGuests(t, pair)
+	}
+	for i, v := range pair {
+		e.act(t, w, v)
+		histories[i].note("act")
+	}
+	for _, state := range e.states {
+		for i, h := range histories {
+			w.awaitState(t, pair[i], h, state)
+		}
+	}
+	w.awaitNoSeries(t, pair[1])
+	t.Logf("without: %v", histories[0].states())
+	t.Logf("with:    %v", histories[1].states())
+	return compareTimes(t, histories[0], histories[1], e.states)
+}
+
+func (w *world) awaitState(t *testing.T, v vm, h *history, state string) {
 	t.Helper()
+	eventually(t, patience, v.namespace+"/"+v.name+": "+state, func(context.Context) error {
+		if _, ok := h.at(state); !ok {
+			return fmt.Errorf("so far: %v", h.states())
+		}
+		return nil
+	})
+}
+
+// compareTimes compares how long after the end of compute each state was reached; after the act where the pod was gone
+// before anyone was told of compute's end.
+func compareTimes(t *testing.T, without, with *history, states []string) error {
+	since := "compute ended"
+	for _, h := range []*history{without, with} {
+		if _, ok := h.at(since); !ok {
+			since = "act"
+		}
+	}
+	var late error
 	for _, state := range states {
 		var after [2]time.Duration
 		for i, h := range []*history{without, with} {
-			ended, ok := h.at("compute ended")
+			began, _ := h.at(since)
 			reached, _ := h.at(state)
-			if !ok { // the pod was gone before anyone was told
-				t.Logf("%s: end of compute not seen: %v", state, h.order)
-				return
-			}
-			after[i] = reached.Sub(ended)
+			after[i] = reached.Sub(began)
 		}
-		t.Logf("%s after the end of compute: %.2f s without, %.2f s with the sidecar", state, after[0].Seconds(), after[1].Seconds())
-		require.LessOrEqual(t, after[1], after[0]+time.Second, state)
+		t.Logf("%s after %q: %.2f s without, %.2f s with the sidecar", state, since, after[0].Seconds(), after[1].Seconds())
+		if after[1] > after[0]+time.Second {
+			late = errors.Join(late, fmt.Errorf("%s after %q: %s without, %s with the sidecar", state, since, after[0], after[1]))
+		}
 	}
+	return late
 }
 
 func deleteVM(grace *int64) func(t *testing.T, w *world, v vm) {
@@ -103,7 +132,7 @@ func (w *world) awaitGuests(t *testing.T, vms []vm) {
 	t.Helper()
 	for _, v := range vms {
 		pod := w.pod(t, v)
-		eventually(t, 2*time.Minute, "the guest of "+v.name, func(ctx context.Context) error {
+		eventually(t, patience, "the guest of "+v.name, func(ctx context.Context) error {
 			answer, err := w.node.Run(ctx, "curl", "-s", "-m", "2", "http://"+pod.Status.PodIP+"/")
 			if err == nil && answer == "" {
 				err = errors.New("no answer")
@@ -115,6 +144,7 @@ func (w *world) awaitGuests(t *testing.T, vms []vm) {
 
 // A VM that is paused and goes on keeps its sidecar, and its series says that the VM is there all along.
 func TestPause(t *testing.T) {
+	t.Parallel()
 	w := connect(t)
 	v := vm{namespace: labelled, name: "pause"}
 	w.start(t, v)

@@ -11,6 +11,7 @@ import (
 
 // What the real operator makes of our PodMonitor: each VM's sidecar is one target, with its URL, labels and health.
 func TestPodMonitor(t *testing.T) {
+	t.Parallel()
 	w := connect(t)
 	// masquerade with a list of ports leaves the others to the pod; without a list the guest gets every packet
 	// (KubeVirt's nft rules), so that the sidecar cannot be scraped: the next issue mends that.

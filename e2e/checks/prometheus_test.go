@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
@@ -55,9 +56,14 @@ func (w *world) targets(ctx context.Context) ([]target, error) {
 	return found, nil
 }
 
+// infos are the series of the VM.
+func (w *world) infos(ctx context.Context, v vm) ([]series, error) {
+	return w.query(ctx, fmt.Sprintf(`kubevirt_vmi_hypervisor_info{namespace=%q,name=%q}`, v.namespace, v.name))
+}
+
 // info is the one series of the VM, an error unless there is exactly one.
 func (w *world) info(ctx context.Context, v vm) (series, error) {
-	found, err := w.query(ctx, fmt.Sprintf(`kubevirt_vmi_hypervisor_info{namespace=%q,name=%q}`, v.namespace, v.name))
+	found, err := w.infos(ctx, v)
 	if err != nil {
 		return series{}, err
 	}
@@ -65,4 +71,16 @@ func (w *world) info(ctx context.Context, v vm) (series, error) {
 		return series{}, fmt.Errorf("%d series", len(found))
 	}
 	return found[0], nil
+}
+
+// sidecarMetric is the newest value of one of the sidecar's own metrics.
+func (w *world) sidecarMetric(ctx context.Context, v vm, name string) (float64, error) {
+	found, err := w.query(ctx, fmt.Sprintf(`%s{namespace=%q,name=%q}`, name, v.namespace, v.name))
+	if err != nil {
+		return 0, err
+	}
+	if len(found) != 1 {
+		return 0, fmt.Errorf("%d series of %s", len(found), name)
+	}
+	return strconv.ParseFloat(found[0].Value[1].(string), 64)
 }

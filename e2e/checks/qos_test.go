@@ -10,7 +10,6 @@ import (
 // A VM with dedicated CPUs stays Guaranteed, and pinned to a CPU of its own.
 func TestDedicatedCPUs(t *testing.T) {
 	w := connect(t)
-	w.emulate(t, false)
 	v := vm{namespace: labelled, name: "dedicated", dedicated: true}
 	w.start(t, v)
 	pod := w.pod(t, v)

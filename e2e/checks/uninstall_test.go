@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
@@ -21,13 +23,14 @@ func TestUninstall(t *testing.T) {
 	v := vm{namespace: labelled, name: "uninstall"}
 	w.start(t, v)
 	compute := w.computeID(t, v)
+	require.NotEmpty(t, w.strays(t), "while it is installed")
 	deployment, err := w.AppsV1().Deployments(cluster.Product).Get(t.Context(), webhook, metav1.GetOptions{})
 	require.NoError(t, err)
 	objects, err := cluster.ProductObjects(product(t), imagesOf(deployment))
 	require.NoError(t, err)
 	require.NoError(t, w.Client.Delete(t.Context(), objects...))
 	t.Cleanup(func() { require.NoError(t, w.InstallProduct(context.Background(), objects)) })
-	eventually(t, 2*time.Minute, "the namespace to go", func(ctx context.Context) error {
+	eventually(t, patience, "the namespace to go", func(ctx context.Context) error {
 		_, err := w.CoreV1().Namespaces().Get(ctx, cluster.Product, metav1.GetOptions{})
 		if cluster.IsNotFound(err) {
 			return nil
@@ -38,11 +41,43 @@ func TestUninstall(t *testing.T) {
 		_, err := w.Get(t.Context(), object.GroupVersionKind(), object.GetNamespace(), object.GetName())
 		require.True(t, cluster.IsNotFound(err), "%s %s is left: %v", object.GetKind(), object.GetName(), err)
 	}
+	require.Empty(t, w.strays(t), "objects of ours after the manifests were deleted")
 	require.NoError(t, w.isIn(t.Context(), v, "Running"))
 	require.Equal(t, compute, w.computeID(t, v))
 	fresh := vm{namespace: labelled, name: "uninstalled"}
 	w.start(t, fresh)
 	require.False(t, hasSidecar(w.pod(t, fresh)))
+}
+
+// strays are the cluster's objects, of every kind, that carry the product's label or name; VMs' pods, which keep their
+// sidecars, do not.
+func (w *world) strays(t *testing.T) []string {
+	t.Helper()
+	lists, err := w.Discovery().ServerPreferredResources()
+	require.NoError(t, err)
+	var found []string
+	kinds := 0
+	for _, list := range lists {
+		group, err := schema.ParseGroupVersion(list.GroupVersion)
+		require.NoError(t, err)
+		for _, resource := range list.APIResources {
+			// Events are history, and metrics.k8s.io and KubeVirt's subresources no objects.
+			if !slices.Contains(resource.Verbs, "list") || resource.Kind == "Event" {
+				continue
+			}
+			objects, err := w.Dynamic.Resource(group.WithResource(resource.Name)).List(t.Context(), metav1.ListOptions{})
+			require.NoError(t, err, resource.Name)
+			kinds++
+			for _, object := range objects.Items {
+				if object.GetLabels()["app.kubernetes.io/name"] == "kubevirt-hypervisor-exporter" ||
+					strings.Contains(object.GetName(), cluster.Product) || object.GetNamespace() == cluster.Product {
+					found = append(found, resource.Kind+" "+object.GetNamespace()+"/"+object.GetName())
+				}
+			}
+		}
+	}
+	require.Greater(t, kinds, 40, "the kinds of Kubernetes, KubeVirt and the Prometheus operator")
+	return found
 }
 
 func imagesOf(d *appsv1.Deployment) cluster.ProductImages {

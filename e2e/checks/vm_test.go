@@ -79,7 +79,7 @@ func (w *world) start(t *testing.T, v vm) time.Duration {
 	t.Helper()
 	started := time.Now()
 	w.create(t, v)
-	eventually(t, 2*time.Minute, "VM "+v.name+" to run", func(ctx context.Context) error { return w.isIn(ctx, v, "Running") })
+	eventually(t, patience, "VM "+v.name+" to run", func(ctx context.Context) error { return w.isIn(ctx, v, "Running") })
 	return time.Since(started)
 }
 
@@ -106,12 +106,12 @@ func (w *world) isIn(ctx context.Context, v vm, phase string) error {
 func (w *world) remove(t *testing.T, v vm) {
 	t.Helper()
 	require.NoError(t, w.Client.Delete(t.Context(), v.object(t)))
-	eventually(t, 90*time.Second, "VM "+v.name+" to be gone", func(ctx context.Context) error { return w.isIn(ctx, v, "gone") })
+	eventually(t, patience, "VM "+v.name+" to be gone", func(ctx context.Context) error { return w.isIn(ctx, v, "gone") })
 }
 
 // removeNow takes the VM away at the end of a test, without waiting for its guest.
 func (w *world) removeNow(t *testing.T, v vm) {
-	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, stop := context.WithTimeout(context.Background(), patience)
 	defer stop()
 	zero := int64(0)
 	resource, err := w.Resource(vmiKind, v.namespace)
@@ -127,5 +127,5 @@ func (w *world) removeNow(t *testing.T, v vm) {
 		}
 		time.Sleep(300 * time.Millisecond) // between two looks
 	}
-	t.Errorf("VM %s is still there two minutes after it was deleted", v.name)
+	t.Errorf("VM %s is still there %s after it was deleted", v.name, patience)
 }

@@ -4,6 +4,7 @@ package checks
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,14 +23,19 @@ import (
 const (
 	labelled = "vms"   // VMs here get a sidecar
 	plain    = "plain" // and here they do not
+	idle     = "idle"  // and here one that does nothing
 	sidecar  = "hypervisor-exporter"
 	inject   = "hypervisor-exporter.kubevirt.io/inject"
 )
 
+// patience is for what is no promise: the machine may have other work.
+const patience = 5 * time.Minute
+
 // world is the cluster under test.
 type world struct {
 	*cluster.Client
-	node *node.Node
+	node      *node.Node
+	explained sync.Once
 }
 
 // connect gives the cluster, with the namespaces and guests' disks that every check uses.
@@ -43,6 +49,7 @@ func connect(t *testing.T) *world {
 	require.NoError(t, err)
 	require.NoError(t, w.Namespace(t.Context(), labelled, map[string]string{inject: "enabled"}))
 	require.NoError(t, w.Namespace(t.Context(), plain, nil))
+	require.NoError(t, w.Namespace(t.Context(), idle, map[string]string{"e2e": idle}))
 	for _, namespace := range []string{labelled, plain} {
 		for _, disk := range []string{"acpi", "off", "crash"} {
 			objects, err := cluster.Objects(fmt.Appendf(nil, diskManifest, namespace, disk))
@@ -68,9 +75,12 @@ spec: {accessModes: [ReadWriteMany], storageClassName: "", volumeName: %[1]s-%[2
 
 // explain prints, once a check has failed, what a person needs to find out why.
 func (w *world) explain(t *testing.T) {
-	if !t.Failed() {
-		return
+	if t.Failed() {
+		w.explained.Do(func() { w.print(t) })
 	}
+}
+
+func (w *world) print(t *testing.T) {
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	for _, namespace := range []string{labelled, plain, cluster.Product} {
@@ -95,18 +105,26 @@ func kind(group, version, name string) schema.GroupVersionKind {
 
 var vmiKind = kind("kubevirt.io", "v1", "VirtualMachineInstance")
 
-// emulate has VMs that start from now on run with software emulation, or with KVM.
-func (w *world) emulate(t *testing.T, on bool) {
+// emulated has VMs that start from now on run with software emulation, until the test ends. KubeVirt knows no such
+// choice for one VM: tests that run beside others want the default, KVM.
+func (w *world) emulated(t *testing.T) {
 	t.Helper()
-	require.NoError(t, w.Emulate(t.Context(), on))
+	t.Cleanup(func() { w.emulate(t, false) })
+	w.emulate(t, true)
+}
+
+func (w *world) emulate(t *testing.T, on bool) {
+	ctx, stop := context.WithTimeout(context.Background(), patience) // a clean-up too
+	defer stop()
+	require.NoError(t, w.Emulate(ctx, on))
 	// KubeVirt takes a moment to know. A VM that fits no node shows what it would make now.
 	for i := 0; ; i++ {
 		probe := vm{namespace: plain, name: fmt.Sprintf("probe-%d", i), nowhere: true}
-		require.NoError(t, w.Apply(t.Context(), probe.object(t)))
-		pod := w.pod(t, probe)
-		w.remove(t, probe)
-		_, kvm := pod.Spec.Containers[0].Resources.Limits["devices.kubevirt.io/kvm"]
-		if kvm != on {
+		require.NoError(t, w.Apply(ctx, probe.object(t)))
+		pod, err := w.findPod(ctx, probe)
+		w.removeNow(t, probe)
+		require.NoError(t, err)
+		if _, kvm := pod.Spec.Containers[0].Resources.Limits["devices.kubevirt.io/kvm"]; kvm != on {
 			return
 		}
 		require.Less(t, i, 30, "KubeVirt goes on with the other kind of VM")
@@ -116,21 +134,31 @@ func (w *world) emulate(t *testing.T, on bool) {
 // pod returns the VM's virt-launcher pod, once there is one.
 func (w *world) pod(t *testing.T, v vm) *corev1.Pod {
 	t.Helper()
+	pod, err := w.findPod(t.Context(), v)
+	require.NoError(t, err)
+	return pod
+}
+
+func (w *world) findPod(ctx context.Context, v vm) (*corev1.Pod, error) {
 	var found corev1.Pod
-	eventually(t, 30*time.Second, "the pod of "+v.name, func(ctx context.Context) error {
+	err := poll.Until(ctx, time.Minute, "the pod of "+v.name, func(ctx context.Context) error {
+		vmi, err := w.Get(ctx, vmiKind, v.namespace, v.name)
+		if err != nil {
+			return err
+		}
 		pods, err := w.CoreV1().Pods(v.namespace).List(ctx, metav1.ListOptions{LabelSelector: "kubevirt.io=virt-launcher"})
 		if err != nil {
 			return err
 		}
 		for _, pod := range pods.Items {
-			if pod.Annotations["kubevirt.io/domain"] == v.name {
+			if metav1.IsControlledBy(&pod, vmi) { // the name alone may be that of a VM before it
 				found = pod
 				return nil
 			}
 		}
 		return fmt.Errorf("none of %d pods", len(pods.Items))
 	})
-	return &found
+	return &found, err
 }
 
 // phase is the VM's, or "gone".

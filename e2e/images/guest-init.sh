@@ -34,7 +34,7 @@ httpd -p 80 -h /www # last: who answers here obeys the power button too
 then=$(sed -n 's/.*then=\([a-z]*\).*/\1/p' /proc/cmdline)
 echo "guest: up, then $then"
 case $then in
-  off) sleep 25; echo "guest: powering off by itself"; poweroff -f ;;
-  crash) sleep 25; echo "guest: crashing"; echo c >/proc/sysrq-trigger ;;
+  off) sleep 8; echo "guest: powering off by itself"; poweroff -f ;;
+  crash) sleep 8; echo "guest: crashing"; echo c >/proc/sysrq-trigger ;;
 esac
 while :; do sleep 3600; done

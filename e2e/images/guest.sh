@@ -1,6 +1,6 @@
 #!/bin/bash
 # guest.sh DIR INIT: a tiny guest as DIR/<variant>/disk.img: Debian's cloud kernel with busybox and INIT, bootable from a CD.
-# acpi runs until it is told to stop; off powers itself off after 25 s; crash panics after 25 s.
+# acpi runs until it is told to stop; off powers itself off after 8 s; crash panics after 8 s.
 set -euo pipefail
 dir=$1 init=$2
 mkdir -p "$dir/deb"

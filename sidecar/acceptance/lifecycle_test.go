@@ -95,7 +95,7 @@ func TestOnlyTheseEndIt(t *testing.T) {
 	require.True(t, p.alive())
 }
 
-// TestWrongFlags: one line and the usage, and exit code 2.
+// TestWrongFlags: one line and the usage, and exit code 64.
 func TestWrongFlags(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
@@ -116,7 +116,7 @@ func TestWrongFlags(t *testing.T) {
 			cmd.Stdout, cmd.Stderr = out, out
 			var failed *exec.ExitError
 			require.ErrorAs(t, cmd.Run(), &failed)
-			require.Equal(t, 2, failed.ExitCode())
+			require.Equal(t, 64, failed.ExitCode())
 			first, rest, _ := strings.Cut(out.String(), "\n")
 			require.Contains(t, first, "error: ")
 			require.True(t, strings.HasPrefix(rest, "usage: "), "after one line, the usage: %s", out)

@@ -20,6 +20,7 @@ func phases() []phase {
 		{"scrape", "scraping in turn", (*bench).scrapes},
 		{"memory", "scraping 1,000 times", (*bench).residents},
 		{"start", "starting again and again", (*bench).starts},
+		{"pair", "running the sidecar under its supervisor", (*bench).pair},
 		{"idle", "idling", (*bench).idles},
 		{"packets", "counting packets on the way to libvirt", (*bench).packets},
 		{"faults", "killing libvirt again and again", (*bench).faults},

@@ -28,13 +28,15 @@ var (
 		"reason")
 	identityValid = newMetric(prometheus.GaugeValue, "hypervisor_exporter_identity_valid",
 		"Whether the environment names a namespace, VMI and node that could exist (1) or not (0); without them no VMI is shown.")
+	restarts = newMetric(prometheus.CounterValue, "hypervisor_exporter_restarts_total",
+		"How often the exporter was started anew within its container, after it died. Restarts of the container itself are not in it: each sets it to 0. Absent where no supervisor counts.")
 	lastChange = newMetric(prometheus.GaugeValue, "hypervisor_exporter_last_change_timestamp_seconds",
 		"When the VMI last began or ceased to run here or its type changed, in seconds since 1970; at first, when the exporter started.")
 )
 
 // Metrics lists what the sidecar exposes of its own, in the order of the docs.
 func Metrics() []Metric {
-	return []Metric{hypervisorInfo, domainInfo, libvirtUp, libvirtConnects, detections, detectionErrors, identityValid, lastChange}
+	return []Metric{hypervisorInfo, domainInfo, libvirtUp, libvirtConnects, detections, detectionErrors, identityValid, restarts, lastChange}
 }
 
 // A Metric is a descriptor together with what the docs say of it.
@@ -62,8 +64,9 @@ type Source interface {
 
 // collector turns the newest snapshot into metrics.
 type collector struct {
-	source Source
-	now    func() time.Time
+	source   Source
+	now      func() time.Time
+	restarts int // less than 0: unknown
 }
 
 // Describe implements prometheus.Collector.
@@ -87,6 +90,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		detectionErrors.send(ch, float64(count), hypervisor.ErrorReason(reason).String())
 	}
 	identityValid.send(ch, number(snapshot.Identity.Valid()))
+	if c.restarts >= 0 {
+		restarts.send(ch, float64(c.restarts))
+	}
 	lastChange.send(ch, float64(view.ChangedAt.UnixMilli())/1000)
 }
 

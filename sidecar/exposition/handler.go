@@ -31,7 +31,10 @@ type Config struct {
 	TelemetryPath string
 	// RuntimeMetrics adds go_* and process_*: some 50 series.
 	RuntimeMetrics bool
-	Logger         *slog.Logger
+	// Restarts is how often the exporter was started anew in its container; less
+	// than 0 where nobody has counted.
+	Restarts int
+	Logger   *slog.Logger
 }
 
 // NewHandler serves the metrics, the landing page at /, /healthz and /readyz.
@@ -57,7 +60,7 @@ func metricsHandler(config Config) http.Handler {
 // renderer writes the metrics as the client asks for them.
 func renderer(config Config) http.Handler {
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(collector{source: config.Source, now: config.Now}, versioncollector.NewCollector(program))
+	registry.MustRegister(collector{source: config.Source, now: config.Now, restarts: config.Restarts}, versioncollector.NewCollector(program))
 	if config.RuntimeMetrics {
 		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}

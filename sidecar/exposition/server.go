@@ -27,14 +27,17 @@ const (
 type Server struct {
 	addresses  []string
 	configFile string
+	toDevice   bool
 	logger     *slog.Logger
 	up         atomic.Int32
 }
 
 // NewServer makes a server for host:port and unix:///path addresses; configFile
-// is exporter-toolkit's (TLS, basic auth), or empty.
-func NewServer(addresses []string, configFile string, logger *slog.Logger) *Server {
-	return &Server{addresses: addresses, configFile: configFile, logger: logger}
+// is exporter-toolkit's (TLS, basic auth), or empty. With toDevice a host:port
+// address is served only over the network device that holds it, and so not over
+// loopback.
+func NewServer(addresses []string, configFile string, toDevice bool, logger *slog.Logger) *Server {
+	return &Server{addresses: addresses, configFile: configFile, toDevice: toDevice, logger: logger}
 }
 
 // Ready reports whether every address is open.
@@ -71,7 +74,7 @@ func (s *Server) keepServing(ctx context.Context, address string, handler http.H
 
 // serve opens the address and serves until ctx ends or the listener fails.
 func (s *Server) serve(ctx context.Context, address string, handler http.Handler) error {
-	listener, err := Listen(address)
+	listener, err := Listen(address, s.toDevice, s.logger)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", address, err)
 	}

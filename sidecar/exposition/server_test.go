@@ -24,24 +24,24 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestListenUnix(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.sock")
-	first, err := Listen("unix://" + path)
+	first, err := Listen("unix://"+path, false, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Equal(t, fs.ModeSocket|0o666, info.Mode())
 
-	_, err = Listen("unix://" + path)
+	_, err = Listen("unix://"+path, false, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "in use")
 
 	first.(*net.UnixListener).SetUnlinkOnClose(false)
 	require.NoError(t, first.Close())
 	require.FileExists(t, path)
-	second, err := Listen("unix://" + path)
+	second, err := Listen("unix://"+path, false, slog.New(slog.DiscardHandler))
 	require.NoError(t, err, "a stale socket is replaced")
 	require.NoError(t, second.Close())
 
 	require.NoError(t, os.WriteFile(path, []byte("precious"), 0o600))
-	_, err = Listen("unix://" + path)
+	_, err = Listen("unix://"+path, false, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "no socket")
 	require.FileExists(t, path)
 }
@@ -91,7 +91,7 @@ func TestServerWaitsForItsAddress(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "in-the-way")
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	log := &records{}
-	server := NewServer([]string{"unix://" + path}, "", slog.New(slog.NewTextHandler(log, nil)))
+	server := NewServer([]string{"unix://" + path}, "", false, slog.New(slog.NewTextHandler(log, nil)))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -125,7 +125,7 @@ func TestServerWaitsForItsAddress(t *testing.T) {
 // no more than their limit.
 func TestServerCrowd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.sock")
-	server := NewServer([]string{"unix://" + path}, "", slog.New(slog.DiscardHandler))
+	server := NewServer([]string{"unix://" + path}, "", false, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

@@ -33,9 +33,17 @@ func uninstall(t *testing.T) {
 	ctx := context.Background() // the test's is over in its cleanup
 	configurations := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	require.NoError(t, ignoreNotFound(configurations.Delete(ctx, configurationName, metav1.DeleteOptions{})))
-	secrets := server.Client.CoreV1().Secrets(productNamespace)
-	for _, name := range []string{"hypervisor-exporter-webhook-tls", "hypervisor-exporter-webhook-ca"} {
-		require.NoError(t, ignoreNotFound(secrets.Delete(ctx, name, metav1.DeleteOptions{})))
+	for _, policy := range []string{"mutatingadmissionpolicybindings", "mutatingadmissionpolicies"} {
+		require.NoError(t, ignoreNotFound(server.Client.AdmissionregistrationV1().RESTClient().Delete().
+			Resource(policy).Name(configurationName).Do(ctx).Error()))
+	}
+	for namespace, names := range map[string][]string{
+		productNamespace: {"hypervisor-exporter-webhook-tls", "hypervisor-exporter-webhook-ca"},
+		relayNamespace:   {"hypervisor-exporter-relay-tls", "hypervisor-exporter-relay-ca", "hypervisor-exporter-scraper"},
+	} {
+		for _, name := range names {
+			require.NoError(t, ignoreNotFound(server.Client.CoreV1().Secrets(namespace).Delete(ctx, name, metav1.DeleteOptions{})))
+		}
 	}
 }
 

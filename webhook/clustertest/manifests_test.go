@@ -14,8 +14,12 @@ import (
 // installable are the folders that a user may apply.
 var installable = []string{
 	".",
+	"overlays/admission-policy",
 	"overlays/cert-manager",
+	"overlays/direct",
+	"overlays/host-network",
 	"overlays/openshift",
+	"overlays/relay-without-authorization",
 	"overlays/without-prometheus-operator",
 }
 
@@ -49,27 +53,31 @@ func TestNamespaceAdmitsThePods(t *testing.T) {
 		t.Run(folder, func(t *testing.T) {
 			install(t, folder)
 			for _, object := range render(t, folder) {
-				if object.GetKind() != "Deployment" {
+				if !isWorkload(object) {
 					continue
 				}
 				pod := podOf(t, object)
-				if folder == "overlays/openshift" {
+				if folder == "overlays/openshift" && object.GetKind() == "Deployment" {
 					giveOpenShiftUser(t, pod)
 				}
 				stored, err := server.Create(t.Context(), pod, dryRun())
 				require.NoError(t, err)
 				priority, _, _ := unstructured.NestedInt64(stored.Object, "spec", "priority")
-				require.Positive(t, priority, "evicted last")
+				if object.GetKind() == "Deployment" {
+					require.Positive(t, priority, "evicted last")
+				} else {
+					require.Zero(t, priority, "no VM makes room for the relay")
+				}
 			}
 		})
 	}
 }
 
-func TestOneProcessHasAToken(t *testing.T) {
+func TestWhoHasAToken(t *testing.T) {
 	for _, folder := range installable {
 		var withToken []string
 		for _, object := range render(t, folder) {
-			if object.GetKind() != "Deployment" {
+			if !isWorkload(object) {
 				continue
 			}
 			mounted, found, err := unstructured.NestedBool(object.Object, "spec", "template", "spec", "automountServiceAccountToken")
@@ -79,10 +87,14 @@ func TestOneProcessHasAToken(t *testing.T) {
 				withToken = append(withToken, object.GetName())
 			}
 		}
-		if folder == "overlays/cert-manager" {
-			require.Empty(t, withToken, folder)
-		} else {
-			require.Equal(t, []string{"hypervisor-exporter-certs"}, withToken, folder)
+		certs, relay := "hypervisor-exporter-certs", "hypervisor-exporter-relay"
+		switch folder {
+		case "overlays/cert-manager":
+			require.Equal(t, []string{relay}, withToken, folder)
+		case "overlays/direct", "overlays/relay-without-authorization":
+			require.Equal(t, []string{certs}, withToken, folder)
+		default:
+			require.Equal(t, []string{certs, relay}, withToken, folder)
 		}
 	}
 }
@@ -90,12 +102,12 @@ func TestOneProcessHasAToken(t *testing.T) {
 func TestTheAuthoritysKeyIsMountedNowhere(t *testing.T) {
 	for _, folder := range installable {
 		for _, object := range render(t, folder) {
-			if object.GetKind() == "Deployment" {
+			if isWorkload(object) {
 				volumes, _, err := unstructured.NestedSlice(object.Object, "spec", "template", "spec", "volumes")
 				require.NoError(t, err)
 				for _, volume := range volumes {
 					name, _, _ := unstructured.NestedString(volume.(map[string]any), "secret", "secretName")
-					require.NotEqual(t, "hypervisor-exporter-webhook-ca", name)
+					require.NotContains(t, []string{"hypervisor-exporter-webhook-ca", "hypervisor-exporter-relay-ca"}, name)
 				}
 			}
 		}
@@ -117,6 +129,11 @@ func TestNoManifestHoldsAKeyOrACABundle(t *testing.T) {
 			}
 		}
 	}
+}
+
+// isWorkload says whether the object makes pods.
+func isWorkload(object *unstructured.Unstructured) bool {
+	return object.GetKind() == "Deployment" || object.GetKind() == "DaemonSet"
 }
 
 func TestImagesAreSetInOnePlace(t *testing.T) {

@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,13 +12,20 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 )
 
-// operatorConfig is what the operator makes of the manifests' PodMonitors for the Prometheus of this machine.
-func operatorConfig(t *testing.T) []byte {
+// operatorConfig is what the operator makes of the folder's PodMonitors, and of the Secrets that they name, for the
+// Prometheus of this machine.
+func operatorConfig(t *testing.T, folder string, secrets ...*corev1.Secret) []byte {
 	t.Helper()
 	var monitors bytes.Buffer
-	for _, object := range render(t, ".") {
+	for _, secret := range secrets {
+		document, err := json.Marshal(secret)
+		require.NoError(t, err)
+		fmt.Fprintf(&monitors, "---\n%s\n", document)
+	}
+	for _, object := range render(t, folder) {
 		if object.GetKind() == "PodMonitor" {
 			document, err := object.MarshalJSON()
 			require.NoError(t, err)
@@ -32,7 +40,7 @@ func operatorConfig(t *testing.T) []byte {
 	program, err := build("operatorconfig", "operatorconfig")
 	require.NoError(t, err)
 	generate := exec.Command(program, "--apiserver="+server.Config.Host, "--token-file="+token, "--ca-file="+ca,
-		"--version="+prometheusVersion(t))
+		"--version="+prometheusVersion(t), "--tls-assets-dir="+dir)
 	generate.Stdin, generate.Stderr = &monitors, os.Stderr
 	config, err := generate.Output()
 	require.NoError(t, err)

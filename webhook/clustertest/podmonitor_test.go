@@ -32,13 +32,13 @@ ALERTS{alertname="Forged",namespace="victim"} 1
 up{namespace="victim"} 0
 `
 
-// The VMs' PodMonitor, made into a configuration by the operator itself, in a real Prometheus that discovers pods in
+// The VMs' PodMonitor without the relay, made into a configuration by the operator itself, in a real Prometheus that discovers pods in
 // the real API server: whose VM it is, is what the API server says.
 func TestPodMonitorBelievesTheAPIServer(t *testing.T) {
 	port, namespace := freePort(t), server.Namespace(t, "vms", nil)
 	serveAt(t, "127.0.0.1", port, page(fmt.Sprintf(honest, namespace)+forged))
-	pod := createTarget(t, targetPod(t, namespace, port), "127.0.0.1")
-	p := startPrometheus(t, discoverPods(t, operatorConfig(t)))
+	pod := createTarget(t, targetPod(t, namespace, port), "127.0.0.1", "192.0.2.1").GetName()
+	p := startPrometheus(t, discoverPods(t, operatorConfig(t, "overlays/direct")))
 
 	var series []map[string]string
 	require.Eventually(t, func() bool {
@@ -100,13 +100,13 @@ func TestPodMonitorRefuses(t *testing.T) {
 		if test.change != nil {
 			test.change(pod)
 		}
-		createTarget(t, pod, address)
+		createTarget(t, pod, address, "192.0.2.1")
 		if test.why != "" {
 			why[fmt.Sprintf("%s:%d", address, port)] = test.why
 		}
 	}
 
-	p := startPrometheus(t, discoverPods(t, operatorConfig(t)))
+	p := startPrometheus(t, discoverPods(t, operatorConfig(t, "overlays/direct")))
 	var seen []target
 	require.Eventually(t, func() bool {
 		seen = slices.DeleteFunc(p.targets(), func(one target) bool { return one.Labels["namespace"] != namespace })
@@ -135,13 +135,14 @@ func targetPod(t *testing.T, namespace string, port int) *unstructured.Unstructu
 	return pod
 }
 
-// createTarget creates the pod and says, as its kubelet would, that it runs and has the address. It returns its name.
-func createTarget(t *testing.T, pod *unstructured.Unstructured, address string) string {
+// createTarget creates the pod and says, as its kubelet would, that it runs, and which address it and its node have.
+func createTarget(t *testing.T, pod *unstructured.Unstructured, address, node string) *unstructured.Unstructured {
 	t.Helper()
 	stored, err := server.Create(t.Context(), pod, metav1.CreateOptions{})
 	require.NoError(t, err)
 	status, err := json.Marshal(map[string]any{"status": map[string]any{
 		"phase": "Running", "podIP": address, "podIPs": []any{map[string]any{"ip": address}},
+		"hostIP": node, "hostIPs": []any{map[string]any{"ip": node}},
 	}})
 	require.NoError(t, err)
 	pods := server.Client.CoreV1().Pods(stored.GetNamespace())
@@ -151,7 +152,7 @@ func createTarget(t *testing.T, pod *unstructured.Unstructured, address string) 
 		now := int64(0)
 		_ = pods.Delete(context.Background(), stored.GetName(), metav1.DeleteOptions{GracePeriodSeconds: &now})
 	})
-	return stored.GetName()
+	return stored
 }
 
 // serveAt serves HTTP at the address and port.

@@ -16,6 +16,7 @@ import (
 const (
 	manifests         = "../../manifests"
 	productNamespace  = "hypervisor-exporter"
+	relayNamespace    = "hypervisor-exporter-relay"
 	configurationName = "hypervisor-exporter"
 	serviceName       = "hypervisor-exporter-webhook"
 )

@@ -3,6 +3,8 @@ package clustertest
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,18 +21,34 @@ func TestPlainScrapeConfigIsAsStrictAsThePodMonitor(t *testing.T) {
 	require.NoError(t, err)
 	var plain, generated scrapeConfigs
 	require.NoError(t, yaml.UnmarshalStrict(content, &plain))
-	require.NoError(t, yaml.Unmarshal(operatorConfig(t), &generated))
+	require.NoError(t, yaml.Unmarshal(operatorConfig(t, ".", newRelay(t).secrets()...), &generated))
+	theirs, ours := byJob(t, generated, "relay", "vms"), plain.ScrapeConfigs[0]
 	for _, key := range []string{
 		"honor_labels", "honor_timestamps", "follow_redirects", "sample_limit", "label_limit", "label_name_length_limit",
-		"label_value_length_limit", "body_size_limit", "metric_relabel_configs",
+		"label_value_length_limit", "body_size_limit", "metric_relabel_configs", "scheme",
 	} {
-		require.Contains(t, generated.ScrapeConfigs[0], key)
-		require.Equal(t, generated.ScrapeConfigs[0][key], plain.ScrapeConfigs[0][key], key)
+		require.Contains(t, theirs, key)
+		require.Equal(t, theirs[key], ours[key], key)
 	}
-	require.Subset(t, generated.ScrapeConfigs[0]["relabel_configs"], identity(plain.ScrapeConfigs[0]["relabel_configs"].([]any)))
+	require.Equal(t, theirs["tls_config"].(map[string]any)["server_name"], ours["tls_config"].(map[string]any)["server_name"])
+	require.Subset(t, theirs["relabel_configs"], identity(ours["relabel_configs"].([]any)))
 }
 
-// identity are the rules that are word for word the PodMonitor's: who may be a target, and what it is called.
+// byJob is the job that the operator made of a PodMonitor with these in its name.
+func byJob(t *testing.T, configs scrapeConfigs, parts ...string) map[string]any {
+	t.Helper()
+	for _, config := range configs.ScrapeConfigs {
+		name := config["job_name"].(string)
+		if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(name, part) }) {
+			return config
+		}
+	}
+	require.Failf(t, "no job", "%v", parts)
+	return nil
+}
+
+// identity are the rules that are word for word the PodMonitor's: who may be a target, where it is, and what it is
+// called.
 func identity(rules []any) []any {
-	return rules[2:8]
+	return rules[2:13]
 }

@@ -26,9 +26,12 @@ type Config struct {
 	// as it is, since an image that cannot be pulled holds the whole VM.
 	// Empty means that the image needs no secret.
 	PullSecrets []string
-	// Port is the TCP port the sidecar listens on.
+	// Exposure is how the sidecar is scraped; the zero value is Unix.
+	Exposure Exposure
+	// Port is the TCP port the sidecar listens on with exposure Direct. With Unix it
+	// is declared and not open: Prometheus finds pods by the ports that they declare.
 	Port int32
-	// CPU is the sidecar's CPU request and limit.
+	// CPU is the sidecar's CPU request, and its limit where the VM has one.
 	CPU resource.Quantity
 	// Memory is the sidecar's memory request and limit.
 	Memory resource.Quantity
@@ -43,7 +46,7 @@ type Config struct {
 }
 
 // Default is the configuration for an image with everything else as measured
-// and documented: 10m CPU and 24Mi of memory, port 9477.
+// and documented: exposure Unix, 10m CPU and 24Mi of memory, port 9477.
 func Default(image string) Config {
 	return Config{
 		Image:           image,
@@ -77,6 +80,7 @@ func (c Config) Validate() error {
 		c.validateImage(),
 		c.validatePullPolicy(),
 		c.validatePullSecrets(),
+		c.validateExposure(),
 		c.validatePort(),
 		validateBounds("cpu", c.CPU, cpuBounds),
 		validateBounds("memory", c.Memory, memoryBounds),
@@ -107,6 +111,11 @@ func (c Config) validatePullSecrets() error {
 		}
 	}
 	return nil
+}
+
+func (c Config) validateExposure() error {
+	_, err := ParseExposure(c.Exposure.String())
+	return err
 }
 
 func (c Config) validatePort() error {

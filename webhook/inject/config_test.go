@@ -24,6 +24,8 @@ func TestConfigValidate(t *testing.T) {
 		"bad pull policy":   {func(c *inject.Config) { c.ImagePullPolicy = "Sometimes" }, "pull policy"},
 		"pull secret":       {func(c *inject.Config) { c.PullSecrets = []string{"reg.cred"} }, ""},
 		"bad pull secret":   {func(c *inject.Config) { c.PullSecrets = []string{"a b"} }, "pull secret"},
+		"direct":            {func(c *inject.Config) { c.Exposure = inject.Direct }, ""},
+		"no such exposure":  {func(c *inject.Config) { c.Exposure = 7 }, "exposure_7"},
 		"privileged port":   {func(c *inject.Config) { c.Port = 1023 }, "port 1023"},
 		"no such port":      {func(c *inject.Config) { c.Port = 65536 }, "port 65536"},
 		"migration port":    {func(c *inject.Config) { c.Port = 49152 }, "KubeVirt"},

@@ -23,24 +23,24 @@ func container(cfg Config, pod *corev1.Pod, s size) corev1.Container {
 		Image:           cfg.Image,
 		ImagePullPolicy: cfg.ImagePullPolicy,
 		RestartPolicy:   &always,
-		Args:            arguments(cfg),
+		Args:            cfg.Exposure.listen(cfg.Port),
 		Env:             environment(cfg, s),
 		Ports: []corev1.ContainerPort{{
 			Name:          PortName,
 			ContainerPort: cfg.Port,
 			Protocol:      corev1.ProtocolTCP,
 		}},
-		Resources: s.resources(),
-		// Read-only is enough to connect to a socket.
-		VolumeMounts:             []corev1.VolumeMount{{Name: libvirtVolume, MountPath: libvirtDirectory, ReadOnly: true}},
+		Resources:                s.resources(),
+		VolumeMounts:             mounts(cfg),
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		SecurityContext:          securityContext(pod, find(pod.Spec.Containers, computeContainer)),
 	}
 }
 
-// arguments is the sidecar's command line.
-func arguments(cfg Config) []string {
-	return []string{fmt.Sprintf("--web.listen-address=:%d", cfg.Port)}
+func mounts(cfg Config) []corev1.VolumeMount {
+	// Read-only is enough to connect to a socket.
+	libvirt := corev1.VolumeMount{Name: libvirtVolume, MountPath: libvirtDirectory, ReadOnly: true}
+	return append([]corev1.VolumeMount{libvirt}, cfg.Exposure.mounts()...)
 }
 
 // environment gives the sidecar its identity by the downward API: the kubelet
@@ -48,14 +48,14 @@ func arguments(cfg Config) []string {
 // name comes from the annotation because labels and the hostname are cut at 63
 // characters.
 func environment(cfg Config, s size) []corev1.EnvVar {
-	return []corev1.EnvVar{
+	return append(cfg.Exposure.environment(),
 		fromField("VMI_NAMESPACE", "metadata.namespace"),
 		fromField("VMI_NAME", "metadata.annotations['"+annotationDomain+"']"),
 		fromField("NODE_NAME", "spec.nodeName"),
-		{Name: "GOMAXPROCS", Value: "1"},
-		{Name: "GOMEMLIMIT", Value: s.goMemoryLimit()},
-		{Name: "GOGC", Value: fmt.Sprint(cfg.GOGC)},
-	}
+		corev1.EnvVar{Name: "GOMAXPROCS", Value: "1"},
+		corev1.EnvVar{Name: "GOMEMLIMIT", Value: s.goMemoryLimit()},
+		corev1.EnvVar{Name: "GOGC", Value: fmt.Sprint(cfg.GOGC)},
+	)
 }
 
 func fromField(name, path string) corev1.EnvVar {

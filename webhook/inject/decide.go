@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"path"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,7 +38,7 @@ func Decide(cfg Config, pod *corev1.Pod) Decision {
 		return Decision{Reason: reason, Warnings: refusalWarnings(reason)}
 	}
 	patch, patchWarnings := patchFor(cfg, pod, container(cfg, pod, size))
-	warnings = slices.Concat(switchWarnings(pod), warnings, portNameWarnings(pod), patchWarnings)
+	warnings = slices.Concat(switchWarnings(pod), warnings, patchWarnings)
 	return Decision{Reason: Injected, Warnings: warnings, Patch: patch}
 }
 
@@ -53,7 +54,8 @@ func Decide(cfg Config, pod *corev1.Pod) Decision {
 //	volume libvirt-runtime, mounted in compute no  → no_libvirt_runtime
 //	annotation kubevirt.io/domain              no  → no_domain
 //	hostNetwork                                yes → host_network
-//	our TCP port in another container          yes → port_taken
+//	our TCP port in another container (Direct) yes → port_taken
+//	our volume or where it is mounted (Unix)   yes → volume_taken
 //	a pull secret the image needs              no  → no_pull_secret
 //	any cpu or memory stated                   no  → best_effort
 //	room in spec.resources (refuseSize)        no  → pod_level_resources
@@ -97,13 +99,21 @@ func refuse(cfg Config, pod *corev1.Pod) Reason {
 // sidecar into harm.
 func refuseSurroundings(cfg Config, pod *corev1.Pod) Reason {
 	// With hostNetwork the API server sets hostPort to the container port
-	// (defaults.go defaultHostNetworkPorts): the scheduler would then put one
-	// VM a node, and the port would be open on the node.
+	// (defaults.go defaultHostNetworkPorts), of a port that is only declared, too:
+	// the scheduler would then put one VM a node. With exposure Direct the port
+	// would be open on the node.
 	if pod.Spec.HostNetwork {
 		return HostNetwork
 	}
-	if portTaken(cfg.Port, pod) {
-		return PortTaken
+	switch cfg.Exposure {
+	case Unix:
+		if volumeTaken(pod) {
+			return VolumeTaken
+		}
+	case Direct:
+		if portTaken(cfg.Port, pod) {
+			return PortTaken
+		}
 	}
 	if len(cfg.PullSecrets) > 0 && !hasAnyPullSecret(cfg.PullSecrets, pod) {
 		return NoPullSecret
@@ -145,14 +155,15 @@ func portTaken(port int32, pod *corev1.Pod) bool {
 	})
 }
 
-// portNameWarnings tells of another container's port of our name. Port names
-// need only be unique within a container (validateContainerPorts), nothing
-// breaks, and the other port would be scraped without us as well.
-func portNameWarnings(pod *corev1.Pod) []string {
-	if !anyPort(pod, func(p corev1.ContainerPort) bool { return p.Name == PortName }) {
-		return nil
+// volumeTaken says whether the pod has what the relay would take for the
+// sidecar's. A second volume of the name would have the pod rejected; a container
+// that mounts something at our place is perhaps a sidecar that somebody put there.
+func volumeTaken(pod *corev1.Pod) bool {
+	mounts := func(c corev1.Container) bool {
+		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return path.Clean(m.MountPath) == exposureDirectory })
 	}
-	return []string{warning("another container's port is called %s too and will be scraped as if it were the sidecar's; rename it", PortName)}
+	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == VolumeName }) ||
+		slices.ContainsFunc(pod.Spec.Containers, mounts) || slices.ContainsFunc(pod.Spec.InitContainers, mounts)
 }
 
 func anyPort(pod *corev1.Pod, match func(corev1.ContainerPort) bool) bool {

@@ -65,11 +65,11 @@ func TestStatusIsLeftOutWhereAnnotationsAreFull(t *testing.T) {
 			decision := inject.Decide(testConfig(), pod)
 			require.True(t, decision.Injected())
 			if test.status {
-				require.Len(t, decision.Patch, 2)
+				require.Len(t, decision.Patch, 3)
 				require.Empty(t, decision.Warnings)
 				return
 			}
-			require.Len(t, decision.Patch, 1)
+			require.Len(t, decision.Patch, 2)
 			require.Len(t, decision.Warnings, 1)
 		})
 	}

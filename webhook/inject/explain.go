@@ -28,8 +28,8 @@ func Explain(cfg Config, pod *corev1.Pod) string {
 func explainSidecar(b *strings.Builder, cfg Config, pod *corev1.Pod) {
 	s, _ := sizeFor(cfg, pod)
 	c := container(cfg, pod, s)
-	fmt.Fprintf(b, "  sidecar %s, image %s, cpu %s, memory %s, GOMEMLIMIT %s, port %d, %s\n",
-		cfg.SidecarVersion(), cfg.Image, s.cpu.String(), s.memory.String(), s.goMemoryLimit(), cfg.Port, user(c.SecurityContext))
+	fmt.Fprintf(b, "  sidecar %s, image %s, cpu %s, memory %s, GOMEMLIMIT %s, exposure %s at %s, %s\n",
+		cfg.SidecarVersion(), cfg.Image, s.cpu.String(), s.memory.String(), s.goMemoryLimit(), cfg.Exposure, cfg.place(), user(c.SecurityContext))
 }
 
 func user(sc *corev1.SecurityContext) string {

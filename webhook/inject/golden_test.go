@@ -91,10 +91,37 @@ func TestEveryGoldenHasAnInput(t *testing.T) {
 	}
 }
 
+// The inputs that differ most with exposure Direct: their goldens lie in a folder
+// of their own.
+func TestGoldenDirect(t *testing.T) {
+	cfg := testConfig()
+	cfg.Exposure = inject.Direct
+	names := []string{"masq", "masq-ports", "bridge", "istio-native", "migration-target", "port-taken", "port-guest", "port-name-taken", "port-udp", "volume-taken"}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			document, podJSON, pod := readInput(t, "testdata/"+name)
+			var out, warnings, explained bytes.Buffer
+			require.NoError(t, inject.Run(cfg, bytes.NewReader(document), &out, &warnings, inject.RunOptions{}))
+			require.NoError(t, inject.Run(cfg, bytes.NewReader(document), &explained, &warnings, inject.RunOptions{Explain: true}))
+			golden(t, "testdata/direct/"+name+".decision", explained.Bytes())
+			if checkDecision(t, cfg, podJSON, pod).Injected() {
+				golden(t, "testdata/direct/"+name+".golden.yaml", out.Bytes())
+			}
+		})
+	}
+	files, err := filepath.Glob("testdata/direct/*")
+	require.NoError(t, err)
+	for _, file := range files {
+		name, _, _ := strings.Cut(filepath.Base(file), ".")
+		require.Contains(t, names, name, "%s belongs to no input", file)
+	}
+}
+
 // Every reason that a pod can give is shown by an input. NoPullSecret needs a
-// configuration, see TestPullSecrets.
+// configuration, see TestPullSecrets; PortTaken needs exposure Direct, see
+// TestGoldenDirect.
 func TestInputsShowEveryReason(t *testing.T) {
-	shown := map[inject.Reason]bool{inject.NoPullSecret: true}
+	shown := map[inject.Reason]bool{inject.NoPullSecret: true, inject.PortTaken: true}
 	for _, name := range inputs(t) {
 		_, _, pod := readInput(t, name)
 		shown[inject.Decide(testConfig(), pod).Reason] = true
@@ -124,7 +151,9 @@ func TestOnlyTheSidecarIsRequested(t *testing.T) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			after := patched(t, podJSON, decision.Patch)
 			sidecar := initContainer(after, inject.ContainerName)
-			require.Equal(t, sidecar.Resources.Limits, sidecar.Resources.Requests)
+			require.Equal(t, sidecar.Resources.Limits.Memory(), sidecar.Resources.Requests.Memory())
+			require.GreaterOrEqual(t, sidecar.Resources.Limits.Cpu().MilliValue(), sidecar.Resources.Requests.Cpu().MilliValue())
+			require.Len(t, sidecar.Resources.Limits, 2)
 			require.Len(t, sidecar.Resources.Requests, 2, "cpu and memory alone")
 
 			want := resourcehelper.AggregateContainerRequests(before, resourcehelper.PodResourcesOptions{})

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +13,9 @@ import (
 
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
+
+// safeVolumes is the one annotation of others that we add to.
+const safeVolumes = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 
 // checkDecision holds for every pod whatever: goldens, random pods and fuzzed
 // ones all go through it.
@@ -61,7 +66,7 @@ func checkWarnings(t require.TestingT, warnings []string) {
 }
 
 // canonical is a pod's JSON with sorted members, every number as it was written,
-// and without what is ours: our init container and our annotation. A list of
+// and without what is ours: our init container, our volume and our annotation. A list of
 // init containers that is missing, null or empty is the same.
 func canonical(t require.TestingT, podJSON []byte) string {
 	decoder := json.NewDecoder(bytes.NewReader(podJSON))
@@ -71,6 +76,9 @@ func canonical(t require.TestingT, podJSON []byte) string {
 	if metadata, ok := pod["metadata"].(map[string]any); ok {
 		if annotations, ok := metadata["annotations"].(map[string]any); ok {
 			delete(annotations, inject.AnnotationStatus)
+			if list, ok := annotations[safeVolumes].(string); ok {
+				annotations[safeVolumes] = strings.TrimSuffix(list, ","+inject.VolumeName)
+			}
 		}
 	}
 	if spec, ok := pod["spec"].(map[string]any); ok {
@@ -82,6 +90,12 @@ func canonical(t require.TestingT, podJSON []byte) string {
 			}
 		}
 		spec["initContainers"] = others
+		if volumes, ok := spec["volumes"].([]any); ok {
+			spec["volumes"] = slices.DeleteFunc(volumes, func(entry any) bool {
+				volume, ok := entry.(map[string]any)
+				return ok && volume["name"] == inject.VolumeName
+			})
+		}
 	}
 	return marshal(t, pod)
 }

@@ -15,6 +15,9 @@ const (
 	ContainerName = "hypervisor-exporter"
 	// PortName is the name of the sidecar's port, which the PodMonitor selects.
 	PortName = "hv-metrics"
+	// VolumeName is the volume of the sidecar's socket. The relay finds it on the
+	// node by this name.
+	VolumeName = "hypervisor-exporter"
 )
 
 // What KubeVirt calls the parts of a virt-launcher pod
@@ -24,7 +27,16 @@ const (
 	launcherLabelValue     = "virt-launcher"
 	annotationDomain       = "kubevirt.io/domain"
 	annotationProvisioning = "kubevirt.io/ephemeral-provisioning"
+	annotationSafeVolumes  = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 	computeContainer       = "compute"
 	libvirtVolume          = "libvirt-runtime"
 	libvirtDirectory       = "/var/run/libvirt"
+)
+
+// What the sidecar has to itself, with exposure Unix; Direct needs the pod's address.
+const (
+	exposureDirectory = "/var/run/hypervisor-exporter"
+	// socketName is in the relay's path, too.
+	socketName = "metrics.sock"
+	envPodIP   = "POD_IP"
 )

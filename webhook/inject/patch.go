@@ -3,6 +3,7 @@ package inject
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
@@ -28,7 +29,7 @@ func add(value any, path ...string) Operation {
 }
 
 // patchFor adds the sidecar after all other init containers, where it moves
-// nobody, and the status annotation.
+// nobody, its volume, and the status annotation.
 func patchFor(cfg Config, pod *corev1.Pod, sidecar corev1.Container) ([]Operation, []string) {
 	var patch []Operation
 	if len(pod.Spec.InitContainers) == 0 {
@@ -38,20 +39,50 @@ func patchFor(cfg Config, pod *corev1.Pod, sidecar corev1.Container) ([]Operatio
 	} else {
 		patch = append(patch, add(sidecar, "spec", "initContainers", "-"))
 	}
+	for _, volume := range cfg.Exposure.volumes() {
+		// The list is there: a pod without volumes has no libvirt-runtime.
+		patch = append(patch, add(volume, "spec", "volumes", "-"))
+	}
 	version := cfg.SidecarVersion()
-	if !roomForStatus(version, pod) {
+	ours := map[string]string{AnnotationStatus: version}
+	safeVolumes, listed := safeVolumes(cfg, pod)
+	if listed {
+		ours[annotationSafeVolumes] = safeVolumes
+	}
+	if !roomFor(ours, pod) {
 		return patch, []string{warning("the pod's annotations are full: %s is left out", AnnotationStatus)}
+	}
+	if listed {
+		patch = append(patch, add(safeVolumes, "metadata", "annotations", annotationSafeVolumes))
 	}
 	// The map is there: a pod without annotations has no kubevirt.io/domain.
 	return append(patch, add(version, "metadata", "annotations", AnnotationStatus)), nil
 }
 
-// roomForStatus keeps us from having a pod rejected whose annotations are just
+// safeVolumes is the pod's list of local volumes that do not keep the cluster
+// autoscaler from emptying a node, with ours added. A pod without a list has none
+// made: KubeVirt's own emptyDirs keep it where it is already (cluster-autoscaler,
+// utils/drain HasBlockingLocalStorage: every local volume must be in the list).
+func safeVolumes(cfg Config, pod *corev1.Pod) (list string, listed bool) {
+	list = pod.Annotations[annotationSafeVolumes]
+	volumes := cfg.Exposure.volumes()
+	for _, volume := range volumes {
+		if list != "" && !slices.Contains(strings.Split(list, ","), volume.Name) {
+			return list + "," + volume.Name, true
+		}
+	}
+	return "", false
+}
+
+// roomFor keeps us from having a pod rejected whose annotations are just
 // below the API server's limit of 256 KiB for all of them.
-func roomForStatus(version string, pod *corev1.Pod) bool {
-	total := len(AnnotationStatus) + len(version)
+func roomFor(ours map[string]string, pod *corev1.Pod) bool {
+	total := 0
+	for key, value := range ours {
+		total += len(key) + len(value)
+	}
 	for key, value := range pod.Annotations {
-		if key != AnnotationStatus {
+		if _, replaced := ours[key]; !replaced {
 			total += len(key) + len(value)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 func TestPatchOperations(t *testing.T) {
 	const status = `{"op":"add","path":"/metadata/annotations/hypervisor-exporter.kubevirt.io~1status","value":"v1.2.3"}`
+	const volume = `{"op":"add","path":"/spec/volumes/-","value":{"name":"hypervisor-exporter","emptyDir":{}}}`
 	tests := map[string]struct{ first, value string }{
 		"masq":                  {`"path":"/spec/initContainers/-"`, `"value":{"name":"hypervisor-exporter"`},
 		"no-init-containers":    {`"path":"/spec/initContainers"`, `"value":[{"name":"hypervisor-exporter"`},
@@ -19,9 +20,10 @@ func TestPatchOperations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, _, pod := readInput(t, "testdata/"+name)
 			patch := inject.Decide(testConfig(), pod).Patch
-			require.Len(t, patch, 2)
+			require.Len(t, patch, 3)
 			require.Contains(t, marshal(t, patch[0]), `{"op":"add",`+test.first+`,`+test.value)
-			require.JSONEq(t, status, marshal(t, patch[1]))
+			require.JSONEq(t, volume, marshal(t, patch[1]))
+			require.JSONEq(t, status, marshal(t, patch[2]))
 		})
 	}
 }

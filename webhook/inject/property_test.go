@@ -31,6 +31,7 @@ func TestRandomPods(t *testing.T) {
 
 func randomConfig(t *rapid.T) inject.Config {
 	cfg := testConfig()
+	cfg.Exposure = rapid.SampledFrom([]inject.Exposure{inject.Unix, inject.Direct}).Draw(t, "exposure")
 	cfg.Port = rapid.SampledFrom([]int32{9477, 9477, 8080}).Draw(t, "port")
 	cfg.PullSecrets = rapid.SampledFrom([][]string{nil, nil, {"regcred"}}).Draw(t, "pull secrets")
 	require.NoError(t, cfg.Validate())
@@ -46,6 +47,9 @@ func randomPod(t *rapid.T) object {
 			annotations[key] = rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"false", "true", "1", "20m", "64Mi", "1e9", "-1", "0"})).Draw(t, key)
 		}
 	}
+	if rarely(t) {
+		annotations["cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"] = rapid.SampledFrom([]string{"", "a,b"}).Draw(t, "safe volumes")
+	}
 	put(t, metadata, "annotations", annotations)
 
 	compute := randomContainer(t)
@@ -53,7 +57,7 @@ func randomPod(t *rapid.T) object {
 	mounts, _ := compute["volumeMounts"].([]any)
 	compute["volumeMounts"] = append(mounts, object{"name": mostly(t, "libvirt-runtime", "x"), "mountPath": "/var/run/libvirt"})
 	containers := append(containerList(t), compute)
-	spec := unknown(t, object{"containers": containers, "volumes": []any{object{"name": "libvirt-runtime", "emptyDir": object{}}, unknown(t, object{"name": "other"})}})
+	spec := unknown(t, object{"containers": containers, "volumes": []any{object{"name": "libvirt-runtime", "emptyDir": object{}}, unknown(t, object{"name": mostly(t, "other", inject.VolumeName)})}})
 	switch rapid.IntRange(0, 4).Draw(t, "init containers") {
 	case 0: // none
 	case 1:

@@ -19,6 +19,7 @@ const (
 	NoDomain
 	HostNetwork
 	PortTaken
+	VolumeTaken
 	NoPullSecret
 	BestEffort
 	PodLevelResources
@@ -56,6 +57,8 @@ func texts(r Reason) reasonText {
 		return reasonText{"host_network", "the pod uses the node's network, where the sidecar's port would open on the node and keep other VMs off it", false}
 	case PortTaken:
 		return reasonText{"port_taken", "another container of the pod declares the sidecar's TCP port; configure another with the webhook's port flag", false}
+	case VolumeTaken:
+		return reasonText{"volume_taken", "the pod already has a volume hypervisor-exporter or something mounted at /var/run/hypervisor-exporter; rename or move it", false}
 	case NoPullSecret:
 		return reasonText{"no_pull_secret", "the pod names none of the pull secrets that the sidecar's image needs; an image that cannot be pulled would hold the VM", false}
 	case BestEffort:

@@ -8,10 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// size is what the sidecar of one pod may use; request and limit are the same,
-// which keeps a Guaranteed pod Guaranteed (CPU pinning and NUMA hang on it).
+// size is what the sidecar of one pod may use. Request and limit are the same,
+// which keeps a Guaranteed pod Guaranteed (CPU pinning and NUMA hang on it), but
+// for the limit of CPU in a pod that cannot be Guaranteed.
 type size struct {
-	cpu, memory resource.Quantity
+	cpu, cpuLimit, memory resource.Quantity
 	// goMemory is the soft limit given to the Go runtime, in bytes.
 	goMemory int64
 }
@@ -49,12 +50,29 @@ func sizeFor(cfg Config, pod *corev1.Pod) (size, []string) {
 	// In thousandths (the scale of a CPU) and in whole bytes, rounded up, which
 	// is what the scheduler and the kubelet make of them.
 	s := size{
-		cpu:    *resource.NewMilliQuantity(cpu.MilliValue(), resource.DecimalSI),
-		memory: *resource.NewQuantity(memory.Value(), memory.Format),
+		cpu:      *resource.NewMilliQuantity(cpu.MilliValue(), resource.DecimalSI),
+		cpuLimit: *resource.NewMilliQuantity(cpu.MilliValue(), resource.DecimalSI),
+		memory:   *resource.NewQuantity(memory.Value(), memory.Format),
 		// Bounded memory (at most 2^28) times bounded GoMemory: no overflow.
 		goMemory: memory.Value() * cfg.GoMemory.Value() / cfg.Memory.Value(),
 	}
+	if _, asked := pod.Annotations[AnnotationCPU]; !asked && !limitsCPU(pod) {
+		s.cpuLimit = cpuBounds.most.DeepCopy()
+	}
 	return s, append(cpuWarnings, memoryWarnings...)
+}
+
+// limitsCPU says whether the VM, or its pod as a whole, has a limit of CPU. If
+// not, the pod is not Guaranteed, and no quota of limits, LimitRange maximum or
+// ratio is in force that a higher limit of ours could violate (each of them
+// rejects a container without a limit). Then the sidecar's is as high as it may
+// be: runc starts a container within its limit, and needs 30 ms of CPU, which at
+// 10m take more than a second, during which the VM's own container waits.
+func limitsCPU(pod *corev1.Pod) bool {
+	if _, ok := find(pod.Spec.Containers, computeContainer).Resources.Limits[corev1.ResourceCPU]; ok {
+		return true
+	}
+	return pod.Spec.Resources != nil
 }
 
 // override reads a quantity from an annotation. Nonsense gets the default;
@@ -89,12 +107,12 @@ func parsePlain(value string) (resource.Quantity, error) {
 }
 
 func (s size) resources() corev1.ResourceRequirements {
-	list := func() corev1.ResourceList {
-		return corev1.ResourceList{corev1.ResourceCPU: s.cpu.DeepCopy(), corev1.ResourceMemory: s.memory.DeepCopy()}
+	list := func(cpu resource.Quantity) corev1.ResourceList {
+		return corev1.ResourceList{corev1.ResourceCPU: cpu.DeepCopy(), corev1.ResourceMemory: s.memory.DeepCopy()}
 	}
 	// No ephemeral-storage: the root is read-only and nothing is written, and a
 	// request for it could only keep the VM off a node.
-	return corev1.ResourceRequirements{Requests: list(), Limits: list()}
+	return corev1.ResourceRequirements{Requests: list(s.cpu), Limits: list(s.cpuLimit)}
 }
 
 // goMemoryLimit is the soft limit as GOMEMLIMIT reads it, in whole MiB where it is.

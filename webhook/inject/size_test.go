@@ -90,3 +90,24 @@ func TestGoMemoryKeepsTheConfiguredShare(t *testing.T) {
 	sidecar := initContainer(patched(t, podJSON, inject.Decide(cfg, pod).Patch), inject.ContainerName)
 	require.Contains(t, marshal(t, sidecar.Env), `{"name":"GOMEMLIMIT","value":"16MiB"}`)
 }
+
+// A pod that cannot be Guaranteed need not wait for a throttled sidecar to start.
+func TestCPULimit(t *testing.T) {
+	tests := map[string]struct {
+		input, annotation, limit string
+	}{
+		"a VM without a limit":        {"testdata/masq", "", "500m"},
+		"asked for":                   {"testdata/masq", "20m", "20m"},
+		"dedicated CPUs (Guaranteed)": {"testdata/dedicated", "", "10m"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, podJSON, pod := readInput(t, test.input)
+			if test.annotation != "" {
+				pod.Annotations[inject.AnnotationCPU] = test.annotation
+			}
+			sidecar := initContainer(patched(t, podJSON, inject.Decide(testConfig(), pod).Patch), inject.ContainerName)
+			require.Equal(t, test.limit, sidecar.Resources.Limits.Cpu().String())
+		})
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
 	"time"
 )
 
@@ -22,7 +23,7 @@ const backdate = 5 * time.Minute
 // no more than this one service.
 func NewAuthority(dnsName string, now time.Time, lifetime time.Duration) (*Pair, error) {
 	return issue(&x509.Certificate{
-		Subject:                     pkix.Name{CommonName: "hypervisor-exporter-webhook authority " + now.UTC().Format(time.RFC3339)},
+		Subject:                     pkix.Name{CommonName: service(dnsName) + " authority " + now.UTC().Format(time.RFC3339)},
 		NotBefore:                   now.Add(-backdate),
 		NotAfter:                    now.Add(lifetime),
 		KeyUsage:                    x509.KeyUsageCertSign,
@@ -46,13 +47,19 @@ func IssueLeaf(authority *Pair, dnsName string, now time.Time, lifetime time.Dur
 		notAfter = authority.Certificate.NotAfter
 	}
 	return issue(&x509.Certificate{
-		Subject:     pkix.Name{CommonName: "hypervisor-exporter-webhook"},
+		Subject:     pkix.Name{CommonName: service(dnsName)},
 		DNSNames:    []string{dnsName},
 		NotBefore:   now.Add(-backdate),
 		NotAfter:    notAfter,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, authority)
+}
+
+// service is the first label of <service>.<namespace>.svc.
+func service(dnsName string) string {
+	name, _, _ := strings.Cut(dnsName, ".")
+	return name
 }
 
 // issue signs the template with a new key; without a signer by itself.

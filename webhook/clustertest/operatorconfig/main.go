@@ -1,19 +1,24 @@
-// Operatorconfig prints the Prometheus configuration that the Prometheus operator makes of PodMonitors.
+// Operatorconfig prints the Prometheus configuration that the Prometheus operator makes of PodMonitors and the Secrets
+// that they name.
 // It is a module of its own, so that the operator's dependencies never become ours.
 package main
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"github.com/prometheus-operator/prometheus-operator/pkg/assets"
 	"github.com/prometheus-operator/prometheus-operator/pkg/prometheus"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
@@ -30,19 +35,23 @@ func main() {
 	flag.StringVar(&api.Authorization.CredentialsFile, "token-file", "", "the token for the API server")
 	flag.StringVar(&fields.Version, "version", "", "the version of Prometheus to make the configuration for")
 	interval := flag.String("interval", "1s", "the global scrape interval")
+	tlsAssets := flag.String("tls-assets-dir", "", "folder for what the operator would mount at "+mounted)
 	flag.Parse()
 	fields.APIServerConfig = api
 	fields.ScrapeInterval = monitoringv1.Duration(*interval)
 	target.ObjectMeta = metav1.ObjectMeta{Namespace: "monitoring", Name: "test"}
 	target.Spec.EvaluationInterval = fields.ScrapeInterval
-	if err := run(&target, os.Stdin, os.Stdout); err != nil {
+	if err := run(&target, *tlsAssets, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(target *monitoringv1.Prometheus, in io.Reader, out io.Writer) error {
-	monitors, err := read(in)
+// mounted is where the operator has Prometheus find certificates.
+const mounted = "/etc/prometheus/certs"
+
+func run(target *monitoringv1.Prometheus, tlsAssets string, in io.Reader, out io.Writer) error {
+	monitors, secrets, err := read(in)
 	if err != nil {
 		return err
 	}
@@ -51,29 +60,64 @@ func run(target *monitoringv1.Prometheus, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("make a configuration generator: %w", err)
 	}
-	store := assets.NewStoreBuilder(nil, nil) // the PodMonitors name no Secret
+	store := assets.NewTestStoreBuilder(secrets...)
+	for _, monitor := range monitors {
+		if err := refer(store, monitor); err != nil {
+			return fmt.Errorf("%s/%s: %w", monitor.Namespace, monitor.Name, err)
+		}
+	}
+	for name, content := range store.TLSAssets() {
+		if err := os.WriteFile(filepath.Join(tlsAssets, name), content, 0o600); err != nil {
+			return err
+		}
+	}
 	config, err := generator.GenerateServerConfiguration(target, nil, monitors, nil, nil, store, nil, nil, nil, nil)
 	if err != nil {
 		return fmt.Errorf("generate the configuration: %w", err)
 	}
-	_, err = out.Write(config)
+	_, err = out.Write(bytes.ReplaceAll(config, []byte(mounted), []byte(tlsAssets)))
 	return err
 }
 
-func read(in io.Reader) (map[string]*monitoringv1.PodMonitor, error) {
-	monitors := map[string]*monitoringv1.PodMonitor{}
+// refer looks up what the monitor names, as the operator does when it selects it.
+func refer(store *assets.StoreBuilder, monitor *monitoringv1.PodMonitor) error {
+	for _, endpoint := range monitor.Spec.PodMetricsEndpoints {
+		if err := store.AddSafeTLSConfig(context.Background(), monitor.Namespace, endpoint.TLSConfig); err != nil {
+			return err
+		}
+		if err := store.AddSafeAuthorizationCredentials(context.Background(), monitor.Namespace, endpoint.Authorization); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func read(in io.Reader) (map[string]*monitoringv1.PodMonitor, []any, error) {
+	monitors, secrets := map[string]*monitoringv1.PodMonitor{}, []any{}
 	decoder := yaml.NewYAMLReader(bufio.NewReader(in))
 	for {
 		document, err := decoder.Read()
 		if errors.Is(err, io.EOF) {
-			return monitors, nil
+			return monitors, secrets, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read PodMonitors: %w", err)
+			return nil, nil, fmt.Errorf("read PodMonitors and Secrets: %w", err)
+		}
+		var kind metav1.TypeMeta
+		if err := yaml.Unmarshal(document, &kind); err != nil {
+			return nil, nil, fmt.Errorf("decode an object: %w", err)
+		}
+		if kind.Kind == "Secret" {
+			secret := &corev1.Secret{}
+			if err := yaml.UnmarshalStrict(document, secret); err != nil {
+				return nil, nil, fmt.Errorf("decode a Secret: %w", err)
+			}
+			secrets = append(secrets, secret)
+			continue
 		}
 		monitor := &monitoringv1.PodMonitor{}
 		if err := yaml.UnmarshalStrict(document, monitor); err != nil {
-			return nil, fmt.Errorf("decode a PodMonitor: %w", err)
+			return nil, nil, fmt.Errorf("decode a PodMonitor: %w", err)
 		}
 		monitors[monitor.Namespace+"/"+monitor.Name] = monitor
 	}

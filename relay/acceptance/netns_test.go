@@ -1,0 +1,117 @@
+package acceptance
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"kubevirt-hypervisor-exporter/webhook/apiservertest"
+)
+
+// netns is a network namespace. It lives as long as the process that holds it, and
+// with it go all devices in it.
+type netns struct{ path, pid string }
+
+func newNetns(t *testing.T) netns {
+	t.Helper()
+	dir := t.TempDir()
+	pidFile := filepath.Join(dir, "pid")
+	holder, err := apiservertest.StartProcess(filepath.Join(dir, "log"),
+		exec.Command("unshare", "--net", "sh", "-c", `ip link set lo up; echo $$ > "$1.new"; mv "$1.new" "$1"; exec sleep infinity`, "sh", pidFile))
+	require.NoError(t, err)
+	t.Cleanup(holder.Kill)
+	var pid string
+	eventually(t, func() error {
+		content, err := os.ReadFile(pidFile)
+		pid = strings.TrimSpace(string(content))
+		return err
+	})
+	return netns{path: "/proc/" + pid + "/ns/net", pid: pid}
+}
+
+// enter is a command's beginning that runs the rest in the namespace.
+func (n netns) enter() []string { return []string{"nsenter", "--net=" + n.path} }
+
+// run runs lines of shell in the namespace.
+func (n netns) run(t *testing.T, script string, args ...string) {
+	t.Helper()
+	command := append(append(n.enter(), "sh", "-euc", script, "sh"), args...)
+	output, err := exec.Command(command[0], command[1:]...).CombinedOutput()
+	require.NoError(t, err, "%s\n%s", script, output)
+}
+
+// inside calls a function on a thread in the namespace, which then ends.
+func (n netns) inside(call func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread is not fit for anything else
+		fd, err := unix.Open(n.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Setns(fd, unix.CLONE_NEWNET)
+			_ = unix.Close(fd)
+		}
+		if err == nil {
+			err = call()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// dial connects from inside the namespace. The address must be numeric.
+func (n netns) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	err = n.inside(func() (err error) {
+		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
+}
+
+// serve answers every TCP connection to the port in the namespace with a page.
+func (n netns) serve(t *testing.T, port int, page string) {
+	t.Helper()
+	var listener net.Listener
+	require.NoError(t, n.inside(func() (err error) {
+		listener, err = net.Listen("tcp", ":"+strconv.Itoa(port))
+		return err
+	}))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			// A client that gave up while the network came up must not hold the next.
+			_ = conn.SetDeadline(time.Now().Add(time.Second))
+			_, _ = conn.Read(make([]byte, 1024))
+			_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(page), page)
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-ended
+	})
+}
+
+// scrape gets /metrics at an address from inside the namespace.
+func (n netns) scrape(t *testing.T, address string) (string, error) {
+	client := newClient(t, n.dial)
+	client.Timeout = 2 * time.Second
+	direct := &relay{address: address, scheme: "http", client: client}
+	_, page, err := direct.get("/metrics")
+	return page, err
+}

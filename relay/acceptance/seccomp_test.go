@@ -1,0 +1,59 @@
+package acceptance
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// denyArgument makes the test's binary a program that forbids itself openat2, as a
+// container runtime with an old seccomp profile does, and becomes another.
+const denyArgument = "deny-openat2"
+
+func denyAndExec(errno string, command []string) error {
+	number, err := strconv.Atoi(errno)
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_OPENAT2, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(number)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("set no_new_privs: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0); err != nil {
+		return fmt.Errorf("set the seccomp filter: %w", err)
+	}
+	return fmt.Errorf("become %s: %w", command[0], syscall.Exec(command[0], command, os.Environ()))
+}
+
+// TestOldSeccompProfile: where openat2 is refused, the relay says so once and works
+// as before, attacks included.
+func TestOldSeccompProfile(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EPERM, syscall.ENOSYS} {
+		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
+			self, err := os.Executable()
+			require.NoError(t, err)
+			kubelet := newKubelet(t)
+			relay := startRelay(t, setup{kubelet: kubelet, wrap: []string{self, denyArgument, strconv.Itoa(int(errno))}})
+			relay.awaitLog(t, "openat2 is not allowed here")
+			pod := addPod(t, kubelet)
+			startSidecar(t, pod)
+			relay.await(t, pod.UID, http.StatusOK)
+			attackAll(t, kubelet, relay)
+		})
+	}
+}

@@ -1,0 +1,21 @@
+package authorization_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+)
+
+type assertT = assert.CollectT
+
+// foreignAuthority is one that has signed nothing here.
+func foreignAuthority(t *testing.T) []byte {
+	t.Helper()
+	authority, err := pki.NewAuthority("foreign", time.Now(), time.Hour)
+	require.NoError(t, err)
+	return authority.CertPEM
+}

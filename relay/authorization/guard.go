@@ -1,0 +1,75 @@
+package authorization
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A Guard lets requests through whose token may get a path.
+type Guard struct {
+	cache     *Cache
+	decisions *prometheus.CounterVec
+}
+
+// NewGuard registers its metric.
+func NewGuard(cache *Cache, registry prometheus.Registerer) *Guard {
+	g := &Guard{cache: cache, decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "hypervisor_exporter_relay_authorizations_total",
+		Help: "Decisions on requests, and where they came from: cache, apiserver, or stale (known, and the API server does not answer).",
+	}, []string{"decision", "origin"})}
+	registry.MustRegister(g.decisions)
+	return g
+}
+
+// Protect puts next behind the right to get path. What path the request itself
+// names does not matter: a right on one path is one answer to remember.
+func (g *Guard) Protect(path string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		decision, origin := g.decide(r, path)
+		g.decisions.WithLabelValues(decision.String(), origin.String()).Inc()
+		if decision != Allowed {
+			refuse(w, decision, path)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (g *Guard) decide(r *http.Request, path string) (Decision, Origin) {
+	token := bearer(r.Header)
+	// Without TLS whoever listens on the way has the token, so it must not work.
+	if token == "" || r.TLS == nil {
+		return Unauthenticated, Cached
+	}
+	return g.cache.Decide(r.Context(), token, path)
+}
+
+func refuse(w http.ResponseWriter, decision Decision, path string) {
+	text := "the API server cannot be asked for authorization"
+	switch decision {
+	case Unauthenticated:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		text = "want a token of the cluster: Authorization: Bearer TOKEN, over TLS"
+	case Forbidden:
+		text = "the token's owner lacks the right to get the nonResourceURL " + path
+	case Unavailable, Allowed:
+	}
+	http.Error(w, text, decision.Code())
+}
+
+// bearer gives the token (RFC 6750, section 2.1), or "" where there is not exactly
+// one.
+func bearer(header http.Header) string {
+	values := header.Values("Authorization")
+	if len(values) != 1 {
+		return ""
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "Bearer") || strings.ContainsAny(token, " ,") {
+		return ""
+	}
+	return token
+}

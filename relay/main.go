@@ -1,0 +1,56 @@
+// Relay carries Prometheus' scrapes to the sidecars of the VMs on its node, over
+// the Unix sockets in their pods. It knows no metric and no libvirt: the way is
+// request → pod uid → opened socket → bytes.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/common/version"
+
+	"kubevirt-hypervisor-exporter/relay/authorization"
+)
+
+// serviceAccount is where the kubelet mounts the pod's service account.
+const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stderr))
+}
+
+func run(args []string, stderr io.Writer) int {
+	options, err := parse(args, stderr)
+	if err != nil {
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	logger := promslog.New(&options.log)
+	logger.Info("starting", "version", version.Info(), "build", version.BuildContext())
+	if err := serve(ctx, options, logger); err != nil {
+		fmt.Fprintf(stderr, "relay: error: %v\n", err)
+		return 1
+	}
+	logger.Info("stopped")
+	return 0
+}
+
+// reviewer asks the API server of the cluster that the relay runs in.
+func reviewer() (*authorization.Client, error) {
+	server, err := authorization.InCluster(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"), serviceAccount)
+	if err != nil {
+		return nil, err
+	}
+	return authorization.NewClient(server), nil
+}
+
+// drain is how long scrapes under way may go on after SIGTERM. Most take a
+// millisecond; the kubelet's patience is 30 s.
+const drain = 5 * time.Second

@@ -1,0 +1,25 @@
+package podsocket
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestParseUID(t *testing.T) {
+	const good = "de0d9c32-29da-4e4a-97da-26f918ca12d6"
+	uid, err := ParseUID(good)
+	require.NoError(t, err)
+	require.Equal(t, UID(good), uid)
+	for _, bad := range []string{
+		"", ".", "..", "../" + good, good + "/", "/" + good, good + "\x00", " " + good, good + "\n",
+		strings.ToUpper(good), strings.ReplaceAll(good, "-", ""), "{" + good + "}", "urn:uuid:" + good,
+		good[:35], good + "0", strings.Replace(good, "-", "/", 1), strings.Replace(good, "d", "g", 1),
+		"%64e0d9c32-29da-4e4a-97da-26f918ca12d6", strings.Repeat("a", 1<<16),
+	} {
+		_, err := ParseUID(bad)
+		require.Error(t, err, "%q", bad)
+		require.Less(t, len(err.Error()), 200, "an error says no more of foreign input than it must")
+	}
+}

@@ -1,0 +1,56 @@
+// Supervisor is the first process of the sidecar's container. It starts the
+// exporter, and starts it anew when it dies: were the exporter the first process,
+// its death would be the container's, and the pod would count as unready, and its
+// VM be without traffic from its Services, until the kubelet's backoff is over
+// (3 s at first, more than 45 s after four times).
+//
+//	supervisor PATH ARGUMENT...
+//
+// It has no flags of its own, needs os and os/signal alone, and sleeps until
+// somebody signals it or its child ends.
+package main
+
+import (
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// exitUsage is EX_USAGE of sysexits.h, the exporter's exit code for wrong flags.
+// Not the usual 2, which is how a Go program exits that panics.
+const exitUsage = 64
+
+func main() {
+	// The child's PDEATHSIG comes with the end of the thread that made it.
+	runtime.LockOSThread()
+	if len(os.Args) < 2 {
+		os.Stderr.WriteString("usage: supervisor PATH ARGUMENT...\n")
+		os.Exit(exitUsage)
+	}
+	os.Exit(supervise(os.Args[1:], patience{
+		first: 100 * time.Millisecond,
+		most:  10 * time.Second,
+		reset: time.Minute,
+		kill:  2 * time.Second,
+	}))
+}
+
+// supervise keeps the command running until it is told to end, and gives the
+// exit code then.
+func supervise(command []string, p patience) int {
+	// Nothing else that a pod may send is to end the container.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	told, ended := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(ended, syscall.SIGCHLD)
+	s := supervisor{
+		command:  command,
+		patience: p,
+		told:     told,
+		ended:    ended,
+		log:      newLog(os.Stderr.Fd(), wantsJSON(command)),
+	}
+	return s.run()
+}

@@ -1,0 +1,190 @@
+package clustertest
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/json"
+	"sigs.k8s.io/yaml"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+const (
+	policyOverlay = "overlays/admission-policy"
+	injectedImage = "kubevirt-hypervisor-exporter/sidecar:v0.1.0" // what manifests/images sets
+)
+
+// The admission policy and the webhook make the same pod of each pod: the one is created with the policy in force, the
+// other is patched by package inject and created where nothing of ours looks at it.
+func TestPolicyInjectsAsTheWebhookDoes(t *testing.T) {
+	both := applyPolicy(t)
+	files, err := filepath.Glob(filepath.Join(launcherPods, "*.yaml"))
+	require.NoError(t, err)
+	injections := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, ".golden.yaml") {
+			continue
+		}
+		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		t.Run(name, func(t *testing.T) {
+			injections += both.requireSame(t, func(*unstructured.Unstructured) {}, name)
+		})
+	}
+	require.Greater(t, injections, 2*len(genuine))
+}
+
+func TestPolicyReadsSizesAsTheWebhookDoes(t *testing.T) {
+	both := applyPolicy(t)
+	values := []string{"", "0", "1", "0.5", "0.0015", "2m", "500m", "501m", "1k", "16Mi", "15.9Mi", "16777216", "16777216.5", "30M", "0.03G",
+		"25.5Mi", "20000.0003Ki", "256Mi", "0.25Gi", "257Mi", "1e3", "1e-2147483647", "-1", "+1", " 1", "1 ", "١", "24Mi\n", "999999999999Gi", "1E"}
+	for _, annotation := range []string{inject.AnnotationCPU, inject.AnnotationMemory} {
+		for _, value := range values {
+			t.Run(filepath.Base(annotation)+"="+value, func(t *testing.T) {
+				injections := both.requireSame(t, func(pod *unstructured.Unstructured) { setAnnotation(pod, annotation, value) }, "masq")
+				require.Equal(t, 1, injections)
+			})
+		}
+	}
+}
+
+func TestPolicyJoinsSafeVolumesAsTheWebhookDoes(t *testing.T) {
+	both := applyPolicy(t)
+	for _, list := range []string{"", "private", "private,public", "hypervisor-exporter", "private,hypervisor-exporter,public", ","} {
+		injections := both.requireSame(t, func(pod *unstructured.Unstructured) {
+			setAnnotation(pod, "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes", list)
+		}, "masq")
+		require.Equal(t, 1, injections)
+	}
+}
+
+// What an API server takes of annotations is 256 KiB; the status must not be what has a VM refused.
+func TestPolicyLeavesTheStatusOutOfFullAnnotations(t *testing.T) {
+	both := applyPolicy(t)
+	for _, size := range []int{200_000, 261_000, 262_140} {
+		injections := both.requireSame(t, func(pod *unstructured.Unstructured) {
+			used := 0
+			for key, value := range pod.GetAnnotations() {
+				used += len(key) + len(value)
+			}
+			setAnnotation(pod, "filler", strings.Repeat("ä", (size-used-len("filler"))/2))
+		}, "masq")
+		require.Equal(t, 1, injections)
+	}
+}
+
+// With a policy that makes no sense, pods are created as if it were not there.
+func TestPolicyFailsOpen(t *testing.T) {
+	for variable, expression := range map[string]string{
+		"image":            "' '",
+		"pullPolicy":       "'Sometimes'",
+		"standardCPU":      "'much'",
+		"standardMemory":   "'0'",
+		"standardGoMemory": "'1Gi'",
+		"gogc":             "object.spec.gogc",
+	} {
+		t.Run(variable, func(t *testing.T) {
+			both := applyPolicy(t)
+			policy := find(t, render(t, policyOverlay), "MutatingAdmissionPolicy", configurationName)
+			setVariable(t, policy, variable, expression)
+			require.NoError(t, server.Apply(t.Context(), policy))
+			both.awaitInjection(t, false)
+		})
+	}
+}
+
+func setVariable(t *testing.T, policy *unstructured.Unstructured, name, expression string) {
+	t.Helper()
+	variables, _, err := unstructured.NestedSlice(policy.Object, "spec", "variables")
+	require.NoError(t, err)
+	i := slices.IndexFunc(variables, func(v any) bool { return v.(map[string]any)["name"] == name })
+	variables[i].(map[string]any)["expression"] = expression
+	require.NoError(t, unstructured.SetNestedSlice(policy.Object, variables, "spec", "variables"))
+}
+
+// policyAndWebhook are the two ways to inject, set up alike.
+type policyAndWebhook struct {
+	config inject.Config
+	// The policy is in force in the one namespace and not in the other.
+	enabled, other string
+}
+
+// applyPolicy installs the overlay and waits until the API server acts on it.
+func applyPolicy(t *testing.T) policyAndWebhook {
+	t.Helper()
+	objects := render(t, policyOverlay)
+	for _, kind := range []string{"Namespace", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"} {
+		for _, object := range objects {
+			if object.GetKind() == kind {
+				require.NoError(t, server.Apply(t.Context(), object))
+			}
+		}
+	}
+	t.Cleanup(func() { uninstall(t) })
+	both := policyAndWebhook{
+		config:  inject.Default(injectedImage),
+		enabled: server.Namespace(t, "policy", labelled()),
+		other:   server.Namespace(t, "other", nil),
+	}
+	both.awaitInjection(t, true)
+	return both
+}
+
+func (p policyAndWebhook) awaitInjection(t *testing.T, want bool) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		pod, err := server.Create(t.Context(), launcher(t, p.enabled, "masq"), dryRun())
+		require.NoError(t, err)
+		return injected(pod) == want
+	}, 30*time.Second, 200*time.Millisecond)
+}
+
+// requireSame creates the changed pod both ways and returns how many of them, 0 or 1, were injected.
+func (p policyAndWebhook) requireSame(t *testing.T, change func(*unstructured.Unstructured), name string) int {
+	t.Helper()
+	pod := launcher(t, p.enabled, name)
+	change(pod)
+	got, err := server.Create(t.Context(), pod, dryRun())
+	pod = launcher(t, p.other, name)
+	change(pod)
+	want, wantErr := server.Create(t.Context(), p.patched(t, pod), dryRun())
+	if wantErr != nil {
+		require.Error(t, err, "the webhook's pod is refused: %v", wantErr)
+		return 0
+	}
+	require.NoError(t, err)
+	require.Equal(t, withoutIdentity(t, want), withoutIdentity(t, got))
+	if injected(got) {
+		return 1
+	}
+	return 0
+}
+
+// patched is the pod as the webhook answers it.
+func (p policyAndWebhook) patched(t *testing.T, pod *unstructured.Unstructured) *unstructured.Unstructured {
+	t.Helper()
+	content, err := pod.MarshalJSON()
+	require.NoError(t, err)
+	typed, err := inject.ParsePod(content)
+	require.NoError(t, err)
+	content, err = inject.Apply(content, inject.Decide(p.config, typed).Patch)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(content, &pod.Object))
+	return pod
+}
+
+// withoutIdentity is the pod's text without what makes two pods two.
+func withoutIdentity(t *testing.T, pod *unstructured.Unstructured) string {
+	t.Helper()
+	for _, field := range []string{"name", "namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields"} {
+		unstructured.RemoveNestedField(pod.Object, "metadata", field)
+	}
+	text, err := yaml.Marshal(pod.Object)
+	require.NoError(t, err)
+	return string(text)
+}

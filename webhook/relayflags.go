@@ -1,0 +1,32 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"kubevirt-hypervisor-exporter/webhook/certs/cluster"
+)
+
+// relayFlags are about the node relay's certificates.
+type relayFlags struct {
+	names      cluster.RelayNames
+	serverName string
+	settle     time.Duration
+}
+
+func (f *relayFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.names.Namespace, "relay-namespace", "hypervisor-exporter-relay", "namespace of the relay and its Secrets")
+	flags.StringVar(&f.names.ServingSecret, "relay-secret", "", "existing Secret for the relay's certificate and, in ca.crt, the authorities that Prometheus is to trust; empty: no relay")
+	flags.StringVar(&f.names.AuthoritySecret, "relay-ca-secret", "hypervisor-exporter-relay-ca", "existing Secret for the relay's authority and its key, mounted by nobody")
+	flags.StringVar(&f.serverName, "relay-server-name", "hypervisor-exporter-relay.hypervisor-exporter-relay.svc", "name that Prometheus verifies the relay by")
+	flags.DurationVar(&f.settle, "relay-settle", 10*time.Minute, "as --settle, for the relay: kubelets and the Prometheus operator have to bring the Secret to where it is used")
+}
+
+func (f *relayFlags) validate() error {
+	if f.settle < 0 {
+		return errors.New("--relay-settle: want 0 or more")
+	}
+	return nil
+}
