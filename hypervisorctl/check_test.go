@@ -29,6 +29,7 @@ func TestCheck(t *testing.T) {
 	runsPrometheus(t, map[string]any{})
 	namespace := shop(t)
 	serveWebhook(t, namespace)
+	relayPod(t, "node-1")
 	mayDryRun(t, namespace)
 
 	t.Run("with exactly the rights of rbac.yaml", func(t *testing.T) {

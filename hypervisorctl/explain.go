@@ -22,7 +22,7 @@ func newExplainCommand(common *flags) *cobra.Command {
 	command := &cobra.Command{
 		Use:     "explain VMI",
 		Short:   "Explain why a VM runs on the hypervisor that it runs on",
-		Example: "  hypervisorctl explain web -n shop",
+		Example: examples("explain web -n shop"),
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return options.run(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())

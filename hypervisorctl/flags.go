@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ type flags struct {
 	kube       *genericclioptions.ConfigFlags
 	exporter   string
 	relay      string
+	relayCA    string
 	source     string
 	chunk      int64
 	prometheus prometheusFlags
@@ -44,6 +46,7 @@ func (f *flags) add(set *pflag.FlagSet) {
 	f.kube.AddFlags(set)
 	set.StringVar(&f.exporter, "exporter-namespace", product.Namespace, "namespace that the exporter is installed in")
 	set.StringVar(&f.relay, "relay-namespace", product.RelayNamespace, "namespace that the relay is installed in")
+	set.StringVar(&f.relayCA, "relay-ca-file", "", "file with the authority of the relay's certificate, instead of the ConfigMap that its PodMonitor names")
 	set.StringVar(&f.source, "source", sourceAuto, "who is asked for a VM's type: auto, prometheus, relay, exec or none")
 	set.Int64Var(&f.chunk, "chunk-size", 500, "how many objects one request for a list asks for")
 	set.StringVar(&f.prometheus.url, "prometheus-url", "", "a Prometheus that scrapes the VMs, to ask for their types")
@@ -84,6 +87,12 @@ func (f *flags) namespace() (string, error) {
 		return "", fmt.Errorf("find the namespace: %w", err)
 	}
 	return namespace, nil
+}
+
+// examples are command lines as the user would type them.
+func examples(lines ...string) string {
+	prefix := "  " + displayName(os.Args[0]) + " "
+	return prefix + strings.Join(lines, "\n"+prefix)
 }
 
 // displayName is how the program is called: kubectl makes "kubectl hypervisor" of kubectl-hypervisor.

@@ -135,15 +135,21 @@ func TestExec(t *testing.T) {
 	require.NoError(t, grant(t, namespace, "owner-of-"+namespace, []string{"kubevirt.io", ""}, []string{"virtualmachineinstances", "pods"}, "get", "list"))
 
 	t.Run("may not", func(t *testing.T) {
-		got := call(t, administrator(t), append([]string{"list", "-n", namespace, "-o", "yaml"}, owner...)...)
+		got := call(t, administrator(t), append([]string{"list", "-n", namespace, "--source=exec", "-o", "yaml"}, owner...)...)
 		require.Zero(t, got.code, got.err)
 		require.Contains(t, got.out, "reason: not_found_out")
 		require.Contains(t, got.out, "kubectl auth can-i create")
 		require.Empty(t, k.commands)
 	})
 	require.NoError(t, grant(t, namespace, "owner-of-"+namespace, []string{""}, []string{"pods/exec"}, "create"))
+	t.Run("not unless it is asked for", func(t *testing.T) {
+		got := call(t, administrator(t), append([]string{"list", "-n", namespace}, owner...)...)
+		require.Zero(t, got.code, got.err)
+		require.Contains(t, got.err, "note: no types, since the relay is not asked: ")
+		require.Empty(t, k.commands)
+	})
 	t.Run("a namespace's owner", func(t *testing.T) {
-		got := call(t, administrator(t), append([]string{"list", "-n", namespace, "-o", "wide"}, owner...)...)
+		got := call(t, administrator(t), append([]string{"list", "-n", namespace, "--source=exec", "-o", "wide"}, owner...)...)
 		require.Zero(t, got.code, got.err)
 		require.Regexp(t, `web +kvm +kvm +node-9 +running .* 7\.2\.22 +9\.0\.0 .* exec `, got.out)
 		require.Equal(t, []string{"hypervisor-exporter: /sidecar show"}, k.commands)

@@ -33,7 +33,7 @@ func newListCommand(common *flags) *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List VMs with the hypervisor that each runs on",
-		Example: "  hypervisorctl list -A\n  hypervisorctl list -n shop -l team=blue -o wide",
+		Example: examples("list -A", "list -n shop -l team=blue -o wide"),
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return options.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())

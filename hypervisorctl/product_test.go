@@ -62,6 +62,7 @@ func uninstall(t *testing.T) {
 	require.NoError(t, client.AppsV1().Deployments(product.Namespace).DeleteCollection(ctx, at, all))
 	require.NoError(t, client.DiscoveryV1().EndpointSlices(product.Namespace).DeleteCollection(ctx, at, all))
 	require.NoError(t, client.CoreV1().Pods(product.Namespace).DeleteCollection(ctx, at, all))
+	require.NoError(t, client.CoreV1().Pods(product.RelayNamespace).DeleteCollection(ctx, at, all))
 }
 
 // serveWebhook lets the webhook's handler serve, makes it the Service's one address and its authority the trusted one,
@@ -159,7 +160,7 @@ func webhookPod(t *testing.T, port int) {
 	t.Helper()
 	no := false
 	runningPod(t, &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "hypervisor-exporter-webhook-1", Labels: map[string]string{
+		ObjectMeta: metav1.ObjectMeta{Namespace: product.Namespace, Name: "hypervisor-exporter-webhook-1", Labels: map[string]string{
 			"app.kubernetes.io/name": "kubevirt-hypervisor-exporter", "app.kubernetes.io/component": "webhook",
 		}},
 		Spec: corev1.PodSpec{
@@ -169,10 +170,10 @@ func webhookPod(t *testing.T, port int) {
 	})
 }
 
-// runningPod makes a pod in the product's namespace, and says of it what its kubelet would.
+// runningPod makes a pod, and says of it what its kubelet would.
 func runningPod(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
-	pods := server.Client.CoreV1().Pods(product.Namespace)
+	pods := server.Client.CoreV1().Pods(pod.Namespace)
 	stored, err := pods.Create(t.Context(), pod, metav1.CreateOptions{})
 	require.NoError(t, err)
 	address := machineAddress(t)

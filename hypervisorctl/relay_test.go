@@ -6,16 +6,20 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
 	"kubevirt-hypervisor-exporter/webhook/certs/pki"
@@ -25,8 +29,10 @@ import (
 type relay struct {
 	pages  map[string]string // by the pod's uid
 	status int
-	mu     sync.Mutex
-	seen   []string // the Authorization headers
+	// authority that has signed its certificate.
+	authority []byte
+	mu        sync.Mutex
+	seen      []string // the Authorization headers
 }
 
 func (r *relay) ServeHTTP(w http.ResponseWriter, request *http.Request) {
@@ -48,54 +54,42 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 // serveRelay makes it the relay of node-9, with a certificate that the PodMonitor's authority has signed.
 func serveRelay(t *testing.T, r *relay) {
 	t.Helper()
-	authority, err := pki.NewAuthority(product.Relay, time.Now(), time.Hour)
+	authority, err := pki.NewAuthority(product.RelayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
-	leaf, err := pki.IssueLeaf(authority, product.Relay, time.Now(), time.Hour)
+	leaf, err := pki.IssueLeaf(authority, product.RelayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
 	pair, err := tls.X509KeyPair(leaf.CertPEM, leaf.KeyPEM)
 	require.NoError(t, err)
 	port := serve(t, r, &tls.Config{Certificates: []tls.Certificate{pair}})
 	serveKubelet(t, "node-9", &kubelet{forward: fmt.Sprintf("127.0.0.1:%d", port)})
+	relayPod(t, "node-9")
+	r.authority = authority.CertPEM
+	trusted(t, r.authority)
+}
+
+// relayPod makes a ready pod of the node's relay.
+func relayPod(t *testing.T, node string) {
+	t.Helper()
 	no := false
 	runningPod(t, &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "relay-of-node-9", Labels: map[string]string{
+		ObjectMeta: metav1.ObjectMeta{Namespace: product.RelayNamespace, Name: "relay-of-" + node, Labels: map[string]string{
 			"app.kubernetes.io/name": "kubevirt-hypervisor-exporter", "app.kubernetes.io/component": "relay",
 		}},
 		Spec: corev1.PodSpec{
-			ServiceAccountName: product.Webhook, AutomountServiceAccountToken: &no, NodeName: "node-9",
+			ServiceAccountName: product.Relay, AutomountServiceAccountToken: &no, NodeName: node,
 			Containers: []corev1.Container{restricted("relay", nil)},
 		},
 	})
-	trusted(t, authority.CertPEM)
 }
 
-// trusted writes the authority where the PodMonitor says that it is.
+// trusted publishes the authority as the certificate process does, where the PodMonitor says that it is.
 func trusted(t *testing.T, authority []byte) {
 	t.Helper()
-	content, err := json.Marshal(map[string]any{
-		"apiVersion": "v1", "kind": "ConfigMap",
-		"metadata": map[string]any{"namespace": product.Namespace, "name": "hypervisor-exporter-relay-ca"},
-		"data":     map[string]any{"ca.crt": string(authority)},
-	})
+	patch, err := json.Marshal(map[string]any{"data": map[string]string{"ca.crt": string(authority)}})
 	require.NoError(t, err)
-	object := &unstructured.Unstructured{}
-	require.NoError(t, object.UnmarshalJSON(content))
-	require.NoError(t, server.Apply(t.Context(), object))
-	monitor := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor",
-		"metadata": map[string]any{"namespace": product.Namespace, "name": product.PodMonitor},
-		"spec": map[string]any{
-			"selector": map[string]any{},
-			"podMetricsEndpoints": []any{map[string]any{
-				"port": "hv-metrics", "scheme": "https",
-				"tlsConfig": map[string]any{
-					"serverName": product.Relay,
-					"ca":         map[string]any{"configMap": map[string]any{"name": "hypervisor-exporter-relay-ca", "key": "ca.crt"}},
-				},
-			}},
-		},
-	}}
-	require.NoError(t, server.Apply(t.Context(), monitor))
+	_, err = server.Client.CoreV1().ConfigMaps(product.RelayNamespace).
+		Patch(t.Context(), "hypervisor-exporter-relay-ca", types.MergePatchType, patch, metav1.PatchOptions{})
+	require.NoError(t, err)
 }
 
 // scraper is the token of a service account that has the rights of rbac.yaml for the relay, and no other.
@@ -103,9 +97,10 @@ func scraper(t *testing.T, namespace string) string {
 	t.Helper()
 	subject := rbacv1.Subject{Kind: "ServiceAccount", Namespace: namespace, Name: "default"}
 	require.NoError(t, bind(t, namespace, "ClusterRole", "hypervisorctl", subject))
-	require.NoError(t, bind(t, product.Namespace, "Role", "hypervisorctl", subject))
-	require.NoError(t, bind(t, product.Namespace, "Role", "hypervisorctl-relay", subject))
-	require.NoError(t, grant(t, product.Namespace, "system:serviceaccount:"+namespace+":default", []string{""}, []string{"pods"}, "list"))
+	require.NoError(t, bind(t, product.RelayNamespace, "Role", "hypervisorctl-relay", subject))
+	awaitRight(t, "system:serviceaccount:"+namespace+":default", nil, authorizationv1.ResourceAttributes{
+		Namespace: product.RelayNamespace, Verb: "list", Resource: "pods",
+	})
 	return server.Token(t, namespace, "default")
 }
 
@@ -118,11 +113,21 @@ func TestRelay(t *testing.T) {
 	r := &relay{pages: map[string]string{string(pod.UID): page(namespace, "web", "kvm")}}
 	serveRelay(t, r)
 	token := scraper(t, namespace)
-	list := func() string {
-		got := call(t, kubeconfig(t, server.Config, token), "list", "-n", namespace, "--source=relay", "-o", "yaml")
+	list := func(further ...string) string {
+		args := append([]string{"list", "-n", namespace, "-o", "yaml"}, further...)
+		got := call(t, kubeconfig(t, server.Config, token), args...)
 		require.Zero(t, got.code, got.err)
 		return got.out
 	}
+	t.Run("nothing of the tunnels is left", func(t *testing.T) {
+		list() // client-go keeps its connections to the API server for the next call
+		before := goleak.IgnoreCurrent()
+		list()
+		goleak.VerifyNone(t, before,
+			goleak.IgnoreAnyFunction("net/http.(*conn).serve"), // kubelet and relay of this test
+			goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+		r.seen = nil
+	})
 	t.Run("with the user's own token", func(t *testing.T) {
 		out := list()
 		require.Contains(t, out, "source: relay\n  type: kvm")
@@ -137,8 +142,16 @@ func TestRelay(t *testing.T) {
 			require.Contains(t, list(), want)
 		})
 	}
+	t.Run("the authority from a file", func(t *testing.T) {
+		authority := filepath.Join(t.TempDir(), "ca.crt")
+		require.NoError(t, os.WriteFile(authority, r.authority, 0o600))
+		trusted(t, nil)
+		require.Contains(t, list(), "reason: not_found_out")
+		require.Contains(t, list("--relay-ca-file="+authority), "source: relay\n  type: kvm")
+		trusted(t, r.authority)
+	})
 	t.Run("one that is not signed by the PodMonitor's authority gets no token", func(t *testing.T) {
-		other, err := pki.NewAuthority(product.Relay, time.Now(), time.Hour)
+		other, err := pki.NewAuthority(product.RelayServerName, time.Now(), time.Hour)
 		require.NoError(t, err)
 		trusted(t, other.CertPEM)
 		r.seen = nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"k8s.io/client-go/rest"
 
@@ -46,8 +47,8 @@ func (f *flags) sources(ctx context.Context, restConfig *rest.Config, connected 
 	}
 }
 
-// automatic takes Prometheus alone where its address is given, since it is cheap and touches no VM. Otherwise the relay
-// comes first, which touches no VM's pod either, and exec is for what the relay cannot tell.
+// automatic takes Prometheus where its address is given, since it is cheap, and otherwise the relay. Neither touches a
+// VM's pod. Exec does: it is for whoever asks for it.
 func (f *flags) automatic(ctx context.Context, restConfig *rest.Config, connected *cluster.Cluster, namespace string, notes io.Writer) ([]source.Source, error) {
 	if f.prometheus.url != "" {
 		made, err := f.prometheusSource(ctx, namespace)
@@ -56,13 +57,13 @@ func (f *flags) automatic(ctx context.Context, restConfig *rest.Config, connecte
 		}
 		return []source.Source{made}, nil
 	}
-	found := []source.Source{execSource(restConfig, connected)}
 	relay, err := f.relaySource(ctx, restConfig, connected)
 	if err != nil {
-		_, _ = fmt.Fprintf(notes, "note: the relay is not asked: %s\n", err) // standard error may be gone; the list is not
-		return found, nil
+		// Standard error may be gone; the list is not.
+		_, _ = fmt.Fprintf(notes, "note: no types, since the relay is not asked: %s; see --source\n", err)
+		return nil, nil
 	}
-	return append([]source.Source{relay}, found...), nil
+	return []source.Source{relay}, nil
 }
 
 func (f *flags) prometheusSource(ctx context.Context, namespace string) (source.Source, error) {
@@ -95,7 +96,7 @@ func (f *flags) relaySource(ctx context.Context, restConfig *rest.Config, connec
 	if len(pods) == 0 {
 		return nil, fmt.Errorf("none runs in the namespace %s", f.relay)
 	}
-	trust, err := connected.RelayTrust(ctx, f.exporter)
+	trust, err := f.relayTrust(ctx, connected)
 	if err != nil {
 		return nil, err
 	}
@@ -106,4 +107,15 @@ func (f *flags) relaySource(ctx context.Context, restConfig *rest.Config, connec
 		}
 	}
 	return source.NewRelay(restConfig, f.relay, trust, byNode), nil
+}
+
+func (f *flags) relayTrust(ctx context.Context, connected *cluster.Cluster) (cluster.RelayTrust, error) {
+	if f.relayCA == "" {
+		return connected.RelayTrust(ctx, f.relay, nil)
+	}
+	authority, err := os.ReadFile(f.relayCA)
+	if err != nil {
+		return cluster.RelayTrust{}, fmt.Errorf("read --relay-ca-file: %w", err)
+	}
+	return connected.RelayTrust(ctx, f.relay, authority)
 }

@@ -68,12 +68,12 @@ func (m machine) create(t *testing.T) *corev1.Pod {
 
 func addSocketVolume(pod *corev1.Pod) {
 	for _, volume := range pod.Spec.Volumes {
-		if volume.Name == inject.ContainerName {
+		if volume.Name == inject.VolumeName {
 			return
 		}
 	}
 	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{
-		Name: inject.ContainerName, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
+		Name: inject.VolumeName, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/product"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -16,7 +17,7 @@ const injectionSection section = "injection"
 // exempt are the namespaces that the webhook is never asked about, whatever their labels
 // (manifests/base/mutatingwebhookconfiguration.yaml).
 func exempt(namespace string) bool {
-	return namespace == "kube-system" || namespace == "hypervisor-exporter"
+	return slices.Contains([]string{"kube-system", product.Namespace, product.RelayNamespace}, namespace)
 }
 
 // namespaces are those of a cluster that bear the label.

@@ -48,18 +48,18 @@ func relayLines(pods []corev1.Pod, needed map[string]int) []Line {
 	}
 	var lines []Line
 	if len(without) > 0 {
-		line := s.fail("install the relay, or let its DaemonSet run there (taints): kubectl -n hypervisor-exporter get daemonset hypervisor-exporter-relay",
+		line := s.fail("install the relay, or let its DaemonSet run there (taints): kubectl -n hypervisor-exporter-relay get daemonset hypervisor-exporter-relay",
 			"nodes have sidecars that listen on a socket, and no relay: nothing scrapes them")
 		line.Objects = sorted(without)
 		lines = append(lines, line)
 	}
 	if len(broken) > 0 {
-		line := s.fail("kubectl -n hypervisor-exporter get pods -o wide -l app.kubernetes.io/component=relay", "the relay of these nodes is not ready")
+		line := s.fail("kubectl -n hypervisor-exporter-relay get pods -o wide -l app.kubernetes.io/component=relay", "the relay of these nodes is not ready")
 		line.Objects = sorted(broken)
 		lines = append(lines, line)
 	}
 	if idle := idleNodes(unready, ready, needed); len(idle) > 0 {
-		line := s.warn("kubectl -n hypervisor-exporter get pods -o wide -l app.kubernetes.io/component=relay", "the relay of these nodes is not ready; no sidecar needs it yet")
+		line := s.warn("kubectl -n hypervisor-exporter-relay get pods -o wide -l app.kubernetes.io/component=relay", "the relay of these nodes is not ready; no sidecar needs it yet")
 		line.Objects = idle
 		lines = append(lines, line)
 	}

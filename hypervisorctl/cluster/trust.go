@@ -22,9 +22,9 @@ type RelayTrust struct {
 	Authority []byte
 }
 
-// RelayTrust reads from the VMs' PodMonitor what Prometheus is told of the relay, and the authority named there. There
-// is no other word on it, so that a client trusts what Prometheus trusts and nothing else.
-func (c *Cluster) RelayTrust(ctx context.Context, namespace string) (RelayTrust, error) {
+// RelayTrust reads from the VMs' PodMonitor what Prometheus is told of the relay, and the authority named there, so that
+// a client trusts what Prometheus trusts. An authority that is given, in PEM, takes the place of the one named.
+func (c *Cluster) RelayTrust(ctx context.Context, namespace string, given []byte) (RelayTrust, error) {
 	resource := monitoring("podmonitors")
 	monitor, err := c.dynamic.Resource(resource).Namespace(namespace).Get(ctx, product.PodMonitor, metav1.GetOptions{})
 	if err != nil {
@@ -45,10 +45,13 @@ func (c *Cluster) RelayTrust(ctx context.Context, namespace string) (RelayTrust,
 	}
 	trust := RelayTrust{HTTPS: true}
 	trust.ServerName, _, _ = unstructured.NestedString(endpoint, "tlsConfig", "serverName")
-	trust.Authority, err = c.authority(ctx, namespace, endpoint)
+	if trust.Authority = given; given == nil {
+		trust.Authority, err = c.authority(ctx, namespace, endpoint)
+	}
 	return trust, err
 }
 
+// authority is what the endpoint names. A Secret is not read: it holds the key of the relay's certificate.
 func (c *Cluster) authority(ctx context.Context, namespace string, endpoint map[string]any) ([]byte, error) {
 	reference := func(kind string) (name, key string) {
 		name, _, _ = unstructured.NestedString(endpoint, "tlsConfig", "ca", kind, "name")
@@ -60,21 +63,13 @@ func (c *Cluster) authority(ctx context.Context, namespace string, endpoint map[
 		if err != nil {
 			return nil, access(err, "get", corev1.Resource("configmaps"), "", namespace, name)
 		}
-		return present([]byte(object.Data[key]), "ConfigMap", name, key)
+		if object.Data[key] == "" {
+			return nil, fmt.Errorf("the ConfigMap %s has no %s: see the log of the certificate process", name, key)
+		}
+		return []byte(object.Data[key]), nil
 	}
 	if name, key := reference("secret"); name != "" {
-		object, err := c.client.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return nil, access(err, "get", corev1.Resource("secrets"), "", namespace, name)
-		}
-		return present(object.Data[key], "Secret", name, key)
+		return nil, fmt.Errorf("its authority is in the Secret %s, beside a key, and is not read from there; have %s of it, which is public, copied to a file, and give that with --relay-ca-file", name, key)
 	}
-	return nil, errors.New("the PodMonitor " + product.PodMonitor + " names no authority for the relay's certificate")
-}
-
-func present(content []byte, kind, name, key string) ([]byte, error) {
-	if len(content) == 0 {
-		return nil, fmt.Errorf("the %s %s has no %s", kind, name, key)
-	}
-	return content, nil
+	return nil, errors.New("the PodMonitor " + product.PodMonitor + " names no authority for the relay's certificate; give one with --relay-ca-file")
 }

@@ -25,12 +25,13 @@ func ConfigOf(deployment *appsv1.Deployment) (inject.Config, error) {
 		return inject.Config{}, fmt.Errorf("deployment %s has no container called webhook", deployment.Name)
 	}
 	cfg := Unread()
-	cpu, memory := cfg.CPU.String(), cfg.Memory.String()
+	exposure, cpu, memory := cfg.Exposure.String(), cfg.CPU.String(), cfg.Memory.String()
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.ParseErrorsAllowlist.UnknownFlags = true
 	flags.StringVar(&cfg.Image, "sidecar-image", cfg.Image, "")
 	flags.StringSliceVar(&cfg.PullSecrets, "sidecar-image-pull-secrets", nil, "")
+	flags.StringVar(&exposure, "exposure", exposure, "")
 	flags.Int32Var(&cfg.Port, "sidecar-port", cfg.Port, "")
 	flags.StringVar(&cpu, "sidecar-cpu", cpu, "")
 	flags.StringVar(&memory, "sidecar-memory", memory, "")
@@ -38,6 +39,9 @@ func ConfigOf(deployment *appsv1.Deployment) (inject.Config, error) {
 		return inject.Config{}, fmt.Errorf("read the arguments of deployment %s: %w", deployment.Name, err)
 	}
 	var err error
+	if cfg.Exposure, err = inject.ParseExposure(exposure); err != nil {
+		return inject.Config{}, fmt.Errorf("read --exposure of deployment %s: %w", deployment.Name, err)
+	}
 	if cfg.CPU, err = resource.ParseQuantity(cpu); err != nil {
 		return inject.Config{}, fmt.Errorf("read --sidecar-cpu of deployment %s: %w", deployment.Name, err)
 	}

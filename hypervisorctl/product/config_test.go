@@ -7,6 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
 func shipped(t *testing.T) *appsv1.Deployment {
@@ -25,19 +27,24 @@ func TestConfigOfTheManifests(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "set by ../images", config.Image, "from the variable")
 	require.EqualValues(t, 9477, config.Port)
+	require.Equal(t, inject.Unix, config.Exposure)
 }
 
 func TestConfigOfFlags(t *testing.T) {
 	deployment := shipped(t)
 	container := &deployment.Spec.Template.Spec.Containers[0]
-	container.Args = append(container.Args, "--sidecar-port=9999", "--sidecar-image-pull-secrets=a,b", "--of-a-later-version=x", "--sidecar-cpu", "20m")
+	container.Args = append(container.Args, "--exposure=direct", "--sidecar-port=9999", "--sidecar-image-pull-secrets=a,b", "--of-a-later-version=x", "--sidecar-cpu", "20m")
 	config, err := ConfigOf(deployment)
 	require.NoError(t, err)
 	require.EqualValues(t, 9999, config.Port)
+	require.Equal(t, inject.Direct, config.Exposure)
 	require.Equal(t, []string{"a", "b"}, config.PullSecrets)
 	require.Equal(t, "20m", config.CPU.String())
 
-	container.Args = append(container.Args, "--sidecar-memory=much")
+	container.Args = append(container.Args, "--exposure=loud")
+	_, err = ConfigOf(deployment)
+	require.ErrorContains(t, err, "--exposure")
+	container.Args = append(container.Args, "--exposure=unix", "--sidecar-memory=much")
 	_, err = ConfigOf(deployment)
 	require.ErrorContains(t, err, "--sidecar-memory")
 	container.Name = "other"

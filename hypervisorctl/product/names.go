@@ -10,14 +10,16 @@ const (
 	Webhook = "hypervisor-exporter-webhook"
 	// Configuration is the MutatingWebhookConfiguration.
 	Configuration = "hypervisor-exporter"
-	// Relay is the DaemonSet that carries scrapes to the sidecars' sockets, and the name its certificate is for.
+	// Relay is the DaemonSet that carries scrapes to the sidecars' sockets.
 	Relay = "hypervisor-exporter-relay"
 	// PodMonitor is the one that finds the VMs.
 	PodMonitor = "hypervisor-exporter-vms"
 	// WebhookSelector finds the webhook's pods.
 	WebhookSelector = "app.kubernetes.io/name=kubevirt-hypervisor-exporter,app.kubernetes.io/component=webhook"
-	// RelayNamespace is where the relay is installed.
-	RelayNamespace = Namespace
+	// RelayNamespace is where the relay is installed, and the PodMonitor that sends Prometheus through it.
+	RelayNamespace = "hypervisor-exporter-relay"
+	// RelayServerName is whom the relay's certificate names.
+	RelayServerName = Relay + "." + RelayNamespace + ".svc"
 	// RelaySelector finds the relay's pods.
 	RelaySelector = "app.kubernetes.io/name=kubevirt-hypervisor-exporter,app.kubernetes.io/component=relay"
 	// RelayPort is where the relay listens.

@@ -53,6 +53,10 @@ func (e *Exec) Close() {}
 
 // Look implements Source.
 func (e *Exec) Look(ctx context.Context, target Target) (Finding, error) {
+	if !target.Launcher.Sidecar.Socket {
+		// With the exposure "direct" it takes nothing that comes over loopback, where with masquerade the guest answers.
+		return Finding{}, errors.New("the sidecar has no socket, and is not reached from inside its pod")
+	}
 	if err := e.check(ctx, target.Launcher.Namespace); err != nil {
 		return Finding{}, err
 	}

@@ -56,9 +56,6 @@ type Sidecar struct {
 	Socket bool
 }
 
-// socketVolume is the emptyDir that holds the sidecar's socket in the exposure "unix".
-const socketVolume = inject.ContainerName
-
 func sidecarOf(pod *corev1.Pod) Sidecar {
 	sidecar := Sidecar{Version: pod.Annotations[inject.AnnotationStatus]}
 	present := false
@@ -69,7 +66,7 @@ func sidecarOf(pod *corev1.Pod) Sidecar {
 		return sidecar
 	}
 	for i := range pod.Spec.Volumes {
-		sidecar.Socket = sidecar.Socket || pod.Spec.Volumes[i].Name == socketVolume
+		sidecar.Socket = sidecar.Socket || pod.Spec.Volumes[i].Name == inject.VolumeName
 	}
 	sidecar.State = Starting
 	for i := range pod.Status.InitContainerStatuses {
