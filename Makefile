@@ -32,6 +32,7 @@ build: $(ARCHES:%=build-%) ## Build the static binaries into bin/ARCH/
 
 build-%:
 	GOARCH=$* $(BUILD) -o bin/$*/ ./sidecar ./sidecar/supervisor ./webhook ./relay
+	GOARCH=$* $(BUILD) -o bin/$*/kubectl-hypervisor ./hypervisorctl
 
 demo: build-$(ARCH) ## Show a real VM's metric, served until Ctrl-C (ARGS=--once: exit)
 	@.ci/packages $(VM_PACKAGES)

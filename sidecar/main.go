@@ -23,20 +23,19 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stderr))
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func run(args []string, stderr io.Writer) int {
+func run(args []string, stdout, stderr io.Writer) int {
 	options, err := parse(args, os.Getuid(), stderr)
 	if err != nil {
 		return exitUsage
 	}
-	if options.healthcheck {
-		if err := checkHealth(options.listenAddresses[0], options.webConfigFile); err != nil {
-			fmt.Fprintln(stderr, err)
-			return 1
-		}
-		return 0
+	switch options.command {
+	case commandHealthcheck:
+		return exitCode(checkHealth(options.listenAddresses[0], options.webConfigFile), stderr)
+	case commandShow:
+		return exitCode(show(options.showAddress(), options.telemetryPath, stdout), stderr)
 	}
 	// The Unix socket is open to every user from its first moment on: between bind
 	// and chmod the relay would be refused, and say that something is wrong.
@@ -44,6 +43,15 @@ func run(args []string, stderr io.Writer) int {
 	ctx, stop := untilTerminated()
 	defer stop()
 	serve(ctx, options)
+	return 0
+}
+
+// exitCode prints the error of a command that asks the running sidecar.
+func exitCode(err error, stderr io.Writer) int {
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
 	return 0
 }
 

@@ -24,12 +24,20 @@ const exitUsage = 64
 // the timeout it bounds how long a libvirt that hangs goes unnoticed: 20 s.
 const keepalive = 15 * time.Second
 
+// The commands.
+const (
+	commandServe       = "serve"
+	commandShow        = "show"
+	commandHealthcheck = "healthcheck"
+)
+
 // options is what the command line says.
 type options struct {
-	healthcheck     bool
+	command         string
 	session         session.Config
 	grace           time.Duration
 	listenAddresses []string
+	listenGiven     bool
 	webConfigFile   string
 	bindToDevice    bool
 	telemetryPath   string
@@ -50,7 +58,7 @@ func parse(args []string, uid int, stderr io.Writer) (*options, error) {
 		app.Usage(nil)
 		return nil, err
 	}
-	o.healthcheck = command == "healthcheck"
+	o.command = command
 	return o, nil
 }
 
@@ -58,8 +66,9 @@ func application(o *options, uid int, stderr io.Writer) *kingpin.Application {
 	app := kingpin.New("sidecar", "Shows to Prometheus which hypervisor the KubeVirt VMI beside it runs on.")
 	app.UsageWriter(stderr)
 	app.HelpFlag.Short('h')
-	app.Command("serve", "Serve metrics until SIGTERM.").Default()
-	app.Command("healthcheck", "Ask the running sidecar on its first listen address; exit 0 if it serves, 1 if not.")
+	app.Command(commandServe, "Serve metrics until SIGTERM.").Default()
+	app.Command(commandShow, "Print the metrics of the running sidecar, which is found on its socket where --web.listen-address is not given; exit 1 if there are none.")
+	app.Command(commandHealthcheck, "Ask the running sidecar on its first listen address; exit 0 if it serves, 1 if not.")
 
 	app.Flag("libvirt.socket", "Path of libvirt's Unix socket.").
 		Default("/var/run/libvirt/virtqemud-sock").StringVar(&o.session.Socket)
@@ -72,7 +81,7 @@ func application(o *options, uid int, stderr io.Writer) *kingpin.Application {
 	app.Flag("libvirt.resync", "Time between two looks at the domain that no event asked for.").
 		Default("5m").DurationVar(&o.session.Resync)
 	app.Flag("web.listen-address", "Address to serve on: host:port or unix:///path. Repeatable.").
-		Default(":9477").StringsVar(&o.listenAddresses)
+		Default(":9477").IsSetByUser(&o.listenGiven).StringsVar(&o.listenAddresses)
 	app.Flag("web.bind-to-device", "Take connections to a host:port only over the network device that holds the host's address, and none over loopback: a health check does not reach it either.").
 		BoolVar(&o.bindToDevice)
 	app.Flag("web.config.file", "Path to a configuration file that can enable TLS or authentication. See https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md").

@@ -13,7 +13,7 @@ func TestParseDefaults(t *testing.T) {
 	for uid, uri := range map[int]string{0: "qemu:///system", 107: "qemu:///session"} {
 		o, err := parse(nil, uid, nil)
 		require.NoError(t, err)
-		require.False(t, o.healthcheck)
+		require.Equal(t, commandServe, o.command)
 		require.Equal(t, "/var/run/libvirt/virtqemud-sock", o.session.Socket)
 		require.Equal(t, uri, o.session.URI)
 		require.Equal(t, 5*time.Second, o.session.Timeout)
@@ -37,7 +37,12 @@ func TestParse(t *testing.T) {
 
 	o, err = parse([]string{"healthcheck", "--web.listen-address=unix:///a"}, 107, nil)
 	require.NoError(t, err)
-	require.True(t, o.healthcheck)
+	require.Equal(t, commandHealthcheck, o.command)
+
+	o, err = parse([]string{"show", "--web.listen-address=:1"}, 107, nil)
+	require.NoError(t, err)
+	require.Equal(t, commandShow, o.command)
+	require.True(t, o.listenGiven)
 }
 
 // TestWrongFlags: exit 64, one line that says what is wrong, and the usage.
@@ -59,7 +64,7 @@ func TestWrongFlags(t *testing.T) {
 	} {
 		t.Run(args[0], func(t *testing.T) {
 			var stderr bytes.Buffer
-			require.Equal(t, exitUsage, run(args, &stderr))
+			require.Equal(t, exitUsage, run(args, nil, &stderr))
 			first, rest, _ := strings.Cut(stderr.String(), "\n")
 			require.Contains(t, first, "sidecar: error: ")
 			require.Contains(t, rest, "usage: sidecar")

@@ -17,11 +17,12 @@ type relayFlags struct {
 }
 
 func (f *relayFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.names.Namespace, "relay-namespace", "hypervisor-exporter-relay", "namespace of the relay and its Secrets")
-	flags.StringVar(&f.names.ServingSecret, "relay-secret", "", "existing Secret for the relay's certificate and, in ca.crt, the authorities that Prometheus is to trust; empty: no relay")
+	flags.StringVar(&f.names.Namespace, "relay-namespace", "hypervisor-exporter-relay", "namespace of the relay, its Secrets and its ConfigMap")
+	flags.StringVar(&f.names.ServingSecret, "relay-secret", "", "existing Secret for the relay's certificate; empty: no relay")
 	flags.StringVar(&f.names.AuthoritySecret, "relay-ca-secret", "hypervisor-exporter-relay-ca", "existing Secret for the relay's authority and its key, mounted by nobody")
+	flags.StringVar(&f.names.TrustConfigMap, "relay-ca-configmap", "hypervisor-exporter-relay-ca", "existing ConfigMap for the authorities that Prometheus is to trust, in ca.crt")
 	flags.StringVar(&f.serverName, "relay-server-name", "hypervisor-exporter-relay.hypervisor-exporter-relay.svc", "name that Prometheus verifies the relay by")
-	flags.DurationVar(&f.settle, "relay-settle", 10*time.Minute, "as --settle, for the relay: kubelets and the Prometheus operator have to bring the Secret to where it is used")
+	flags.DurationVar(&f.settle, "relay-settle", 10*time.Minute, "as --settle, for the relay: kubelets and the Prometheus operator have to bring Secret and ConfigMap to where they are used")
 }
 
 func (f *relayFlags) validate() error {

@@ -37,6 +37,8 @@ func uninstall(t *testing.T) {
 		require.NoError(t, ignoreNotFound(server.Client.AdmissionregistrationV1().RESTClient().Delete().
 			Resource(policy).Name(configurationName).Do(ctx).Error()))
 	}
+	trust := server.Client.CoreV1().ConfigMaps(relayNamespace)
+	require.NoError(t, ignoreNotFound(trust.Delete(ctx, "hypervisor-exporter-relay-ca", metav1.DeleteOptions{})))
 	for namespace, names := range map[string][]string{
 		productNamespace: {"hypervisor-exporter-webhook-tls", "hypervisor-exporter-webhook-ca"},
 		relayNamespace:   {"hypervisor-exporter-relay-tls", "hypervisor-exporter-relay-ca", "hypervisor-exporter-scraper"},

@@ -12,16 +12,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
 )
 
-// operatorConfig is what the operator makes of the folder's PodMonitors, and of the Secrets that they name, for the
-// Prometheus of this machine.
-func operatorConfig(t *testing.T, folder string, secrets ...*corev1.Secret) []byte {
+// operatorConfig is what the operator makes of the folder's PodMonitors, and of the Secrets and ConfigMaps that they
+// name, for the Prometheus of this machine.
+func operatorConfig(t *testing.T, folder string, named ...any) []byte {
 	t.Helper()
 	var monitors bytes.Buffer
-	for _, secret := range secrets {
-		document, err := json.Marshal(secret)
+	for _, object := range named {
+		document, err := json.Marshal(object)
 		require.NoError(t, err)
 		fmt.Fprintf(&monitors, "---\n%s\n", document)
 	}

@@ -36,7 +36,7 @@ func TestPodMonitorGoesThroughTheRelay(t *testing.T) {
 		relay.pages["/pods/"+string(stored.GetUID())+"/metrics"] = fmt.Sprintf(honest, namespace) + forged
 		want[stored.GetName()] = instance
 	}
-	p := startPrometheus(t, discoverPods(t, operatorConfig(t, ".", relay.secrets()...)))
+	p := startPrometheus(t, discoverPods(t, operatorConfig(t, ".", relay.named()...)))
 
 	var series []map[string]string
 	require.Eventually(t, func() bool {
@@ -86,13 +86,13 @@ func newRelay(t *testing.T) *fakeRelay {
 	return &fakeRelay{authority, leaf, map[string]string{}}
 }
 
-// secrets are those that the PodMonitors name.
-func (r *fakeRelay) secrets() []*corev1.Secret {
-	kind := metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}
-	return []*corev1.Secret{
-		{TypeMeta: kind, ObjectMeta: metav1.ObjectMeta{Namespace: relayNamespace, Name: "hypervisor-exporter-relay-tls"},
-			Data: map[string][]byte{"ca.crt": pki.Bundle{r.authority.Certificate}.PEM()}},
-		{TypeMeta: kind, ObjectMeta: metav1.ObjectMeta{Namespace: relayNamespace, Name: "hypervisor-exporter-scraper"},
+// named are the objects that the PodMonitors name.
+func (r *fakeRelay) named() []any {
+	kind := func(name string) metav1.TypeMeta { return metav1.TypeMeta{APIVersion: "v1", Kind: name} }
+	return []any{
+		&corev1.ConfigMap{TypeMeta: kind("ConfigMap"), ObjectMeta: metav1.ObjectMeta{Namespace: relayNamespace, Name: "hypervisor-exporter-relay-ca"},
+			Data: map[string]string{"ca.crt": string(pki.Bundle{r.authority.Certificate}.PEM())}},
+		&corev1.Secret{TypeMeta: kind("Secret"), ObjectMeta: metav1.ObjectMeta{Namespace: relayNamespace, Name: "hypervisor-exporter-scraper"},
 			Data: map[string][]byte{"token": []byte(scraperToken)}},
 	}
 }

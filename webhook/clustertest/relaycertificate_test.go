@@ -13,7 +13,17 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/certs/pki"
 )
 
-// The certificate process makes the relay's certificate as well, and Prometheus' authority beside it.
+// publishedAuthorities are what Prometheus is told to trust.
+func publishedAuthorities(t *testing.T) pki.Bundle {
+	t.Helper()
+	trust, err := server.Client.CoreV1().ConfigMaps(relayNamespace).Get(context.Background(), "hypervisor-exporter-relay-ca", metav1.GetOptions{})
+	require.NoError(t, err)
+	roots, err := pki.ParseBundle([]byte(trust.Data["ca.crt"]))
+	require.NoError(t, err)
+	return roots
+}
+
+// The certificate process makes the relay's certificate as well, and publishes Prometheus' authority.
 func TestRelayGetsACertificate(t *testing.T) {
 	install(t, ".")
 	startCerts(t, freePort(t))
@@ -26,8 +36,7 @@ func TestRelayGetsACertificate(t *testing.T) {
 		require.NoError(t, err)
 		leaf, err := x509.ParseCertificate(pair.Certificate[0])
 		require.NoError(t, err)
-		roots, err := pki.ParseBundle(secret.Data["ca.crt"])
-		require.NoError(t, err)
+		roots := publishedAuthorities(t)
 		return len(roots) == 1 && roots.Verify(leaf, relayServerName, time.Now()) == nil
 	}, 30*time.Second, 100*time.Millisecond)
 }
@@ -45,8 +54,7 @@ func TestRelayRotationLeavesNoGap(t *testing.T) {
 		}
 		served, err := pki.ParseBundle(secret.Data["tls.crt"])
 		require.NoError(t, err)
-		trusted, err := pki.ParseBundle(secret.Data["ca.crt"])
-		require.NoError(t, err)
+		trusted := publishedAuthorities(t)
 		require.NoError(t, trusted.Verify(served[0], relayServerName, time.Now()))
 		if first == nil {
 			first = trusted[0]

@@ -21,7 +21,7 @@ func TestPlainScrapeConfigIsAsStrictAsThePodMonitor(t *testing.T) {
 	require.NoError(t, err)
 	var plain, generated scrapeConfigs
 	require.NoError(t, yaml.UnmarshalStrict(content, &plain))
-	require.NoError(t, yaml.Unmarshal(operatorConfig(t, ".", newRelay(t).secrets()...), &generated))
+	require.NoError(t, yaml.Unmarshal(operatorConfig(t, ".", newRelay(t).named()...), &generated))
 	theirs, ours := byJob(t, generated, "relay", "vms"), plain.ScrapeConfigs[0]
 	for _, key := range []string{
 		"honor_labels", "honor_timestamps", "follow_redirects", "sample_limit", "label_limit", "label_name_length_limit",

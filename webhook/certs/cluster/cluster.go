@@ -25,8 +25,8 @@ import (
 )
 
 const (
-	secretsPath  = "/api/v1/namespaces"
-	webhooksPath = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+	namespacesPath = "/api/v1/namespaces"
+	webhooksPath   = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 	// fieldManager is what managedFields call us.
 	fieldManager = "hypervisor-exporter-webhook-certs"
 )
@@ -101,7 +101,7 @@ func (c *Cluster) Read(ctx context.Context) (rotation.Snapshot, error) {
 
 func (c *Cluster) readSecret(ctx context.Context, name string) (rotation.Secret, error) {
 	var s secret
-	err := c.get(ctx, &s, secretsPath, c.names.Namespace, "secrets", name)
+	err := c.get(ctx, &s, namespacesPath, c.names.Namespace, "secrets", name)
 	if apierrors.IsNotFound(err) {
 		return rotation.Secret{}, fmt.Errorf("secret %s/%s does not exist: apply the manifests again, they bring it empty (creating it is more than we may): %w", c.names.Namespace, name, err)
 	}
@@ -149,7 +149,7 @@ func (c *Cluster) WriteServing(ctx context.Context, version string, data map[str
 }
 
 func (c *Cluster) writeSecret(ctx context.Context, name, version string, data map[string][]byte) error {
-	err := c.patch(ctx, types.MergePatchType, secret{metadata{version}, data}, secretsPath, c.names.Namespace, "secrets", name)
+	err := c.patch(ctx, types.MergePatchType, secret{metadata{version}, data}, namespacesPath, c.names.Namespace, "secrets", name)
 	if err != nil {
 		return fmt.Errorf("write secret %s/%s: %w", c.names.Namespace, name, err)
 	}

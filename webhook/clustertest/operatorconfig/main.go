@@ -1,5 +1,5 @@
 // Operatorconfig prints the Prometheus configuration that the Prometheus operator makes of PodMonitors and the Secrets
-// that they name.
+// and ConfigMaps that they name.
 // It is a module of its own, so that the operator's dependencies never become ours.
 package main
 
@@ -51,7 +51,7 @@ func main() {
 const mounted = "/etc/prometheus/certs"
 
 func run(target *monitoringv1.Prometheus, tlsAssets string, in io.Reader, out io.Writer) error {
-	monitors, secrets, err := read(in)
+	monitors, named, err := read(in)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func run(target *monitoringv1.Prometheus, tlsAssets string, in io.Reader, out io
 	if err != nil {
 		return fmt.Errorf("make a configuration generator: %w", err)
 	}
-	store := assets.NewTestStoreBuilder(secrets...)
+	store := assets.NewTestStoreBuilder(named...)
 	for _, monitor := range monitors {
 		if err := refer(store, monitor); err != nil {
 			return fmt.Errorf("%s/%s: %w", monitor.Namespace, monitor.Name, err)
@@ -93,26 +93,25 @@ func refer(store *assets.StoreBuilder, monitor *monitoringv1.PodMonitor) error {
 }
 
 func read(in io.Reader) (map[string]*monitoringv1.PodMonitor, []any, error) {
-	monitors, secrets := map[string]*monitoringv1.PodMonitor{}, []any{}
+	monitors, named := map[string]*monitoringv1.PodMonitor{}, []any{}
 	decoder := yaml.NewYAMLReader(bufio.NewReader(in))
 	for {
 		document, err := decoder.Read()
 		if errors.Is(err, io.EOF) {
-			return monitors, secrets, nil
+			return monitors, named, nil
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("read PodMonitors and Secrets: %w", err)
+			return nil, nil, fmt.Errorf("read PodMonitors and what they name: %w", err)
 		}
 		var kind metav1.TypeMeta
 		if err := yaml.Unmarshal(document, &kind); err != nil {
 			return nil, nil, fmt.Errorf("decode an object: %w", err)
 		}
-		if kind.Kind == "Secret" {
-			secret := &corev1.Secret{}
-			if err := yaml.UnmarshalStrict(document, secret); err != nil {
-				return nil, nil, fmt.Errorf("decode a Secret: %w", err)
+		if object := nameable(kind.Kind); object != nil {
+			if err := yaml.UnmarshalStrict(document, object); err != nil {
+				return nil, nil, fmt.Errorf("decode a %s: %w", kind.Kind, err)
 			}
-			secrets = append(secrets, secret)
+			named = append(named, object)
 			continue
 		}
 		monitor := &monitoringv1.PodMonitor{}
@@ -120,5 +119,17 @@ func read(in io.Reader) (map[string]*monitoringv1.PodMonitor, []any, error) {
 			return nil, nil, fmt.Errorf("decode a PodMonitor: %w", err)
 		}
 		monitors[monitor.Namespace+"/"+monitor.Name] = monitor
+	}
+}
+
+// nameable is an empty object of a kind that a monitor may name, or nil.
+func nameable(kind string) any {
+	switch kind {
+	case "Secret":
+		return &corev1.Secret{}
+	case "ConfigMap":
+		return &corev1.ConfigMap{}
+	default:
+		return nil
 	}
 }

@@ -1,0 +1,123 @@
+package check
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
+	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+)
+
+func TestBundle(t *testing.T) {
+	now := time.Now()
+	authority := func(lifetime time.Duration) []byte {
+		pair, err := pki.NewAuthority("x.y.svc", now.Add(-time.Hour), lifetime+time.Hour)
+		require.NoError(t, err)
+		return pair.CertPEM
+	}
+	good, soonOver, over := authority(90*24*time.Hour), authority(24*time.Hour), authority(-time.Minute)
+	tests := map[string]struct {
+		bundle []byte
+		level  Level
+		text   string
+	}{
+		"good":             {good, OK, "valid until"},
+		"old beside new":   {append(bytes.Clone(over), good...), OK, "valid until"},
+		"ends soon":        {soonOver, Warn, "was not renewed in time"},
+		"ended":            {over, Fail, "ended on"},
+		"empty":            {nil, Fail, "is empty"},
+		"not PEM":          {[]byte("x"), Fail, "holds no certificate"},
+		"not certificates": {[]byte("-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"), Fail, "cannot be read"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			line := bundleLine(&admissionv1.MutatingWebhook{ClientConfig: admissionv1.WebhookClientConfig{CABundle: test.bundle}}, now)
+			require.Equal(t, test.level, line.Level, line.Text)
+			require.Contains(t, line.Text, test.text)
+			require.Equal(t, test.level == OK, line.Hint == "", "a hint where something is wrong")
+		})
+	}
+}
+
+func TestReplicas(t *testing.T) {
+	for ready, want := range map[int32]Level{0: Fail, 1: Warn, 2: OK} {
+		two := int32(2)
+		deployment := &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &two}}
+		deployment.Status = appsv1.DeploymentStatus{ReadyReplicas: ready, UpdatedReplicas: 2}
+		require.Equal(t, want, deploymentLines(deployment)[0].Level, ready)
+	}
+}
+
+func TestServingCertificate(t *testing.T) {
+	gauge := func(value string) []byte {
+		return []byte("# TYPE " + certificateMetric + " gauge\n" + certificateMetric + " " + value + "\n")
+	}
+	require.Equal(t, Fail, servingLine("a", []byte("x 1\n"), time.Now()).Level, "no certificate is no ok")
+	require.Equal(t, Fail, servingLine("a", []byte("{"), time.Now()).Level)
+	require.Equal(t, Fail, servingLine("a", gauge("1"), time.Now()).Level, "1970")
+	require.Equal(t, OK, servingLine("a", gauge("4e9"), time.Now()).Level)
+}
+
+func TestSelection(t *testing.T) {
+	everything := labels.Everything()
+	one := labels.SelectorFromSet(labels.Set{"release": "main"})
+	tests := map[string]struct {
+		prometheus cluster.Prometheus
+		level      Level
+		hint       string
+	}{
+		"all of all":          {cluster.Prometheus{Monitors: everything, Namespaces: everything}, OK, ""},
+		"none":                {cluster.Prometheus{Namespaces: everything}, Fail, "selects none"},
+		"other labels":        {cluster.Prometheus{Monitors: one, Namespaces: everything}, Fail, "does not match the labels"},
+		"its own namespace":   {cluster.Prometheus{Namespace: "monitoring", Monitors: everything}, Fail, "its own namespace only"},
+		"our namespace":       {cluster.Prometheus{Namespace: "exporter", Monitors: everything}, OK, ""},
+		"another namespace's": {cluster.Prometheus{Monitors: everything, Namespaces: one}, Fail, "does not match the namespace"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			line := selectionLine([]cluster.Prometheus{test.prometheus}, labels.Set{"a": "b"}, "exporter", nil)
+			require.Equal(t, test.level, line.Level)
+			require.Contains(t, line.Hint, test.hint)
+		})
+	}
+	require.Equal(t, Fail, selectionLine(nil, nil, "exporter", nil).Level)
+}
+
+func TestRelayOfEachNode(t *testing.T) {
+	pod := func(node string, ready corev1.ConditionStatus) corev1.Pod {
+		return corev1.Pod{Spec: corev1.PodSpec{NodeName: node}, Status: corev1.PodStatus{
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}},
+		}}
+	}
+	pods := []corev1.Pod{pod("a", corev1.ConditionTrue), pod("b", corev1.ConditionFalse), pod("c", corev1.ConditionFalse)}
+	lines := relayLines(pods, map[string]int{"a": 1, "b": 1, "d": 3})
+	require.Len(t, lines, 3)
+	require.Equal(t, []string{"d"}, lines[0].Objects, "no relay")
+	require.Equal(t, []string{"b"}, lines[1].Objects, "not ready")
+	require.Equal(t, []string{"c"}, lines[2].Objects, "not ready, and not needed")
+	require.Equal(t, []Level{Fail, Fail, Warn}, []Level{lines[0].Level, lines[1].Level, lines[2].Level})
+	require.Equal(t, OK, relayLines(pods[:1], map[string]int{"a": 1})[0].Level)
+	require.Equal(t, OK, relayLines(nil, nil)[0].Level)
+}
+
+func TestWhatCannotBeReadIsNeverOK(t *testing.T) {
+	line := section("x").unread("something", errors.New("broken"))
+	require.Equal(t, Fail, line.Level)
+}
+
+func TestPrinterShortensLongLists(t *testing.T) {
+	line := Line{Section: "vms", Level: Warn, Text: "some", Objects: []string{"a", "b", "c"}}
+	var short, whole bytes.Buffer
+	NewPrinter(&short, 2).Line(line)
+	NewPrinter(&whole, 0).Line(line)
+	require.Contains(t, short.String(), "a, b and 1 more")
+	require.Contains(t, whole.String(), "a, b, c")
+}

@@ -1,0 +1,222 @@
+package check
+
+import (
+	"context"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
+	"kubevirt-hypervisor-exporter/hypervisorctl/product"
+	"kubevirt-hypervisor-exporter/hypervisorctl/source"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// Reader is what is read of the cluster; cluster.Cluster does it.
+type Reader interface {
+	Version(ctx context.Context) (string, error)
+	KubeVirt(ctx context.Context) (*cluster.KubeVirt, error)
+	Configuration(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error)
+	Deployment(ctx context.Context, namespace string) (*appsv1.Deployment, error)
+	ReadyAddresses(ctx context.Context, namespace string) (int, error)
+	Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
+	WebhookPage(ctx context.Context, pod *corev1.Pod) ([]byte, error)
+	EachNamespace(ctx context.Context, use func(name string, labels map[string]string)) error
+	Namespace(ctx context.Context, name string) (map[string]string, error)
+	DryRun(ctx context.Context, namespace string) (*corev1.Pod, error)
+	PodMonitor(ctx context.Context, namespace string) (labels.Set, error)
+	Prometheuses(ctx context.Context) ([]cluster.Prometheus, error)
+	EachVMI(ctx context.Context, namespace, selector string, use func(vm.VMI)) error
+	EachLauncher(ctx context.Context, namespace string, cfg inject.Config, use func(vm.Launcher)) error
+}
+
+// Request says what to check.
+type Request struct {
+	// Exporter is the namespace that the product is installed in.
+	Exporter string
+	// Relay is the namespace that the relay is installed in.
+	Relay string
+	// Namespace bounds the VMs that are looked at, and is where the dry run is done; empty means all, and any.
+	Namespace string
+	// Prometheus is asked whether the VMs have a series; nil leaves that out.
+	Prometheus source.Source
+	Now        time.Time
+}
+
+// Run checks step by step. Each step that it has done is told at once.
+func Run(ctx context.Context, reader Reader, request Request, tell func(Line)) *Report {
+	r := &run{ctx: ctx, reader: reader, request: request, tell: tell, config: product.Unread()}
+	if r.kubernetes() { // else every step would wait for nothing
+		r.webhook()
+		r.injection()
+		r.monitoring()
+		r.vms()
+	}
+	return NewReport(r.lines)
+}
+
+type run struct {
+	ctx     context.Context // of one Run, which does not outlive it
+	reader  Reader
+	request Request
+	tell    func(Line)
+	lines   []Line
+
+	config inject.Config
+	// read says whether config is the webhook's.
+	read bool
+	// namespaces is nil where they could not be read.
+	namespaces *namespaces
+}
+
+func (r *run) add(lines ...Line) {
+	for _, line := range lines {
+		r.lines = append(r.lines, line)
+		r.tell(line)
+	}
+}
+
+// kubernetes says whether there is an API server to go on with.
+func (r *run) kubernetes() bool {
+	const s section = "kubernetes"
+	version, err := r.reader.Version(r.ctx)
+	if err != nil {
+		r.add(s.fail("kubectl cluster-info; --request-timeout says how long to wait", "the API server cannot be asked: %s", err))
+		return false
+	}
+	r.add(s.ok("the API server answers (%s)", version))
+	switch kubevirt, err := r.reader.KubeVirt(r.ctx); {
+	case absent(err), err == nil && kubevirt == nil:
+		r.add(s.fail("there are no VMs without it", "KubeVirt is not installed"))
+	case err != nil:
+		r.add(s.unread("KubeVirt", err))
+	case kubevirt.Phase != "Deployed":
+		r.add(s.warn("kubectl get kubevirt -A", "KubeVirt is in phase %q, not Deployed", kubevirt.Phase))
+	default:
+		r.add(s.ok("KubeVirt %s is deployed", kubevirt.Version))
+	}
+	return true
+}
+
+func (r *run) webhook() {
+	const s = webhookSection
+	switch configuration, err := r.reader.Configuration(r.ctx); {
+	case absent(err):
+		r.add(s.fail(installHint, "MutatingWebhookConfiguration %s is not there: no VM gets a sidecar", product.Configuration))
+	case err != nil:
+		r.add(s.unread("MutatingWebhookConfiguration "+product.Configuration, err))
+	default:
+		r.add(configurationLines(configuration, r.request.Now)...)
+	}
+	r.replicas()
+	switch ready, err := r.reader.ReadyAddresses(r.ctx, r.request.Exporter); {
+	case err != nil:
+		r.add(s.unread("addresses of Service "+product.Webhook, err))
+	default:
+		r.add(addressLine(ready))
+	}
+	r.certificates()
+}
+
+func (r *run) replicas() {
+	const s = webhookSection
+	deployment, err := r.reader.Deployment(r.ctx, r.request.Exporter)
+	switch {
+	case absent(err):
+		r.add(s.fail(installHint, "Deployment %s is not in the namespace %s", product.Webhook, r.request.Exporter))
+		return
+	case err != nil:
+		r.add(s.unread("Deployment "+product.Webhook, err))
+		return
+	}
+	r.add(deploymentLines(deployment)...)
+	config, err := product.ConfigOf(deployment)
+	if err != nil {
+		r.add(s.warn(installHint, "%s", err))
+		return
+	}
+	r.config, r.read = config, true
+}
+
+func (r *run) certificates() {
+	const s = webhookSection
+	pods, err := r.reader.Pods(r.ctx, r.request.Exporter, product.WebhookSelector)
+	if err != nil {
+		r.add(s.unread("pods of the webhook", err))
+		return
+	}
+	for i := range pods {
+		if !isReady(&pods[i]) {
+			continue // told by the replicas
+		}
+		page, err := r.reader.WebhookPage(r.ctx, &pods[i])
+		if err != nil {
+			r.add(s.unread("certificate of pod "+pods[i].Name, err))
+			continue
+		}
+		r.add(servingLine(pods[i].Name, page, r.request.Now))
+	}
+}
+
+func (r *run) injection() {
+	const s = injectionSection
+	found := &namespaces{}
+	if err := r.reader.EachNamespace(r.ctx, found.add); err != nil {
+		r.add(s.unread("labels of namespaces", err))
+	} else {
+		r.namespaces = found
+		r.add(namespaceLines(*found)...)
+	}
+	r.dryRun(found)
+}
+
+func (r *run) dryRun(found *namespaces) {
+	const s = injectionSection
+	namespace := dryRunIn(r.request.Namespace, found.enabled)
+	if namespace == "" {
+		r.add(s.warn("name one with -n", "no namespace to try an injection in"))
+		return
+	}
+	if r.enabled(namespace) == vm.EnabledNo {
+		r.add(s.warn("kubectl label namespace "+namespace+" "+inject.AnnotationInject+"=enabled",
+			"the namespace %s does not ask for sidecars, so that none was tried", namespace))
+		return
+	}
+	pod, err := r.reader.DryRun(r.ctx, namespace)
+	switch {
+	case cluster.IsDenied(err):
+		r.add(s.unread("injection in the namespace "+namespace+" (dry run)", err))
+	case err != nil:
+		r.add(refusedLine(namespace, err))
+	default:
+		want := inject.Config{}
+		if r.read {
+			want = r.config
+		}
+		r.add(admittedLine(namespace, pod, want))
+	}
+}
+
+// enabled is what is known of a namespace's label.
+func (r *run) enabled(namespace string) vm.Enabled {
+	if r.namespaces != nil {
+		return r.namespaces.is(namespace)
+	}
+	labels, err := r.reader.Namespace(r.ctx, namespace)
+	if err != nil {
+		return vm.EnabledUnknown
+	}
+	return EnabledBy(labels)
+}
+
+// EnabledBy reads a namespace's label.
+func EnabledBy(labels map[string]string) vm.Enabled {
+	if labels[inject.AnnotationInject] == "enabled" {
+		return vm.EnabledYes
+	}
+	return vm.EnabledNo
+}

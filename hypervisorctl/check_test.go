@@ -1,0 +1,124 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/product"
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// steady takes out of a check what differs from run to run.
+func steady(text, namespace string) string {
+	text = strings.ReplaceAll(text, namespace, "shop")
+	text = regexp.MustCompile(`until \d{4}-\d\d-\d\d`).ReplaceAllString(text, "until 2027-01-01")
+	text = regexp.MustCompile(`v1\.\d+\.\d+\)`).ReplaceAllString(text, "v1.36.3)")
+	// Other tests' namespaces.
+	text = regexp.MustCompile(`\d+ of \d+ namespaces ask for sidecars\n +.*`).ReplaceAllString(text, "2 of 12 namespaces ask for sidecars\n        shop, store")
+	return regexp.MustCompile(`of \d+ asks`).ReplaceAllString(text, "of 12 asks")
+}
+
+func TestCheck(t *testing.T) {
+	install(t)
+	kubeVirt(t, false)
+	runsPrometheus(t, map[string]any{})
+	namespace := shop(t)
+	serveWebhook(t, namespace)
+	relayPod(t, "node-1")
+	mayDryRun(t, namespace)
+
+	t.Run("with exactly the rights of rbac.yaml", func(t *testing.T) {
+		before := pods(t, namespace)
+		got := call(t, administrator(t), append([]string{"check", "-n", namespace}, reader()...)...)
+		require.Equal(t, 2, got.code, got.err)
+		golden(t, "check-troubles.txt", steady(got.out, namespace))
+		require.Equal(t, before, pods(t, namespace), "a dry run stores nothing")
+	})
+	t.Run("as JSON", func(t *testing.T) {
+		got := call(t, administrator(t), append([]string{"check", "-n", namespace, "-o", "json"}, reader()...)...)
+		require.Equal(t, 2, got.code, got.err)
+		require.Contains(t, got.out, `"result": "fail"`)
+	})
+	t.Run("all is well", func(t *testing.T) {
+		well := server.Namespace(t, "well", labelled())
+		machine{namespace: well, name: "web", fixture: "masq", node: "node-1"}.create(t)
+		mayDryRun(t, well)
+		got := call(t, administrator(t), append([]string{"check", "-n", well}, reader()...)...)
+		require.Zero(t, got.code, got.out+got.err)
+		golden(t, "check-well.txt", steady(got.out, well))
+	})
+	t.Run("no right to a dry run", func(t *testing.T) {
+		other := server.Namespace(t, "other", labelled())
+		got := call(t, administrator(t), append([]string{"check", "-n", other}, reader()...)...)
+		require.Equal(t, 1, got.code, got.out+got.err)
+		require.Contains(t, got.out, "not looked at: you may not create pods in the namespace "+other)
+	})
+	t.Run("no rights at all", func(t *testing.T) {
+		got := call(t, administrator(t), append([]string{"check", "-n", namespace}, as("nobody", "system:authenticated")...)...)
+		require.Equal(t, 1, got.code, got.out+got.err)
+		golden(t, "check-no-rights.txt", steady(got.out, namespace))
+		require.Equal(t, 1, strings.Count(got.out, "\n  ok "), "the API server answers, and no more is known")
+	})
+	t.Run("no Prometheus selects the PodMonitor", func(t *testing.T) {
+		runsPrometheus(t, map[string]any{"matchLabels": map[string]any{"release": "main"}})
+		got := call(t, administrator(t), "check", "-n", namespace)
+		require.Contains(t, got.out, "is selected by none of 1 Prometheus")
+		runsPrometheus(t, nil)
+		got = call(t, administrator(t), "check", "-n", namespace)
+		require.Contains(t, got.out, "has no podMonitorSelector")
+	})
+	t.Run("a series is missing in Prometheus", func(t *testing.T) {
+		got := call(t, administrator(t), "check", "-n", namespace, "--prometheus-url="+prometheus(t, "elsewhere"))
+		require.Equal(t, 2, got.code)
+		require.Contains(t, got.out, "2 of 2 VMs with a sidecar have no series in Prometheus")
+		got = call(t, administrator(t), "check", "-n", namespace, "--prometheus-url="+prometheus(t, namespace))
+		require.Contains(t, got.out, "each of 2 VMs with a sidecar has its series in Prometheus")
+	})
+	t.Run("sidecars that need a relay", func(t *testing.T) {
+		unix := server.Namespace(t, "unix", labelled())
+		machine{namespace: unix, name: "web", fixture: "masq", node: "node-7", socket: true}.create(t)
+		got := call(t, administrator(t), "check", "-n", unix)
+		require.Equal(t, 2, got.code)
+		require.Regexp(t, `fail  nodes have sidecars that listen on a socket, and no relay: nothing scrapes them\n +node-7`, got.out)
+	})
+	t.Run("the API server does not trust the webhook", func(t *testing.T) {
+		patch := []byte(`[{"op":"remove","path":"/webhooks/0/clientConfig/caBundle"}]`)
+		_, err := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().
+			Patch(t.Context(), product.Configuration, types.JSONPatchType, patch, metav1.PatchOptions{})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			got := call(t, administrator(t), "check", "-n", namespace)
+			return got.code == 2 && strings.Contains(got.out, "fail  caBundle of inject.hypervisor-exporter.kubevirt.io is empty") &&
+				strings.Contains(got.out, "does not get the sidecar (dry run)")
+		}, patience, patience/100)
+	})
+}
+
+func pods(t *testing.T, namespace string) int {
+	t.Helper()
+	list, err := server.Client.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	return len(list.Items)
+}
+
+func TestCheckWithoutTheProduct(t *testing.T) {
+	define(t)
+	kubeVirt(t, false)
+	namespace := server.Namespace(t, "bare", map[string]string{inject.AnnotationInject: "true"})
+	got := call(t, administrator(t), "check", "-n", namespace)
+	require.Equal(t, 2, got.code, got.err)
+	for _, want := range []string{
+		"fail  MutatingWebhookConfiguration hypervisor-exporter is not there",
+		"fail  Deployment hypervisor-exporter-webhook is not in the namespace",
+		"fail  the label hypervisor-exporter.kubevirt.io/inject has a value that means nothing",
+		namespace + " (true)",
+		"warn  the namespace " + namespace + " does not ask for sidecars",
+	} {
+		require.Contains(t, got.out, want)
+	}
+}

@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/product"
+)
+
+// largestPage is how much of a metrics page is read; the webhook's has some 30 KiB.
+const largestPage = 1 << 20
+
+// Configuration reads the webhook's registration.
+func (c *Cluster) Configuration(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error) {
+	configuration, err := c.client.AdmissionregistrationV1().MutatingWebhookConfigurations().
+		Get(ctx, product.Configuration, metav1.GetOptions{})
+	if err != nil {
+		return nil, access(err, "get", admissionv1.Resource("mutatingwebhookconfigurations"), "", "", product.Configuration)
+	}
+	return configuration, nil
+}
+
+// Deployment reads the webhook's Deployment.
+func (c *Cluster) Deployment(ctx context.Context, namespace string) (*appsv1.Deployment, error) {
+	deployment, err := c.client.AppsV1().Deployments(namespace).Get(ctx, product.Webhook, metav1.GetOptions{})
+	if err != nil {
+		return nil, access(err, "get", appsv1.Resource("deployments"), "", namespace, product.Webhook)
+	}
+	return deployment, nil
+}
+
+// ReadyAddresses counts the addresses at which the API server finds the webhook's Service.
+func (c *Cluster) ReadyAddresses(ctx context.Context, namespace string) (int, error) {
+	slices, err := c.client.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: discoveryv1.LabelServiceName + "=" + product.Webhook,
+	})
+	if err != nil {
+		return 0, access(err, "list", discoveryv1.Resource("endpointslices"), "", namespace, "")
+	}
+	ready := 0
+	for i := range slices.Items {
+		for _, endpoint := range slices.Items[i].Endpoints {
+			if endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready {
+				ready += len(endpoint.Addresses)
+			}
+		}
+	}
+	return ready, nil
+}
+
+// Pods lists the pods of the product's own namespace that match the selector.
+func (c *Cluster) Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
+	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, access(err, "list", corev1.Resource("pods"), "", namespace, "")
+	}
+	return pods.Items, nil
+}
+
+// WebhookPage is what a pod of the webhook serves on its port "metrics", which is plain HTTP without authentication;
+// the API server's proxy carries it.
+func (c *Cluster) WebhookPage(ctx context.Context, pod *corev1.Pod) ([]byte, error) {
+	port := portOf(pod, "metrics")
+	if port == 0 {
+		return nil, fmt.Errorf("pod %s has no port called metrics", pod.Name)
+	}
+	stream, err := c.client.CoreV1().Pods(pod.Namespace).
+		ProxyGet("http", pod.Name, fmt.Sprint(port), "metrics", nil).Stream(ctx)
+	if err != nil {
+		return nil, access(err, "get", corev1.Resource("pods"), "proxy", pod.Namespace, pod.Name)
+	}
+	defer func() { _ = stream.Close() }() // nothing was written
+	return readAtMost(stream, largestPage)
+}
+
+// portOf is the number of a pod's port; 0 where there is none of that name.
+func portOf(pod *corev1.Pod, name string) int32 {
+	for i := range pod.Spec.Containers {
+		for _, port := range pod.Spec.Containers[i].Ports {
+			if port.Name == name {
+				return port.ContainerPort
+			}
+		}
+	}
+	return 0
+}

@@ -1,0 +1,105 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Fact is one thing that the verdict rests on.
+type Fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+func facts(in Input) []Fact {
+	list := []Fact{{"VMI", fmt.Sprintf("phase %s, architecture %s, machine %s", orNone(in.VMI.Phase), orNone(in.VMI.Architecture), orNone(in.VMI.Machine))}}
+	list = append(list, Fact{"domain", domainFact(in)})
+	if in.Launcher != nil {
+		list = append(list, Fact{"pod", podFact(in)})
+	}
+	if in.VMI.Node != "" {
+		list = append(list, nodeFacts(in)...)
+	}
+	return append(list, Fact{"KubeVirt now", kubeVirtFact(in)})
+}
+
+func domainFact(in Input) string {
+	if in.Finding == nil {
+		return "not known: " + orNone(in.Unknown)
+	}
+	f := in.Finding
+	return fmt.Sprintf("type %s, architecture %s, machine %s, QEMU %s, libvirt %s (from %s)",
+		orNone(f.DomainType), orNone(f.Arch), orNone(f.Machine), orNone(f.HypervisorVersion), orNone(f.LibvirtVersion), in.Source)
+}
+
+func podFact(in Input) string {
+	options := in.Launcher.Options
+	words := []string{in.Launcher.Name}
+	if options.Device {
+		words = append(words, "asks for "+string(deviceName(in)))
+	} else {
+		words = append(words, "does not ask for "+string(deviceName(in)))
+	}
+	words = append(words, "emulation "+allowed(options.AllowEmulation))
+	if options.AllowCrossArchitecture {
+		words = append(words, "cross-architecture emulation allowed")
+	}
+	if options.Hypervisor != "" {
+		words = append(words, "hypervisor "+options.Hypervisor)
+	}
+	if options.Hooks {
+		words = append(words, "with hook sidecars")
+	}
+	return strings.Join(words, ", ")
+}
+
+func nodeFacts(in Input) []Fact {
+	if in.Node == nil {
+		return []Fact{{"node", fmt.Sprintf("%s, could not be looked at: %v", in.VMI.Node, in.NodeErr)}}
+	}
+	allocatable, capacity := in.Node.Status.Allocatable[deviceName(in)], in.Node.Status.Capacity[deviceName(in)]
+	list := []Fact{
+		{"node", fmt.Sprintf("%s, architecture %s, kernel %s", in.Node.Name, orNone(in.Node.Status.NodeInfo.Architecture), orNone(in.Node.Status.NodeInfo.KernelVersion))},
+		{"node devices", fmt.Sprintf("%s: %s allocatable of %s", deviceName(in), allocatable.String(), capacity.String())},
+	}
+	return append(list, Fact{"node labels", labelFact(in.Node.Labels)})
+}
+
+// labelFact picks the labels that KubeVirt sets and that bear on the type.
+func labelFact(labels map[string]string) string {
+	var words []string
+	for _, key := range []string{"kubevirt.io/schedulable", "kubevirt.io/vm-arch-amd64", "kubevirt.io/vm-arch-arm64", "kubevirt.io/vm-arch-s390x"} {
+		if value, ok := labels[key]; ok {
+			words = append(words, key+"="+value)
+		}
+	}
+	if len(words) == 0 {
+		return "none of KubeVirt's: virt-handler does not run there"
+	}
+	return strings.Join(words, ", ")
+}
+
+func kubeVirtFact(in Input) string {
+	switch {
+	case in.KubeVirtErr != nil:
+		return fmt.Sprintf("could not be looked at: %v", in.KubeVirtErr)
+	case in.KubeVirt == nil:
+		return "there is no KubeVirt object"
+	}
+	return fmt.Sprintf("%s, useEmulation %t, cross-architecture %s",
+		orNone(in.KubeVirt.Version), in.KubeVirt.UseEmulation, allowed(in.KubeVirt.CrossArchitecture))
+}
+
+func allowed(yes bool) string {
+	if yes {
+		return "allowed"
+	}
+	return "not allowed"
+}
+
+func orNone(word string) string {
+	if word == "" {
+		return "-"
+	}
+	return word
+}

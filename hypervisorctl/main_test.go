@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"kubevirt-hypervisor-exporter/webhook/apiservertest"
+)
+
+var (
+	server *apiservertest.Server
+	update = flag.Bool("update", false, "write the golden files anew")
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(apiservertest.Run(m, func(s *apiservertest.Server) { server = s }))
+}
+
+// answer is what a command line printed and how it ended.
+type answer struct {
+	out, err string
+	code     int
+}
+
+// call runs a command line against the API server of the kubeconfig; every age is then 5 minutes before now.
+func call(t *testing.T, kubeconfig string, args ...string) answer {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	streams := genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &out, ErrOut: &errOut}
+	command := newCommand(streams, newFlags())
+	command.SetArgs(append(args, "--kubeconfig="+kubeconfig))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	code := exitCode(command.ExecuteContext(ctx), &errOut)
+	return answer{out.String(), errOut.String(), code}
+}
+
+// kubeconfig is that of a user of the API server who shows a token, or of its administrator without one.
+func kubeconfig(t *testing.T, config *rest.Config, token string) string {
+	t.Helper()
+	if token == "" {
+		token = config.BearerToken
+	}
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, clientcmd.WriteToFile(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"test": {Server: config.Host, CertificateAuthorityData: config.CAData}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"test": {Token: token}},
+		Contexts:       map[string]*clientcmdapi.Context{"test": {Cluster: "test", AuthInfo: "test"}},
+		CurrentContext: "test",
+	}, file))
+	return file
+}
+
+// administrator may do everything.
+func administrator(t *testing.T) string { return kubeconfig(t, server.Config, "") }
+
+// as makes the arguments of somebody else: a user and his groups.
+func as(user string, groups ...string) []string {
+	args := []string{"--as=" + user}
+	for _, group := range groups {
+		args = append(args, "--as-group="+group)
+	}
+	return args
+}
+
+// golden compares with a file of testdata, or writes it with -update.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", "golden", name)
+	if *update {
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got)
+}
+
+// define makes the API server know the resources of KubeVirt and of the Prometheus operator.
+func define(t *testing.T) {
+	t.Helper()
+	operator := moduleFolder(t, "github.com/prometheus-operator/prometheus-operator")
+	crds := filepath.Join(operator, "example", "prometheus-operator-crd", "monitoring.coreos.com_")
+	for _, file := range []string{"testdata/crds/kubevirt.yaml", crds + "podmonitors.yaml", crds + "prometheuses.yaml"} {
+		for _, object := range readObjects(t, file) {
+			require.NoError(t, server.Apply(t.Context(), object))
+			require.Eventually(t, func() bool { return established(t.Context(), object) }, 30*time.Second, 50*time.Millisecond)
+		}
+	}
+}
+
+func established(ctx context.Context, definition *unstructured.Unstructured) bool {
+	stored, err := server.Get(ctx, definition)
+	if err != nil {
+		return false
+	}
+	conditions, _, _ := unstructured.NestedSlice(stored.Object, "status", "conditions")
+	for _, condition := range conditions {
+		if c, ok := condition.(map[string]any); ok && c["type"] == "Established" && c["status"] == "True" {
+			return true
+		}
+	}
+	return false
+}
+
+// moduleFolder is where a Go module lies, of the version that webhook/clustertest/operatorconfig pins.
+func moduleFolder(t *testing.T, module string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module)
+	command.Dir = "../webhook/clustertest/operatorconfig"
+	command.Env = append(os.Environ(), "GOWORK=off")
+	output, err := command.Output()
+	require.NoError(t, err, "%s: %s", module, output)
+	var downloaded struct{ Dir string }
+	require.NoError(t, json.Unmarshal(output, &downloaded))
+	return downloaded.Dir
+}
+
+func readObjects(t *testing.T, file string) []*unstructured.Unstructured {
+	t.Helper()
+	content, err := os.Open(file)
+	require.NoError(t, err)
+	defer func() { _ = content.Close() }()
+	objects, err := apiservertest.Objects(content)
+	require.NoError(t, err)
+	return objects
+}

@@ -1,0 +1,76 @@
+package product
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/pflag"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// Unread is the configuration to decide by where the Deployment cannot be read: the webhook's defaults, of which only
+// the port, the pull secrets and the resources could differ.
+func Unread() inject.Config { return inject.Default("unknown") }
+
+// ConfigOf reads the webhook's configuration from its Deployment. Flags that do not bear on a decision are passed over,
+// also those that a later version may have.
+func ConfigOf(deployment *appsv1.Deployment) (inject.Config, error) {
+	container := webhookContainer(deployment)
+	if container == nil {
+		return inject.Config{}, fmt.Errorf("deployment %s has no container called webhook", deployment.Name)
+	}
+	cfg := Unread()
+	exposure, cpu, memory := cfg.Exposure.String(), cfg.CPU.String(), cfg.Memory.String()
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.ParseErrorsAllowlist.UnknownFlags = true
+	flags.StringVar(&cfg.Image, "sidecar-image", cfg.Image, "")
+	flags.StringSliceVar(&cfg.PullSecrets, "sidecar-image-pull-secrets", nil, "")
+	flags.StringVar(&exposure, "exposure", exposure, "")
+	flags.Int32Var(&cfg.Port, "sidecar-port", cfg.Port, "")
+	flags.StringVar(&cpu, "sidecar-cpu", cpu, "")
+	flags.StringVar(&memory, "sidecar-memory", memory, "")
+	if err := flags.Parse(expand(container)); err != nil {
+		return inject.Config{}, fmt.Errorf("read the arguments of deployment %s: %w", deployment.Name, err)
+	}
+	var err error
+	if cfg.Exposure, err = inject.ParseExposure(exposure); err != nil {
+		return inject.Config{}, fmt.Errorf("read --exposure of deployment %s: %w", deployment.Name, err)
+	}
+	if cfg.CPU, err = resource.ParseQuantity(cpu); err != nil {
+		return inject.Config{}, fmt.Errorf("read --sidecar-cpu of deployment %s: %w", deployment.Name, err)
+	}
+	if cfg.Memory, err = resource.ParseQuantity(memory); err != nil {
+		return inject.Config{}, fmt.Errorf("read --sidecar-memory of deployment %s: %w", deployment.Name, err)
+	}
+	return cfg, nil
+}
+
+func webhookContainer(deployment *appsv1.Deployment) *corev1.Container {
+	containers := deployment.Spec.Template.Spec.Containers
+	for i := range containers {
+		if containers[i].Name == "webhook" {
+			return &containers[i]
+		}
+	}
+	return nil
+}
+
+// expand fills in $(VARIABLES) as the kubelet does, of those that have a plain value.
+func expand(container *corev1.Container) []string {
+	var pairs []string
+	for _, variable := range container.Env {
+		pairs = append(pairs, "$("+variable.Name+")", variable.Value)
+	}
+	replacer := strings.NewReplacer(pairs...)
+	words := make([]string, len(container.Args))
+	for i, word := range container.Args {
+		words[i] = replacer.Replace(word)
+	}
+	return words
+}

@@ -1,0 +1,53 @@
+package product
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/yaml"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+func shipped(t *testing.T) *appsv1.Deployment {
+	t.Helper()
+	content, err := os.ReadFile("../../manifests/base/deployment.yaml")
+	require.NoError(t, err)
+	deployment := &appsv1.Deployment{}
+	require.NoError(t, yaml.Unmarshal(content, deployment))
+	return deployment
+}
+
+func TestConfigOfTheManifests(t *testing.T) {
+	deployment := shipped(t)
+	require.Equal(t, Webhook, deployment.Name)
+	config, err := ConfigOf(deployment)
+	require.NoError(t, err)
+	require.Equal(t, "set by ../images", config.Image, "from the variable")
+	require.EqualValues(t, 9477, config.Port)
+	require.Equal(t, inject.Unix, config.Exposure)
+}
+
+func TestConfigOfFlags(t *testing.T) {
+	deployment := shipped(t)
+	container := &deployment.Spec.Template.Spec.Containers[0]
+	container.Args = append(container.Args, "--exposure=direct", "--sidecar-port=9999", "--sidecar-image-pull-secrets=a,b", "--of-a-later-version=x", "--sidecar-cpu", "20m")
+	config, err := ConfigOf(deployment)
+	require.NoError(t, err)
+	require.EqualValues(t, 9999, config.Port)
+	require.Equal(t, inject.Direct, config.Exposure)
+	require.Equal(t, []string{"a", "b"}, config.PullSecrets)
+	require.Equal(t, "20m", config.CPU.String())
+
+	container.Args = append(container.Args, "--exposure=loud")
+	_, err = ConfigOf(deployment)
+	require.ErrorContains(t, err, "--exposure")
+	container.Args = append(container.Args, "--exposure=unix", "--sidecar-memory=much")
+	_, err = ConfigOf(deployment)
+	require.ErrorContains(t, err, "--sidecar-memory")
+	container.Name = "other"
+	_, err = ConfigOf(deployment)
+	require.ErrorContains(t, err, "no container called webhook")
+}

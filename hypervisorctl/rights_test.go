@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// grant gives a user rights in a namespace.
+func grant(t *testing.T, namespace, user string, groups, resources []string, verbs ...string) error {
+	t.Helper()
+	role := &rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Namespace: namespace},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: groups, Resources: resources, Verbs: verbs}},
+	}
+	stored, err := server.Client.RbacV1().Roles(namespace).Create(t.Context(), role, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	if err := bind(t, namespace, "Role", stored.Name, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}); err != nil {
+		return err
+	}
+	resource, subresource, _ := strings.Cut(resources[0], "/")
+	awaitRight(t, user, nil, authorizationv1.ResourceAttributes{
+		Namespace: namespace, Verb: verbs[0], Group: groups[0], Resource: resource, Subresource: subresource,
+	})
+	return nil
+}
+
+// awaitRight waits until the API server's authorizer, which watches roles, knows of one.
+func awaitRight(t *testing.T, user string, groups []string, right authorizationv1.ResourceAttributes) {
+	t.Helper()
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: user, Groups: groups, ResourceAttributes: &right,
+	}}
+	require.Eventually(t, func() bool {
+		answer, err := server.Client.AuthorizationV1().SubjectAccessReviews().Create(context.Background(), review, metav1.CreateOptions{})
+		return err == nil && answer.Status.Allowed
+	}, 10*time.Second, 20*time.Millisecond)
+}
+
+// bind binds a role in a namespace.
+func bind(t *testing.T, namespace, kind, role string, subject rbacv1.Subject) error {
+	t.Helper()
+	_, err := server.Client.RbacV1().RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Namespace: namespace},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: role},
+		Subjects:   []rbacv1.Subject{subject},
+	}, metav1.CreateOptions{})
+	return err
+}
+
+// rights applies rbac.yaml.
+func rights(t *testing.T) {
+	t.Helper()
+	for _, object := range readObjects(t, "rbac.yaml") {
+		require.NoError(t, server.Apply(t.Context(), object))
+	}
+	awaitRight(t, "reader", []string{"hypervisorctl"}, authorizationv1.ResourceAttributes{
+		Verb: "list", Group: "monitoring.coreos.com", Resource: "prometheuses",
+	})
+}
+
+// mayDryRun gives the readers the right to a dry run in a namespace.
+func mayDryRun(t *testing.T, namespace string) {
+	t.Helper()
+	readers := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "hypervisorctl"}
+	require.NoError(t, bind(t, namespace, "ClusterRole", "hypervisorctl-dry-run", readers))
+	awaitRight(t, "reader", []string{"hypervisorctl"}, authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "create", Resource: "pods"})
+}
+
+// reader is a user with the rights of rbac.yaml and no other.
+func reader() []string { return as("reader", "hypervisorctl", "system:authenticated") }
+
+// forward passes a request on to the API server.
+func forward(w http.ResponseWriter, r *http.Request, transport http.RoundTripper) {
+	target, err := url.Parse(server.Config.Host)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	passed := r.Clone(r.Context())
+	passed.URL.Scheme, passed.URL.Host, passed.Host, passed.RequestURI = target.Scheme, target.Host, target.Host, ""
+	response, err := transport.RoundTrip(passed)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer func() { _ = response.Body.Close() }()
+	for name, values := range response.Header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(response.StatusCode)
+	_, _ = io.Copy(w, response.Body) // the client sees that it is short
+}

@@ -1,0 +1,152 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/remotecommand"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// execPatience is what one command may take; it answers in milliseconds.
+const execPatience = 15 * time.Second
+
+// showCommand prints the sidecar's page from its own listener.
+func showCommand() []string { return []string{"/sidecar", "show"} }
+
+// Allowed says whether the user may run commands in a namespace's pods.
+type Allowed func(ctx context.Context, namespace string) (bool, error)
+
+// Exec runs a command in the sidecar that prints its page. It works for whoever owns a namespace, whatever the VM's
+// network is, and starts a process beside the sidecar for a few milliseconds.
+type Exec struct {
+	config  *rest.Config
+	allowed Allowed
+	// slots bound how many commands run at once: each costs the API server and a kubelet two connections.
+	slots chan struct{}
+
+	mu     sync.Mutex
+	denied map[string]error // by namespace; nil where allowed
+}
+
+// NewExec makes the source; the configuration is the user's.
+func NewExec(config *rest.Config, allowed Allowed) *Exec {
+	const atOnce = 4
+	streaming := rest.CopyConfig(config)
+	streaming.Timeout = 0 // each command has its own
+	return &Exec{config: streaming, allowed: allowed, slots: make(chan struct{}, atOnce), denied: map[string]error{}}
+}
+
+// Name implements Source.
+func (e *Exec) Name() string { return "exec" }
+
+// Close implements Source.
+func (e *Exec) Close() {}
+
+// Look implements Source.
+func (e *Exec) Look(ctx context.Context, target Target) (Finding, error) {
+	if !target.Launcher.Sidecar.Socket {
+		// With the exposure "direct" it takes nothing that comes over loopback, where with masquerade the guest answers.
+		return Finding{}, errors.New("the sidecar has no socket, and is not reached from inside its pod")
+	}
+	if err := e.check(ctx, target.Launcher.Namespace); err != nil {
+		return Finding{}, err
+	}
+	select {
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
+	case <-ctx.Done():
+		return Finding{}, ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, execPatience)
+	defer cancel()
+	page, err := e.run(ctx, target.Launcher.Namespace, target.Launcher.Name)
+	if err != nil {
+		return Finding{}, err
+	}
+	return Parse(page, target.VMI.Key())
+}
+
+// check asks once a namespace whether commands may be run there, so that 2,000 pods are not tried for 2,000 refusals.
+func (e *Exec) check(ctx context.Context, namespace string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err, known := e.denied[namespace]
+	if known {
+		return err
+	}
+	switch allowed, failure := e.allowed(ctx, namespace); {
+	case failure != nil:
+		return failure
+	case !allowed:
+		err = fmt.Errorf("you may not create pods/exec in the namespace %s (try: kubectl auth can-i create pods/exec -n %s)", namespace, namespace)
+	}
+	e.denied[namespace] = err
+	return err
+}
+
+func (e *Exec) run(ctx context.Context, namespace, pod string) ([]byte, error) {
+	executor, err := e.executor(namespace, pod)
+	if err != nil {
+		return nil, err
+	}
+	stdout, stderr := &bounded{}, &bounded{}
+	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: stdout, Stderr: stderr}); err != nil {
+		words, _, _ := strings.Cut(strings.TrimSpace(stderr.buffer.String()), "\n")
+		return nil, fmt.Errorf("run %s in the sidecar of pod %s: %w: %s", strings.Join(showCommand(), " "), pod, err, printable(words))
+	}
+	if stdout.full {
+		return nil, errTooMuch
+	}
+	return stdout.buffer.Bytes(), nil
+}
+
+// executor takes WebSockets and, where the API server or a proxy before it knows none, SPDY, as kubectl does.
+func (e *Exec) executor(namespace, pod string) (remotecommand.Executor, error) {
+	target, err := podURL(e.config, namespace, pod, "exec")
+	if err != nil {
+		return nil, err
+	}
+	query := target.Query()
+	query.Set("container", inject.ContainerName)
+	query.Set("stdout", "true")
+	query.Set("stderr", "true")
+	query["command"] = showCommand()
+	target.RawQuery = query.Encode()
+	sockets, err := remotecommand.NewWebSocketExecutor(e.config, http.MethodGet, target.String())
+	if err != nil {
+		return nil, fmt.Errorf("make a client for exec: %w", err)
+	}
+	older, err := remotecommand.NewSPDYExecutor(e.config, http.MethodPost, target)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for exec: %w", err)
+	}
+	return remotecommand.NewFallbackExecutor(sockets, older, olderServer)
+}
+
+// bounded takes what a stranger prints, up to the largest page. The buffer is not embedded: io.Copy would find its
+// ReadFrom, which knows no bound.
+type bounded struct {
+	buffer bytes.Buffer
+	// full says that something was left out; remotecommand logs an error of Write and keeps it to itself.
+	full bool
+}
+
+var errTooMuch = errors.New("it prints more than a page of metrics")
+
+// Write implements io.Writer.
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.buffer.Len()+len(p) > largestPage {
+		b.full = true
+		return 0, errTooMuch
+	}
+	return b.buffer.Write(p)
+}

@@ -1,0 +1,94 @@
+package vm
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// SidecarState is how the exporter's container fares.
+type SidecarState int
+
+// The states. Absent is the zero value: what was not seen is not there.
+const (
+	// Absent: the pod has no such container.
+	Absent SidecarState = iota
+	// Starting: the kubelet has not started it yet, and says nothing against it.
+	Starting
+	// Up: it runs.
+	Up
+	// Failing: it does not run, and the kubelet says why.
+	Failing
+	// Ended: it has ended, with its pod or before.
+	Ended
+)
+
+// String is the word for tables.
+func (s SidecarState) String() string {
+	switch s {
+	case Absent:
+		return "absent"
+	case Starting:
+		return "starting"
+	case Up:
+		return "running"
+	case Failing:
+		return "failing"
+	case Ended:
+		return "ended"
+	default:
+		return fmt.Sprintf("state_%d", int(s))
+	}
+}
+
+// Sidecar is the exporter's container in one pod.
+type Sidecar struct {
+	State SidecarState
+	// Detail is the kubelet's word where it does not run, such as ImagePullBackOff.
+	Detail string
+	// Version as the webhook wrote it on the pod; empty where it did not.
+	Version string
+	// Restarts since the pod started.
+	Restarts int32
+	// Socket says that it listens on a unix socket in a volume of its own, which the node's relay reads.
+	Socket bool
+}
+
+func sidecarOf(pod *corev1.Pod) Sidecar {
+	sidecar := Sidecar{Version: pod.Annotations[inject.AnnotationStatus]}
+	present := false
+	for i := range pod.Spec.InitContainers {
+		present = present || pod.Spec.InitContainers[i].Name == inject.ContainerName
+	}
+	if !present {
+		return sidecar
+	}
+	for i := range pod.Spec.Volumes {
+		sidecar.Socket = sidecar.Socket || pod.Spec.Volumes[i].Name == inject.VolumeName
+	}
+	sidecar.State = Starting
+	for i := range pod.Status.InitContainerStatuses {
+		if status := &pod.Status.InitContainerStatuses[i]; status.Name == inject.ContainerName {
+			sidecar.State, sidecar.Detail = stateOf(&status.State)
+			sidecar.Restarts = status.RestartCount
+		}
+	}
+	return sidecar
+}
+
+// stateOf reads a container's state as the kubelet reports it (kubelet_pods.go: waiting is also what comes between two
+// starts, and PodInitializing what is before its turn).
+func stateOf(state *corev1.ContainerState) (SidecarState, string) {
+	switch {
+	case state.Running != nil:
+		return Up, ""
+	case state.Terminated != nil:
+		return Ended, state.Terminated.Reason
+	case state.Waiting == nil, state.Waiting.Reason == "PodInitializing", state.Waiting.Reason == "ContainerCreating", state.Waiting.Reason == "":
+		return Starting, ""
+	default:
+		return Failing, state.Waiting.Reason
+	}
+}

@@ -1,0 +1,69 @@
+package vm
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+func TestDiagnose(t *testing.T) {
+	pod := func(state SidecarState, detail string, decision inject.Reason) *Launcher {
+		return &Launcher{Sidecar: Sidecar{State: state, Detail: detail}, Decision: decision}
+	}
+	tests := map[string]struct {
+		phase    string
+		launcher *Launcher
+		enabled  Enabled
+		want     Cause
+		short    string
+	}{
+		"runs":                   {Running, pod(Up, "", inject.AlreadyInjected), EnabledYes, Cause{}, ""},
+		"scheduling":             {"Scheduling", nil, EnabledYes, Cause{Why: NotRunning, Detail: "Scheduling"}, "not_running"},
+		"no pod":                 {Running, nil, EnabledYes, Cause{Why: NoPod}, "no_pod"},
+		"starting":               {Running, pod(Starting, "", inject.AlreadyInjected), EnabledYes, Cause{Why: SidecarStarting}, "sidecar_starting"},
+		"failing":                {Running, pod(Failing, "CrashLoopBackOff", inject.AlreadyInjected), EnabledYes, Cause{Why: SidecarFailing, Detail: "CrashLoopBackOff"}, "sidecar_failing: CrashLoopBackOff"},
+		"ended":                  {Running, pod(Ended, "OOMKilled", inject.AlreadyInjected), EnabledYes, Cause{Why: SidecarEnded, Detail: "OOMKilled"}, "sidecar_ended: OOMKilled"},
+		"runs, label taken away": {Running, pod(Up, "", inject.AlreadyInjected), EnabledNo, Cause{}, ""},
+		"not enabled":            {Running, pod(Absent, "", inject.BestEffort), EnabledNo, Cause{Why: NotEnabled}, "namespace_not_enabled"},
+		"refused":                {Running, pod(Absent, "", inject.BestEffort), EnabledYes, Cause{Why: Refused, Reason: inject.BestEffort}, "best_effort"},
+		"refused, unread":        {Running, pod(Absent, "", inject.HostNetwork), EnabledUnknown, Cause{Why: Refused, Reason: inject.HostNetwork}, "host_network"},
+		"missed":                 {Running, pod(Absent, "", inject.Injected), EnabledYes, Cause{Why: Missed}, "missed"},
+		"unread":                 {Running, pod(Absent, "", inject.Injected), EnabledUnknown, Cause{Why: Unread}, "namespace_not_read"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := Diagnose(VMI{Phase: test.phase}, test.launcher, test.enabled)
+			require.Equal(t, test.want, got)
+			require.Equal(t, test.short, got.Short())
+		})
+	}
+}
+
+func TestEveryCauseSpeaks(t *testing.T) {
+	for w := Expected; w <= SidecarEnded; w++ {
+		require.NotContains(t, w.String(), "why_")
+		require.NotEqual(t, w.String(), Cause{Why: w}.Sentence())
+	}
+}
+
+// Around a migration a VMI has two pods: the one on its node counts.
+func TestChoose(t *testing.T) {
+	old, young := time.Unix(1, 0), time.Unix(2, 0)
+	launchers := []Launcher{
+		{Name: "source", Owner: "a", Node: "node-1", Created: old},
+		{Name: "target", Owner: "a", Node: "node-2", Created: young},
+		{Name: "other", Owner: "b", Node: "node-1", Created: young},
+		{Name: "again", Owner: "a", Node: "node-2", Created: old},
+	}
+	got, found := Choose(VMI{UID: "a", Node: "node-1"}, launchers)
+	require.True(t, found)
+	require.Equal(t, "source", got.Name)
+	got, found = Choose(VMI{UID: "a", Node: "node-2"}, launchers)
+	require.True(t, found)
+	require.Equal(t, "target", got.Name)
+	_, found = Choose(VMI{UID: "a", Node: "node-3"}, launchers)
+	require.False(t, found)
+}
