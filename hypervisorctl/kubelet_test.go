@@ -112,7 +112,10 @@ func (k *kubelet) carry(stream httpstream.Stream) {
 		return
 	}
 	defer func() { _ = relay.Close() }()
-	go func() { _, _ = io.Copy(relay, stream) }()
+	go func() {
+		_, _ = io.Copy(relay, stream)
+		_ = relay.(*net.TCPConn).CloseWrite() // or the relay would keep it, and this kubelet a goroutine
+	}()
 	_, _ = io.Copy(stream, relay)
 }
 

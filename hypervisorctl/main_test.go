@@ -95,7 +95,7 @@ func define(t *testing.T) {
 	t.Helper()
 	operator := moduleFolder(t, "github.com/prometheus-operator/prometheus-operator")
 	crds := filepath.Join(operator, "example", "prometheus-operator-crd", "monitoring.coreos.com_")
-	for _, file := range []string{"testdata/crds/kubevirt.yaml", crds + "podmonitors.yaml", crds + "prometheuses.yaml"} {
+	for _, file := range []string{"testdata/crds/kubevirt.yaml", crds + "podmonitors.yaml", crds + "prometheusrules.yaml", crds + "prometheuses.yaml"} {
 		for _, object := range readObjects(t, file) {
 			require.NoError(t, server.Apply(t.Context(), object))
 			require.Eventually(t, func() bool { return established(t.Context(), object) }, 30*time.Second, 50*time.Millisecond)

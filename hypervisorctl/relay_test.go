@@ -146,7 +146,7 @@ func TestRelay(t *testing.T) {
 		authority := filepath.Join(t.TempDir(), "ca.crt")
 		require.NoError(t, os.WriteFile(authority, r.authority, 0o600))
 		trusted(t, nil)
-		require.Contains(t, list(), "reason: not_found_out")
+		require.Contains(t, list(), "reason: not_asked")
 		require.Contains(t, list("--relay-ca-file="+authority), "source: relay\n  type: kvm")
 		trusted(t, r.authority)
 	})
