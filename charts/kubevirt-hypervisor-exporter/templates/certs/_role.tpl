@@ -1,4 +1,4 @@
-{{/* Get and patch of two Secrets, and nothing else. Takes the chart, the namespace and whose Secrets they are. */}}
+{{/* Get and patch of two Secrets, and of the relay's ConfigMap, and nothing else. Takes the chart, the namespace and whose Secrets they are. */}}
 {{- define "certsRole" -}}
 {{- $chart := index . 0 }}
 {{- $namespace := index . 1 }}
@@ -15,6 +15,12 @@ rules:
   resources: [secrets]
   resourceNames: [hypervisor-exporter-{{ $whose }}-ca, hypervisor-exporter-{{ $whose }}-tls]
   verbs: [get, patch]
+{{- if eq $whose "relay" }}
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [hypervisor-exporter-relay-ca]
+  verbs: [get, patch]
+{{- end }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding

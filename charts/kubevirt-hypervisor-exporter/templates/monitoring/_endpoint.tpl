@@ -17,8 +17,13 @@ scheme: https
 tlsConfig:
   serverName: {{ include "relayServerName" . }}
   ca:
-    secret:
+    {{- if eq .Values.certificates.source "builtin" }}
+    configMap:
+      name: hypervisor-exporter-relay-ca
+    {{- else }}
+    secret: # cert-manager writes the authority into no ConfigMap
       name: hypervisor-exporter-relay-tls
+    {{- end }}
       key: ca.crt
 {{- if eq .Values.relay.authorization "delegated" }}
 authorization:
