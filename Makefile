@@ -48,6 +48,7 @@ test-programs:
 	go test -timeout 20m -run TestServerIsTheVersion ./webhook/apiservertest
 	cd webhook/clustertest/operatorconfig && CGO_ENABLED=0 go build -o /dev/null .
 	cd webhook/clustertest/poddiscovery && CGO_ENABLED=0 go build -o /dev/null .
+	cd charts/charttest/helm && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v4/cmd/helm
 
 # Not yet part of CI: see e2e/README.md.
 e2e: image ## Check the promises on a real cluster (E2E_KUBEVIRT=v1.6.0: older KubeVirt)
