@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"kubevirt-hypervisor-exporter/e2e/cache"
@@ -148,10 +150,27 @@ func (l *lab) test(ctx context.Context, args []string) (err error) {
 	return l.step("checks", func() error { return l.check(ctx, args) })
 }
 
+// check runs the checks; args are go test's, such as -run TestStart. It is not go test that runs them, for they would
+// outlive it.
 func (l *lab) check(ctx context.Context, args []string) error {
-	command := exec.CommandContext(ctx, "go", append([]string{"test", "./checks", "-count=1", "-v", "-parallel=8", "-timeout=40m"}, args...)...)
-	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
-	command.WaitDelay = time.Minute
-	command.Dir, command.Stdout, command.Stderr = l.source, os.Stdout, os.Stderr
+	program := filepath.Join(l.node.State, "checks")
+	compile := exec.CommandContext(ctx, "go", "test", "-c", "-o", program, "./checks")
+	compile.Dir, compile.Stdout, compile.Stderr = l.source, os.Stdout, os.Stderr
+	if err := compile.Run(); err != nil {
+		return fmt.Errorf("compile the checks: %w", err)
+	}
+	flags := []string{"-test.v", "-test.parallel=8", "-test.timeout=40m"}
+	for _, arg := range args {
+		if name, ok := strings.CutPrefix(arg, "-"); ok {
+			arg = "-test." + strings.TrimPrefix(name, "-")
+		}
+		flags = append(flags, arg)
+	}
+	command := exec.CommandContext(ctx, program, flags...)
+	command.Dir, command.Stdout, command.Stderr = filepath.Join(l.source, "checks"), os.Stdout, os.Stderr
+	// They end with us, however we end; the kernel takes the end of the thread for ours.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return command.Run()
 }

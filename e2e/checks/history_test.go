@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -53,29 +54,46 @@ func (w *world) watch(t *testing.T, v vm) *history {
 	ctx, stop := context.WithCancel(context.Background())
 	vmis, err := w.Resource(vmiKind, v.namespace)
 	require.NoError(t, err)
-	vmiWatch, err := vmis.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + v.name})
-	require.NoError(t, err)
-	podWatch, err := w.CoreV1().Pods(v.namespace).Watch(ctx, metav1.ListOptions{LabelSelector: "check=" + v.name})
-	require.NoError(t, err)
 	var running sync.WaitGroup
 	running.Go(func() {
-		for event := range vmiWatch.ResultChan() {
-			if object, ok := event.Object.(*unstructured.Unstructured); ok {
-				phase, _, _ := unstructured.NestedString(object.Object, "status", "phase")
-				h.note("vmi " + unless(event.Type == watch.Deleted, phase))
+		follow(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + v.name}, vmis.Watch, func(object runtime.Object, gone bool) {
+			if vmi, ok := object.(*unstructured.Unstructured); ok {
+				phase, _, _ := unstructured.NestedString(vmi.Object, "status", "phase")
+				h.note("vmi " + unless(gone, phase))
 			}
-		}
+		})
 	})
 	running.Go(func() {
-		for event := range podWatch.ResultChan() {
-			if pod, ok := event.Object.(*corev1.Pod); ok {
-				h.notePod(pod, event.Type == watch.Deleted)
+		follow(ctx, metav1.ListOptions{LabelSelector: "check=" + v.name}, w.CoreV1().Pods(v.namespace).Watch, func(object runtime.Object, gone bool) {
+			if pod, ok := object.(*corev1.Pod); ok {
+				h.notePod(pod, gone)
 			}
-		}
+		})
 	})
-	h.stop = func() { stop(); vmiWatch.Stop(); podWatch.Stop(); running.Wait() }
+	h.stop = func() { stop(); running.Wait() }
 	t.Cleanup(h.stop)
 	return h
+}
+
+// follow watches until ctx ends, and again where a watch is broken off. It begins with what the API server's cache
+// holds: the newest would need a progress notice of etcd, which Debian's does not give (ResourceVersionTooLarge).
+func follow(ctx context.Context, options metav1.ListOptions, begin func(context.Context, metav1.ListOptions) (watch.Interface, error), see func(object runtime.Object, gone bool)) {
+	options.ResourceVersion = "0"
+	for ctx.Err() == nil {
+		watching, err := begin(ctx, options)
+		if err == nil {
+			for event := range watching.ResultChan() {
+				if event.Type != watch.Error {
+					see(event.Object, event.Type == watch.Deleted)
+				}
+			}
+			watching.Stop()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func (h *history) notePod(pod *corev1.Pod, gone bool) {

@@ -15,6 +15,7 @@ import (
 // in front of the VM, is measured and logged: once for the process that serves, once for the container's first, whose
 // end is that of the container.
 func TestSidecarKilled(t *testing.T) {
+	t.Parallel()
 	for name, victim := range map[string]func(pids []string) string{
 		"exporter":  func(pids []string) string { return pids[len(pids)-1] },
 		"container": func(pids []string) string { return pids[0] },

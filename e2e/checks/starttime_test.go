@@ -44,7 +44,7 @@ func (w *world) compareStarts(t *testing.T, name string) {
 	times := map[string][]time.Duration{}
 	for round := range 15 {
 		for i := range namespaces { // each is first in a third of the rounds
-			v := vm{namespace: namespaces[(round+i)%len(namespaces)], name: name}
+			v := vm{namespace: namespaces[(round+i)%len(namespaces)], name: fmt.Sprintf("%s-%d", name, round)}
 			times[v.namespace] = append(times[v.namespace], w.timeStart(t, v))
 			w.removeNow(t, v)
 		}
