@@ -17,6 +17,7 @@ func TestRelayKilled(t *testing.T) {
 	v := vm{namespace: labelled, name: "relay-killed"}
 	w.start(t, v)
 	w.awaitTarget(t, v, "up")
+	w.awaitReady(t, v)
 	states, compute := w.watch(t, v), w.computeID(t, v)
 	relay, err := w.relayPod(t.Context())
 	require.NoError(t, err)

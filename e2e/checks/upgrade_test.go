@@ -21,6 +21,7 @@ func TestUpgrade(t *testing.T) {
 	v := vm{namespace: labelled, name: "upgraded"}
 	w.start(t, v)
 	w.awaitTarget(t, v, "up")
+	w.awaitReady(t, v)
 	states, compute, image := w.watch(t, v), w.computeID(t, v), sidecarOf(t, w.pod(t, v)).Image
 	old, err := w.relayPod(t.Context())
 	require.NoError(t, err)

@@ -28,8 +28,8 @@ type vm struct {
 	disk            string // acpi, off or crash: a guest that acts
 	annotations     map[string]string
 	network         string // masqueradePort (""), masqueradeAll, bridge or none
-	dedicated       bool // dedicated CPUs
-	nowhere         bool // fits no node
+	dedicated       bool   // dedicated CPUs
+	nowhere         bool   // fits no node
 }
 
 func (v vm) object(t *testing.T) *unstructured.Unstructured {
