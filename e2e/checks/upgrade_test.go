@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -34,7 +35,9 @@ func TestUpgrade(t *testing.T) {
 	upgrade, err := cluster.ProductObjects(product(t), cluster.Default, images)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.InstallProduct(context.Background(), standard)) })
+	began := time.Now()
 	require.NoError(t, w.InstallProduct(t.Context(), upgrade))
+	t.Logf("upgraded in %.1f s", time.Since(began).Seconds())
 	relay, err := w.relayPod(t.Context())
 	require.NoError(t, err)
 	require.NotEqual(t, old.UID, relay.UID)
@@ -49,7 +52,7 @@ func TestUpgrade(t *testing.T) {
 	require.Equal(t, image, sidecarOf(t, w.pod(t, v)).Image, "a VM keeps the sidecar that it has")
 	w.awaitTarget(t, v, "up")
 	w.awaitTarget(t, fresh, "up")
-	up := w.scrapes(t, v, patience)
+	up := w.scrapes(t, v, time.Since(began))
 	t.Logf("the running VM missed %d of %d scrapes", len(slices.DeleteFunc(slices.Clone(up), func(up bool) bool { return up })), len(up))
 }
 
