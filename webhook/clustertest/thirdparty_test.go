@@ -21,6 +21,7 @@ const (
 	certManagerCRDs    = "deploy/crds/cert-manager.io_*.yaml"
 	prometheusOperator = "github.com/prometheus-operator/prometheus-operator" // the version of operatorconfig/go.mod
 	podMonitorCRDs     = "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml"
+	ruleCRDs           = "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"
 )
 
 // defineOthersResources makes the API server know the resources of the Prometheus operator and of cert-manager.
@@ -29,6 +30,7 @@ func defineOthersResources(t *testing.T) {
 	for _, module := range []struct{ name, files string }{
 		{certManager, certManagerCRDs},
 		{prometheusOperator, podMonitorCRDs},
+		{prometheusOperator, ruleCRDs},
 	} {
 		files, err := filepath.Glob(filepath.Join(moduleFolder(t, module.name), module.files))
 		require.NoError(t, err)

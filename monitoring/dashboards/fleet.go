@@ -1,0 +1,70 @@
+package dashboards
+
+import (
+	"fmt"
+
+	"kubevirt-hypervisor-exporter/monitoring/rules"
+)
+
+// chosen are the matchers of the variables.
+const chosen = `namespace=~"$namespace",node=~"$node"`
+
+// vms selects one series for each VM.
+func vms(matchers string) string {
+	if matchers != "" {
+		matchers = "," + matchers
+	}
+	return rules.Newest + "{" + chosen + matchers + "}"
+}
+
+// countOf counts the VMs of a type. It is 0 where other VMs are seen, and nothing where none is.
+func countOf(kind string) string {
+	return fmt.Sprintf(`count(%s) or count(%s) * 0`, vms(fmt.Sprintf("hypervisor_type=%q", kind)), vms(""))
+}
+
+func fleet() Row {
+	share := fmt.Sprintf(`(%s) / count(%s)`, countOf("qemu-tcg"), vms(""))
+	return Row{Title: "Fleet", Panels: []Panel{
+		{Title: "Running VMs", Kind: Stat, Unit: Number, Width: 4, Height: 4,
+			Description: "VMs that an exporter shows.", Queries: []Query{{Expr: fmt.Sprintf(`count(%s)`, vms(""))}}},
+		{Title: "On emulation", Kind: Stat, Unit: Number, Width: 4, Height: 4, Bad: 1,
+			Description: "VMs that QEMU executes in software.", Queries: []Query{{Expr: countOf("qemu-tcg")}}},
+		{Title: "Share on emulation", Kind: Stat, Unit: Share, Width: 4, Height: 4, Bad: 0.000001, Queries: []Query{{Expr: share}}},
+		{Title: "Unknown", Kind: Stat, Unit: Number, Width: 4, Height: 4, Bad: 1,
+			Description: "VMs of which the exporter cannot tell what executes them.", Queries: []Query{{Expr: countOf("unknown")}}},
+		{Title: "Nodes with emulated VMs", Kind: Stat, Unit: Number, Width: 8, Height: 4, Bad: 1,
+			Queries: []Query{{Expr: fmt.Sprintf(`count(count by (node) (%s)) or count(%s) * 0`, vms(`hypervisor_type="qemu-tcg"`), vms(""))}}},
+		{Title: "VMs by hypervisor type", Kind: Areas, Unit: Number, Width: 16, Height: 8,
+			Queries: []Query{{Expr: fmt.Sprintf(`count by (hypervisor_type) (%s)`, vms("")), Legend: "{{hypervisor_type}}"}}},
+		{Title: "Share on emulation over time", Kind: Lines, Unit: Share, Width: 8, Height: 8,
+			Queries: []Query{{Expr: share, Legend: "on emulation"}}},
+	}}
+}
+
+func emulated() Row {
+	slow := vms(`hypervisor_type="qemu-tcg"`)
+	return Row{Title: "VMs on software emulation", Panels: []Panel{{
+		Title: "VMs on software emulation", Kind: Table, Width: 24, Height: 8,
+		Description: "A VM whose libvirt does not answer has no machine and versions.",
+		Columns:     []string{"namespace", "name", "node", "arch", "machine", "hypervisor_version", "libvirt_version"},
+		Queries: []Query{{Expr: fmt.Sprintf(`%[1]s
+* on (namespace, name, node) group_left (arch, machine, hypervisor_version, libvirt_version)
+  topk by (namespace, name, node) (1, kubevirt_vmi_hypervisor_domain_info{job=%[2]q,%[3]s})
+or on (namespace, name, node) %[1]s`, slow, rules.VMsJob, chosen)}},
+	}}}
+}
+
+func nodes() Row {
+	domain := fmt.Sprintf(`kubevirt_vmi_hypervisor_domain_info{job=%q,%s}`, rules.VMsJob, chosen)
+	by := func(label string) string {
+		return fmt.Sprintf(`count by (%[1]s) (max by (namespace, name, %[1]s) (%[2]s))`, label, domain)
+	}
+	return Row{Title: "Nodes and versions", Panels: []Panel{
+		{Title: "VMs by node and type", Kind: Bars, Unit: Number, Width: 10, Height: 8,
+			Queries: []Query{{Expr: fmt.Sprintf(`sort_desc(topk(20, count by (node, hypervisor_type) (%s)))`, vms("")), Legend: "{{node}} {{hypervisor_type}}"}}},
+		{Title: "VMs by QEMU version", Kind: Bars, Unit: Number, Width: 7, Height: 8,
+			Queries: []Query{{Expr: by("hypervisor_version"), Legend: "QEMU {{hypervisor_version}}"}}},
+		{Title: "VMs by libvirt version", Kind: Bars, Unit: Number, Width: 7, Height: 8,
+			Queries: []Query{{Expr: by("libvirt_version"), Legend: "libvirt {{libvirt_version}}"}}},
+	}}
+}

@@ -1,0 +1,71 @@
+package dashboards
+
+import (
+	"fmt"
+
+	"kubevirt-hypervisor-exporter/monitoring/rules"
+)
+
+// failing counts the VMs for which the gauge is 0; 0 where none is, nothing where there is no VM.
+func failing(metric string) string {
+	gauge := fmt.Sprintf(`max by (namespace, name, pod) (%s{job=%q,%s})`, metric, rules.VMsJob, chosen)
+	return fmt.Sprintf(`count(%[1]s == 0) or count(%[1]s) * 0`, gauge)
+}
+
+func health() Row {
+	said := fmt.Sprintf(`max by (namespace, name) (kubevirt_vmi_info{phase="running",%s})`, chosen)
+	return Row{Title: "Health of the monitoring", Panels: []Panel{
+		{Title: "Exporters that cannot be scraped", Kind: Stat, Unit: Number, Width: 6, Height: 4, Bad: 1, Queries: []Query{{Expr: failing("up")}}},
+		{Title: "libvirt does not answer", Kind: Stat, Unit: Number, Width: 6, Height: 4, Bad: 1,
+			Queries: []Query{{Expr: failing("hypervisor_exporter_libvirt_up")}}},
+		{Title: "VMs without an exporter", Kind: Stat, Unit: Number, Width: 6, Height: 4,
+			Description: "Running VMs, by KubeVirt's own metrics, that no exporter shows; those in namespaces that are not enabled included.",
+			Queries:     []Query{{Expr: fmt.Sprintf(`count(%[1]s unless on (namespace, name) %[2]s) or count(%[1]s) * 0`, said, vms(""))}}},
+		{Title: "Versions of the exporter", Kind: Stat, Unit: Number, Width: 6, Height: 4,
+			Description: "More than one is normal after an upgrade: a VM keeps its exporter until it is restarted or migrated.",
+			Queries:     []Query{{Expr: fmt.Sprintf(`count(count by (version) (hypervisor_exporter_build_info{job=%q,%s}))`, rules.VMsJob, chosen)}}},
+		{Title: "Exporters that cannot be scraped, by node", Kind: Lines, Unit: Number, Width: 12, Height: 7,
+			Queries: []Query{{Expr: fmt.Sprintf(`sum by (node) (1 - max by (namespace, name, pod, node) (up{job=%q,%s}))`, rules.VMsJob, chosen), Legend: "{{node}}"}}},
+		{Title: "Failed looks at a VM, by reason", Kind: Lines, Unit: Rate, Width: 12, Height: 7,
+			Queries: []Query{{Expr: fmt.Sprintf(`sum by (reason) (rate(hypervisor_exporter_detection_errors_total{job=%q,%s}[$__rate_interval]))`, rules.VMsJob, chosen), Legend: "{{reason}}"}}},
+	}}
+}
+
+// quantiles of a histogram of a job.
+func quantiles(metric, job string) []Query {
+	var queries []Query
+	for _, quantile := range []string{"0.5", "0.9", "0.99"} {
+		queries = append(queries, Query{
+			Expr:   fmt.Sprintf(`histogram_quantile(%s, sum by (le) (rate(%s_bucket{job=%q}[$__rate_interval])))`, quantile, metric, job),
+			Legend: "p" + map[string]string{"0.5": "50", "0.9": "90", "0.99": "99"}[quantile],
+		})
+	}
+	return queries
+}
+
+func webhook() Row {
+	const day = 86400
+	return Row{Title: "Webhook", Panels: []Panel{
+		{Title: "Replicas", Kind: Stat, Unit: Number, Width: 4, Height: 8, Bad: 1, LowIsBad: true,
+			Description: "Replicas that have a valid certificate.",
+			Queries:     []Query{{Expr: fmt.Sprintf(`count(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds{job=%q} > time()) or vector(0)`, rules.WebhookJob)}}},
+		{Title: "Certificate ends in", Kind: Stat, Unit: Seconds, Width: 4, Height: 8, Bad: 7 * day, LowIsBad: true,
+			Queries: []Query{{Expr: fmt.Sprintf(`min(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds{job=%q}) - time()`, rules.WebhookJob)}}},
+		{Title: "Decisions", Kind: Areas, Unit: Rate, Width: 8, Height: 8,
+			Description: "Admissions a second, by what became of them.",
+			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (reason) (rate(hypervisor_exporter_webhook_admissions_total{job=%q}[$__rate_interval])) > 0`, rules.WebhookJob), Legend: "{{reason}}"}}},
+		{Title: "Time to decide", Kind: Lines, Unit: Seconds, Width: 8, Height: 8,
+			Queries: quantiles("hypervisor_exporter_webhook_admission_duration_seconds", rules.WebhookJob)},
+	}}
+}
+
+func relay() Row {
+	return Row{Title: "Relay", Panels: []Panel{
+		{Title: "Nodes whose relay is down", Kind: Stat, Unit: Number, Width: 8, Height: 8, Bad: 1,
+			Queries: []Query{{Expr: fmt.Sprintf(`count(max by (node) (up{job=%[1]q}) == 0) or count(up{job=%[1]q}) * 0`, rules.RelayJob)}}},
+		{Title: "Scrapes carried, by result", Kind: Areas, Unit: Rate, Width: 8, Height: 8,
+			Queries: []Query{{Expr: fmt.Sprintf(`sum by (result) (rate(hypervisor_exporter_relay_scrapes_total{job=%q}[$__rate_interval])) > 0`, rules.RelayJob), Legend: "{{result}}"}}},
+		{Title: "Time to carry a scrape", Kind: Lines, Unit: Seconds, Width: 8, Height: 8,
+			Queries: quantiles("hypervisor_exporter_relay_scrape_duration_seconds", rules.RelayJob)},
+	}}
+}

@@ -1,0 +1,41 @@
+package dashboards
+
+import (
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/webhook/admission"
+	"kubevirt-hypervisor-exporter/webhook/certs"
+	"kubevirt-hypervisor-exporter/webhook/certs/rotation"
+)
+
+// productMetrics are the names that the webhook and the certificate process register.
+func productMetrics(t *testing.T) []string {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	admission.NewMetrics(registry)
+	rotation.NewMetrics(registry)
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	names := []string{
+		"hypervisor_exporter_webhook_rotation_certificate_not_after_timestamp_seconds", // no series without a certificate
+	}
+	for _, family := range families {
+		names = append(names, family.GetName(), family.GetName()+"_bucket", family.GetName()+"_count")
+	}
+	descriptions := make(chan *prometheus.Desc, 8)
+	certs.NewCollector(nil).Describe(descriptions)
+	close(descriptions)
+	for description := range descriptions {
+		require.Contains(t, description.String(), "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds")
+		names = append(names, "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds")
+	}
+	return append(names, relayMetrics()...)
+}
+
+// relayMetrics are those of relay/scrape/metrics.go.
+func relayMetrics() []string {
+	return []string{"hypervisor_exporter_relay_scrapes_total", "hypervisor_exporter_relay_scrape_duration_seconds_bucket"}
+}

@@ -1,0 +1,48 @@
+package dashboards
+
+import (
+	"fmt"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+
+	"kubevirt-hypervisor-exporter/monitoring/rules"
+)
+
+func variables() []cog.Builder[dashboard.VariableModel] {
+	return []cog.Builder[dashboard.VariableModel]{
+		dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus"),
+		choice("namespace", "Namespace", fmt.Sprintf(`label_values(%s, namespace)`, rules.Newest)),
+		choice("node", "Node", fmt.Sprintf(`label_values(%s{namespace=~"$namespace"}, node)`, rules.Newest)),
+	}
+}
+
+// choice offers the values of a label; at first, all. All is .*, so that a series
+// without the label is not lost.
+func choice(name, label, query string) cog.Builder[dashboard.VariableModel] {
+	all := dashboard.VariableOption{
+		Selected: cog.ToPtr(true),
+		Text:     dashboard.StringOrArrayOfString{ArrayOfString: []string{"All"}},
+		Value:    dashboard.StringOrArrayOfString{ArrayOfString: []string{"$__all"}},
+	}
+	return dashboard.NewQueryVariableBuilder(name).Label(label).Datasource(source()).
+		Query(dashboard.StringOrMap{String: &query}).
+		Refresh(dashboard.VariableRefreshOnTimeRangeChanged).Sort(dashboard.VariableSortAlphabeticalAsc).
+		Multi(true).IncludeAll(true).AllValue(".*").Current(all)
+}
+
+type link struct {
+	Title string `json:"title"`
+	URL   string `json:"url"`
+}
+
+// tableLinks leads from a cell to the dashboard of that node or namespace alone, and
+// from a VM to what to do about it.
+func tableLinks() map[string][]link {
+	own := "/d/" + UID + "?${datasource:queryparam}&var-"
+	return map[string][]link{
+		"namespace": {{"This namespace only", own + "namespace=${__value.text}"}},
+		"node":      {{"This node only", own + "node=${__value.text}"}},
+		"name":      {{"What to do", rules.RunbookURL("VirtualMachineOnSoftwareEmulation")}},
+	}
+}

@@ -1,0 +1,2 @@
+// Package links checks, in its test, that the repository's pages lead where they say.
+package links

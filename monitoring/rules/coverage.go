@@ -1,0 +1,67 @@
+package rules
+
+import "time"
+
+func targetDown() Alert {
+	return Alert{
+		Name: "HypervisorExporterTargetDown",
+		Expr: `max by (namespace, name, node, pod) (up` + ofVMs + `) == 0
+unless on (namespace, pod)
+  kube_pod_status_phase{phase!="Running"} == 1
+unless on (node)
+  (` + relayDownExpr + `)`,
+		For:         10 * time.Minute,
+		Severity:    Warning,
+		Summary:     "A VM's exporter cannot be scraped though its pod runs.",
+		Description: `Prometheus has not reached the exporter beside VM {{ $labels.namespace }}/{{ $labels.name }} (pod {{ $labels.pod }}, node {{ $labels.node }}) for 10 minutes. Nothing is known of what executes the VM.`,
+		Why:         "Discovery leaves out pods that have ended; kube-state-metrics, where it is scraped, also those that have not begun. A node whose relay is down is HypervisorExporterRelayDown's.",
+	}
+}
+
+func libvirtUnreachable() Alert {
+	return Alert{
+		Name:        "HypervisorExporterLibvirtUnreachable",
+		Expr:        `max by (namespace, name, node, pod) (hypervisor_exporter_libvirt_up` + ofVMs + `) == 0`,
+		For:         5 * time.Minute,
+		Severity:    Warning,
+		Summary:     "A VM's libvirt does not answer the exporter.",
+		Description: `The libvirt of VM {{ $labels.namespace }}/{{ $labels.name }} (pod {{ $labels.pod }}, node {{ $labels.node }}) has not answered the exporter beside it for 5 minutes: it hangs, is gone, or refuses the exporter.`,
+	}
+}
+
+// enabledNamespaces are those that carry the label, by kube-state-metrics; where it
+// does not show namespaces' labels, those that have an injected VM.
+const enabledNamespaces = `kube_namespace_labels{label_hypervisor_exporter_kubevirt_io_inject="enabled"}
+  or on (namespace) (
+    group by (namespace) (up` + ofVMs + `)
+    unless on () kube_namespace_labels{label_hypervisor_exporter_kubevirt_io_inject!=""}
+  )`
+
+// optedOut are the pods whose VM wants no sidecar, by kube-state-metrics; without it, none.
+const optedOut = `label_replace(
+    kube_pod_annotations{annotation_hypervisor_exporter_kubevirt_io_inject="false"}
+    or kube_pod_labels{label_hypervisor_exporter_kubevirt_io_inject="false"},
+    "vmi_pod", "$1", "pod", "(.+)"
+  )`
+
+func withoutMetric() Alert {
+	return Alert{
+		Name: "VirtualMachineWithoutHypervisorMetric",
+		Expr: `max by (namespace, name, node) (
+  kubevirt_vmi_info{phase="running"}
+  unless on (namespace, vmi_pod) ` + optedOut + `
+)
+and on (namespace) (
+  ` + enabledNamespaces + `
+)
+unless on (namespace, name)
+  kubevirt_vmi_hypervisor_info` + ofVMs + `
+unless on (namespace, name)
+  up` + ofVMs + ` == 0`,
+		For:         15 * time.Minute,
+		Severity:    Warning,
+		Summary:     "A VM runs in an enabled namespace without a hypervisor metric.",
+		Description: `KubeVirt says that VM {{ $labels.namespace }}/{{ $labels.name }} runs on node {{ $labels.node }}, in a namespace that is enabled for the exporter, but no exporter shows it. Most likely it was started before the namespace was enabled, or while the webhook was away.`,
+		Why:         "Silent where KubeVirt's metrics are not scraped. A target that is down is HypervisorExporterTargetDown's.",
+	}
+}

@@ -1,0 +1,92 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+)
+
+// lasting gives the VMs that are of that type now, were so before the duration, and
+// were of no type of resets since. It holds no state but what is recorded, so that a
+// migration (another node label), a restart of Prometheus or a gap of up to an hour
+// does not start the clock anew, as it would with `for`.
+func lasting(kind, resets string, duration time.Duration) string {
+	return fmt.Sprintf(`%[1]s{hypervisor_type=%[2]q}
+and on (namespace, name)
+  present_over_time(%[1]s{hypervisor_type=%[2]q}[1h] offset %[4]s)
+unless on (namespace, name)
+  present_over_time(%[1]s{%[3]s}[%[4]s])`, Newest, kind, resets, promDuration(duration))
+}
+
+func emulated() string {
+	return lasting("qemu-tcg", `hypervisor_type="kvm"`, emulationLasts)
+}
+
+const whyNoFor = "No `for`: it would start anew when a migration changes the label node. What counts is what was seen in the last ten minutes and in the hour before."
+
+func onEmulation() Alert {
+	return Alert{
+		Name:        "VirtualMachineOnSoftwareEmulation",
+		Expr:        emulated(),
+		Severity:    Warning,
+		Summary:     "A VM runs on software emulation.",
+		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has been executed in software by QEMU (TCG), not by KVM, for more than 10 minutes. Expect it to be about ten times slower.`,
+		Why:         whyNoFor,
+	}
+}
+
+func besideKVM() Alert {
+	return Alert{
+		Name: "VirtualMachineOnSoftwareEmulationBesideKVM",
+		Expr: emulated() + `
+and on (namespace, name, node) (
+  kubevirt_vmi_hypervisor_domain_info{job="` + VMsJob + `",domain_type="qemu"}
+  and on (node, arch)
+  kubevirt_vmi_hypervisor_domain_info{job="` + VMsJob + `",domain_type="kvm"}
+)`,
+		Severity:    Critical,
+		Summary:     "A VM runs on software emulation though its node has KVM.",
+		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} has run on software emulation for more than 10 minutes on node {{ $labels.node }}, where other VMs of the same architecture run on KVM: it, or what it was given of the node, is misconfigured.`,
+		Why:         "The architecture must be the same: a guest of another one than its node's can only be emulated.",
+	}
+}
+
+func nodeTurned() Alert {
+	return Alert{
+		Name: "NodeTurnedToSoftwareEmulation",
+		Expr: `count by (node) (
+  ` + Newest + `{hypervisor_type="qemu-tcg"}
+  and on (namespace, name)
+  present_over_time(` + Newest + `{hypervisor_type="kvm"}[1d:10m])
+) >= 2`,
+		Severity:    Critical,
+		Summary:     "VMs that ran on KVM now run on software emulation on one node.",
+		Description: `On node {{ $labels.node }}, {{ $value }} VMs run on software emulation that ran on KVM within the last day. The node most likely lost KVM when it was last booted or upgraded.`,
+		Why:         "A type cannot change while a guest runs: these VMs were started anew. Asking the VMs, not the node, needs no metric of the node and leaves out guests that are emulated for good.",
+	}
+}
+
+func unknown() Alert {
+	return Alert{
+		Name: "VirtualMachineHypervisorUnknown",
+		Expr: lasting("unknown", `hypervisor_type!="unknown"`, unknownLasts) + `
+unless on (namespace, name, node)
+  kubevirt_vmi_hypervisor_domain_info{job="` + VMsJob + `",domain_type!~"kvm|qemu|"}`,
+		Severity:    Warning,
+		Summary:     "What executes a VM has not been known for 15 minutes.",
+		Description: `What executes VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has not been known for more than 15 minutes: its libvirt does not answer, or describes a domain that cannot be read.`,
+		Why:         "A domain type that is known but neither kvm nor qemu is VirtualMachineDomainTypeOther's.",
+	}
+}
+
+func otherDomainType() Alert {
+	return Alert{
+		Name: "VirtualMachineDomainTypeOther",
+		Expr: `max by (namespace, name, node, domain_type) (
+  kubevirt_vmi_hypervisor_domain_info{job="` + VMsJob + `",domain_type!~"kvm|qemu|"}
+)`,
+		For:         10 * time.Minute,
+		Severity:    Info,
+		Summary:     "A VM's libvirt domain is of a type other than kvm and qemu.",
+		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} is a libvirt domain of type {{ $labels.domain_type }}. The exporter does not judge it and shows it as unknown.`,
+	}
+}

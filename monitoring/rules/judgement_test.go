@@ -1,0 +1,81 @@
+package rules
+
+import "slices"
+
+func judgementScenarios() []scenario {
+	return slices.Concat(unknownScenarios(), otherTypeScenarios())
+}
+
+// mute is a VM whose libvirt is not heard: no domain is described.
+func mute(name, node string, first, last int) run { return vm(name, node, "unknown", first, last) }
+
+// strange is a VM of a domain type that the exporter does not judge.
+func strange(name, node string, first, last int) run {
+	one := vm(name, node, "unknown", first, last)
+	one.domain = "hyperv"
+	return one
+}
+
+func unknownScenarios() []scenario {
+	const rule = "VirtualMachineHypervisorUnknown"
+	lost := func(name, node string) labels { return typed(name, node, "unknown") }
+	return []scenario{
+		{rule: rule, kind: fires, story: "after fifteen minutes, not before", input: runs(mute("web", "node-1", 0, 40)),
+			want:      []moment{at(15, lost("web", "node-1")), at(14)},
+			describes: "What executes VM shop/web on node node-1 has not been known for more than 15 minutes: its libvirt does not answer, or describes a domain that cannot be read."},
+		{rule: rule, kind: silent, story: "known again for a moment",
+			input: runs(mute("web", "node-1", 0, 10), vm("web", "node-1", "kvm", 11, 12), mute("web", "node-1", 13, 60)),
+			want:  []moment{at(20), at(26), at(28, lost("web", "node-1"))}},
+		{rule: rule, kind: silent, story: "emulated for a moment",
+			input: runs(mute("web", "node-1", 0, 10), vm("web", "node-1", "qemu-tcg", 11, 12), mute("web", "node-1", 13, 60)),
+			want:  []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a domain type that is known to be another", input: runs(strange("web", "node-1", 0, 40)), want: []moment{at(20)}},
+		{rule: rule, kind: fires, story: "beside a VM of another domain type",
+			input: runs(strange("win", "node-1", 0, 40), mute("web", "node-1", 0, 40)), want: []moment{at(20, lost("web", "node-1"))}},
+		{rule: rule, kind: fires, story: "a domain that does not tell its type", input: func() []line {
+			one := mute("web", "node-1", 0, 40)
+			described := metric("kubevirt_vmi_hypervisor_domain_info", one.target().with("arch", "x86_64"), 1, 0, 40)
+			return append(one.lines(), described)
+		}(), want: []moment{at(20, lost("web", "node-1"))}},
+		{rule: rule, kind: silent, story: "on KVM or emulated", input: runs(vm("a", "node-1", "kvm", 0, 40), vm("b", "node-1", "qemu-tcg", 0, 40)), want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "one that started anew an hour and a half later",
+			input: runs(mute("web", "node-1", 0, 10), mute("web", "node-1", 110, 130)), want: []moment{at(115)}},
+		{rule: rule, kind: resolves, story: "when libvirt is heard again",
+			input: runs(mute("web", "node-1", 0, 20), vm("web", "node-1", "kvm", 21, 40)), want: []moment{at(20, lost("web", "node-1")), at(21)}},
+		{rule: rule, kind: resolves, story: "when the VM stops", input: runs(mute("web", "node-1", 0, 20)), want: []moment{at(20, lost("web", "node-1")), at(21)}},
+		{rule: rule, kind: restart, story: "of half an hour", input: awayBetween(20, 50, runs(mute("web", "node-1", 0, 80))),
+			want: []moment{at(50, lost("web", "node-1")), at(60, lost("web", "node-1"))}},
+		{rule: rule, kind: migration, story: "to where libvirt is heard",
+			input: runs(mute("web", "node-1", 0, 20), vm("web", "node-2", "kvm", 19, 40)), want: []moment{at(18, lost("web", "node-1")), at(19), at(25)}},
+		{rule: rule, kind: reboot, story: "that cures libvirt",
+			input: runs(mute("web", "node-1", 0, 20), vm("web", "node-1", "kvm", 30, 40)), want: []moment{at(20, lost("web", "node-1")), at(25), at(31)}},
+	}
+}
+
+func otherTypeScenarios() []scenario {
+	const rule = "VirtualMachineDomainTypeOther"
+	hyperv := func(name, node string) labels { return of(name, node, "domain_type", "hyperv") }
+	again := strange("web", "node-1", 0, 40)
+	again.pod = "second-target"
+	forged := strange("web", "node-1", 0, 40)
+	forged.job = "tenant/exporter"
+	return []scenario{
+		{rule: rule, kind: fires, story: "after ten minutes, not before", input: runs(strange("web", "node-1", 0, 40), again),
+			want:      []moment{at(10, hyperv("web", "node-1")), at(9)},
+			describes: "VM shop/web on node node-1 is a libvirt domain of type hyperv. The exporter does not judge it and shows it as unknown."},
+		{rule: rule, kind: silent, story: "kvm, qemu, and a domain that does not tell",
+			input: append(runs(vm("a", "node-1", "kvm", 0, 40), vm("b", "node-1", "qemu-tcg", 0, 40)),
+				metric("kubevirt_vmi_hypervisor_domain_info", mute("c", "node-1", 0, 40).target().with("arch", "x86_64"), 1, 0, 40)),
+			want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: runs(forged), want: []moment{at(20)}},
+		{rule: rule, kind: resolves, story: "when the VM stops", input: runs(strange("web", "node-1", 0, 20)), want: []moment{at(20, hyperv("web", "node-1")), at(21)}},
+		{rule: rule, kind: restart, story: "of four minutes", input: awayBetween(20, 24, runs(strange("web", "node-1", 0, 40))),
+			want: []moment{at(22, hyperv("web", "node-1")), at(24, hyperv("web", "node-1"))}},
+		{rule: rule, kind: migration, story: "the clock starts anew on the other node",
+			input: runs(strange("web", "node-1", 0, 20), strange("web", "node-2", 20, 40)),
+			want:  []moment{at(20, hyperv("web", "node-1")), at(25), at(30, hyperv("web", "node-2"))}},
+		{rule: rule, kind: reboot, story: "silent while the VM is away",
+			input: runs(strange("web", "node-1", 0, 20), strange("web", "node-1", 30, 60)),
+			want:  []moment{at(20, hyperv("web", "node-1")), at(25), at(40, hyperv("web", "node-1"))}},
+	}
+}

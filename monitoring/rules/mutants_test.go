@@ -1,0 +1,227 @@
+//go:build mutants
+
+// Some eight minutes on two cores: go test -tags mutants -run TestEachBrokenRule -timeout 30m ./monitoring/rules
+
+package rules
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	promlabels "github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/stretchr/testify/require"
+)
+
+// A mutant is a rule with one thing broken.
+type mutant struct {
+	what    string
+	content []byte // the rules file with it
+}
+
+// TestEachBrokenRuleIsNoticed breaks each rule in each way that it can be broken in
+// and wants one of its scenarios to fail.
+func TestEachBrokenRuleIsNoticed(t *testing.T) {
+	for _, rule := range ruleNames() {
+		for _, mutant := range mutants(t, rule) {
+			t.Run(rule+"/"+mutant.what, func(t *testing.T) {
+				t.Parallel()
+				if why := equivalents()[rule+"/"+mutant.what]; why != "" {
+					return
+				}
+				output, err := runPromtool(t, mutant.content, scenariosOf(rule)...)
+				require.Error(t, err, "no scenario notices it")
+				require.Contains(t, output, "FAILED", "promtool could not even run it")
+			})
+		}
+	}
+}
+
+// equivalents are mutants that mean the same as the rule, and why.
+func equivalents() map[string]string {
+	return map[string]string{}
+}
+
+func ruleNames() []string {
+	var names []string
+	for _, recording := range Recordings() {
+		names = append(names, recording.Name)
+	}
+	for _, alert := range Alerts() {
+		names = append(names, alert.Name)
+	}
+	return names
+}
+
+func mutants(t *testing.T, rule string) []mutant {
+	t.Helper()
+	var all []mutant
+	expr, wait := source(rule)
+	for what, broken := range brokenExpressions(t, expr) {
+		all = append(all, mutant{what, withRule(t, rule, broken, wait)})
+	}
+	if wait > 0 {
+		all = append(all,
+			mutant{"no for", withRule(t, rule, expr, 0)},
+			mutant{"for + 1m", withRule(t, rule, expr, wait+time.Minute)},
+			mutant{"for - 1m", withRule(t, rule, expr, wait-time.Minute)})
+	}
+	slices.SortFunc(all, func(a, b mutant) int { return bytes.Compare([]byte(a.what), []byte(b.what)) })
+	return all
+}
+
+func source(rule string) (string, time.Duration) {
+	for _, recording := range Recordings() {
+		if recording.Name == rule {
+			return recording.Expr, 0
+		}
+	}
+	for _, alert := range Alerts() {
+		if alert.Name == rule {
+			return alert.Expr, alert.For
+		}
+	}
+	return "", 0
+}
+
+// withRule is the rules file in which one rule has another expression and patience.
+func withRule(t *testing.T, rule, expr string, wait time.Duration) []byte {
+	t.Helper()
+	groups := Groups()
+	for _, group := range groups {
+		for i := range group.Recordings {
+			if group.Recordings[i].Name == rule {
+				group.Recordings[i].Expr = expr
+			}
+		}
+		for i := range group.Alerts {
+			if group.Alerts[i].Name == rule {
+				group.Alerts[i].Expr, group.Alerts[i].For = expr, wait
+			}
+		}
+	}
+	content, err := encode(groupsNode(groups))
+	require.NoError(t, err)
+	return content
+}
+
+// brokenExpressions gives the expression with one thing changed at a time, by what was changed.
+func brokenExpressions(t *testing.T, expr string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for place := 0; ; place++ {
+		for way := 0; ; way++ {
+			parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+			require.NoError(t, err)
+			nodes := nodesOf(parsed)
+			if place >= len(nodes) {
+				return all
+			}
+			changes := changesOf(nodes[place])
+			if way >= len(changes) {
+				break
+			}
+			changes[way].apply()
+			all[fmt.Sprintf("%02d %s", place, changes[way].what)] = parsed.String()
+		}
+	}
+}
+
+func nodesOf(expr parser.Expr) []parser.Node {
+	var nodes []parser.Node
+	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+		if node != nil {
+			nodes = append(nodes, node)
+		}
+		return nil
+	})
+	return nodes
+}
+
+type change struct {
+	what  string
+	apply func()
+}
+
+func changesOf(node parser.Node) []change {
+	switch n := node.(type) {
+	case *parser.BinaryExpr:
+		return binaryChanges(n)
+	case *parser.NumberLiteral:
+		return []change{{fmt.Sprintf("%g + 1", n.Val), func() { n.Val++ }}, {fmt.Sprintf("%g - 1", n.Val), func() { n.Val-- }}}
+	case *parser.AggregateExpr:
+		return without("by", &n.Grouping)
+	case *parser.VectorSelector:
+		return selectorChanges(n)
+	case *parser.MatrixSelector:
+		return []change{{"half the range", func() { n.Range /= 2 }}, {"twice the range", func() { n.Range *= 2 }}}
+	case *parser.SubqueryExpr:
+		return []change{{"half the range", func() { n.Range /= 2 }}, {"twice the range", func() { n.Range *= 2 }}}
+	}
+	return nil
+}
+
+func binaryChanges(n *parser.BinaryExpr) []change {
+	opposite := map[parser.ItemType]parser.ItemType{
+		parser.EQLC: parser.NEQ, parser.LSS: parser.GTR, parser.GTR: parser.LSS, parser.GTE: parser.LTE,
+		parser.LAND: parser.LUNLESS, parser.LUNLESS: parser.LAND, parser.DIV: parser.MUL, parser.SUB: parser.ADD, parser.MUL: parser.ADD,
+	}
+	var changes []change
+	if other, ok := opposite[n.Op]; ok {
+		changes = append(changes, change{n.Op.String() + " to " + other.String(), func() { n.Op = other }})
+	}
+	switch n.Op {
+	case parser.LAND, parser.LUNLESS, parser.LOR:
+		// "x and x" is x: the right side no longer counts.
+		changes = append(changes, change{"no right side of " + n.Op.String(), func() {
+			n.Op, n.RHS, n.VectorMatching = parser.LOR, n.LHS, &parser.VectorMatching{Card: parser.CardManyToMany}
+		}})
+	}
+	if n.Op == parser.LOR {
+		changes = append(changes, change{"no left side of or", func() {
+			n.LHS, n.VectorMatching = n.RHS, &parser.VectorMatching{Card: parser.CardManyToMany}
+		}})
+	}
+	if n.VectorMatching != nil && n.VectorMatching.On {
+		changes = append(changes, without("on", &n.VectorMatching.MatchingLabels)...)
+	}
+	return changes
+}
+
+func selectorChanges(n *parser.VectorSelector) []change {
+	var changes []change
+	for i, matcher := range n.LabelMatchers {
+		if matcher.Name == "__name__" {
+			continue
+		}
+		changes = append(changes, change{"no matcher " + matcher.Name, func() { n.LabelMatchers = slices.Delete(n.LabelMatchers, i, i+1) }})
+		changes = append(changes, change{"opposite matcher " + matcher.Name, func() { n.LabelMatchers[i] = opposite(matcher) }})
+	}
+	if n.OriginalOffset != 0 {
+		changes = append(changes, change{"no offset", func() { n.OriginalOffset = 0 }},
+			change{"offset + 1m", func() { n.OriginalOffset += time.Minute }})
+	}
+	return changes
+}
+
+func opposite(m *promlabels.Matcher) *promlabels.Matcher {
+	inverse, err := m.Inverse()
+	if err != nil {
+		panic(err) // all types have one
+	}
+	return inverse
+}
+
+// without drops each one of the names.
+func without(keyword string, names *[]string) []change {
+	var changes []change
+	for i, name := range *names {
+		changes = append(changes, change{keyword + " without " + name, func() {
+			*names = slices.Delete(slices.Clone(*names), i, i+1)
+		}})
+	}
+	return changes
+}

@@ -1,0 +1,157 @@
+package rules
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+)
+
+// The format of `promtool test rules`.
+type (
+	unitTest struct {
+		RuleFiles          []string    `yaml:"rule_files"`
+		EvaluationInterval string      `yaml:"evaluation_interval"`
+		Tests              []testGroup `yaml:"tests"`
+	}
+	testGroup struct {
+		Name      string       `yaml:"name"`
+		Interval  string       `yaml:"interval"`
+		Input     []testSeries `yaml:"input_series"`
+		Alerts    []alertTest  `yaml:"alert_rule_test,omitempty"`
+		Questions []exprTest   `yaml:"promql_expr_test"`
+	}
+	testSeries struct {
+		Series string `yaml:"series"`
+		Values string `yaml:"values"`
+	}
+	alertTest struct {
+		EvalTime string          `yaml:"eval_time"`
+		Name     string          `yaml:"alertname"`
+		Expected []expectedAlert `yaml:"exp_alerts"`
+	}
+	expectedAlert struct {
+		Labels      map[string]string `yaml:"exp_labels"`
+		Annotations map[string]string `yaml:"exp_annotations"`
+	}
+	exprTest struct {
+		Expr     string           `yaml:"expr"`
+		EvalTime string           `yaml:"eval_time"`
+		Expected []expectedSample `yaml:"exp_samples"`
+	}
+	expectedSample struct {
+		Labels string  `yaml:"labels"`
+		Value  float64 `yaml:"value"`
+	}
+)
+
+// TestRules tells each scenario to Prometheus's own rule engine.
+func TestRules(t *testing.T) {
+	content, err := RulesFile()
+	require.NoError(t, err)
+	for _, one := range scenarios() {
+		t.Run(one.rule+"/"+string(one.kind)+"/"+one.story, func(t *testing.T) {
+			t.Parallel()
+			output, err := runPromtool(t, content, one)
+			require.NoError(t, err, output)
+		})
+	}
+}
+
+// runPromtool tells the scenarios to the rules; an error is a scenario that did not go as told.
+func runPromtool(t *testing.T, rules []byte, stories ...scenario) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	file, test := filepath.Join(dir, "rules.yaml"), filepath.Join(dir, "test.yaml")
+	require.NoError(t, os.WriteFile(file, rules, 0o600))
+	groups := make([]testGroup, 0, len(stories))
+	for _, story := range stories {
+		groups = append(groups, group(t, story))
+	}
+	content, err := yaml.Marshal(unitTest{RuleFiles: []string{file}, EvaluationInterval: "1m", Tests: groups})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(test, content, 0o600))
+	output, err := exec.Command(promtool(t), "test", "rules", test).CombinedOutput()
+	return string(output), err
+}
+
+func promtool(t *testing.T) string {
+	t.Helper()
+	program, err := exec.LookPath("promtool")
+	require.NoError(t, err, "install it with: apt-get install -y --no-install-recommends prometheus")
+	return program
+}
+
+func group(t *testing.T, story scenario) testGroup {
+	t.Helper()
+	result := testGroup{Name: story.rule + ": " + story.story, Interval: "1m"}
+	for _, one := range joined(t, story.input) {
+		result.Input = append(result.Input, testSeries{one.labels.String(), one.values()})
+	}
+	for _, moment := range story.want {
+		result.Questions = append(result.Questions, question(t, story.rule, moment))
+	}
+	if story.describes != "" {
+		result.Alerts = append(result.Alerts, described(t, story))
+	}
+	return result
+}
+
+// question asks for the recorded series or, of an alert, for what fires.
+func question(t *testing.T, rule string, m moment) exprTest {
+	t.Helper()
+	test := exprTest{Expr: rule, EvalTime: fmt.Sprintf("%dm", m.minute)}
+	base := labels{"__name__": rule}
+	if !isRecording(rule) {
+		test.Expr = fmt.Sprintf(`ALERTS{alertname=%q,alertstate="firing"}`, rule)
+		base = labels{"__name__": "ALERTS", "alertname": rule, "alertstate": "firing", "severity": alert(t, rule).Severity.String()}
+	}
+	value := m.value
+	if value == 0 {
+		value = 1
+	}
+	for _, series := range m.series {
+		expected := series.with()
+		for key, text := range base {
+			expected[key] = text
+		}
+		if series["value"] != "" {
+			_, err := fmt.Sscan(series["value"], &value)
+			require.NoError(t, err)
+			delete(expected, "value")
+		}
+		test.Expected = append(test.Expected, expectedSample{expected.String(), value})
+	}
+	return test
+}
+
+// described asks for the alert with all its annotations.
+func described(t *testing.T, story scenario) alertTest {
+	t.Helper()
+	rule, first := alert(t, story.rule), story.want[0]
+	require.Len(t, first.series, 1)
+	return alertTest{
+		EvalTime: fmt.Sprintf("%dm", first.minute), Name: rule.Name,
+		Expected: []expectedAlert{{
+			Labels: first.series[0].with("severity", rule.Severity.String()),
+			Annotations: map[string]string{
+				"summary": rule.Summary, "description": story.describes, "runbook_url": RunbookURL(rule.Name),
+			},
+		}},
+	}
+}
+
+func alert(t *testing.T, name string) Alert {
+	t.Helper()
+	for _, one := range Alerts() {
+		if one.Name == name {
+			return one
+		}
+	}
+	require.Failf(t, "no such alert", "%s", name)
+	return Alert{}
+}

@@ -1,0 +1,147 @@
+package rules
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const generated = "# Generated from monitoring/rules by: go test ./monitoring/rules -update\n"
+
+// PrometheusRules is the YAML of one PrometheusRule for each of the components in
+// that namespace, so that an overlay can leave out what it does not install.
+func PrometheusRules(namespace string) ([]byte, error) {
+	var out bytes.Buffer
+	out.WriteString(generated)
+	for _, component := range Components() {
+		if component.Namespace != namespace {
+			continue
+		}
+		content, err := encode(object(component))
+		if err != nil {
+			return nil, fmt.Errorf("write the PrometheusRule %s: %w", component.Object, err)
+		}
+		out.WriteString("---\n")
+		out.Write(content)
+	}
+	return out.Bytes(), nil
+}
+
+// RulesFile is the YAML of all groups for rule_files of a Prometheus without the operator.
+func RulesFile() ([]byte, error) {
+	content, err := encode(groupsNode(Groups()))
+	if err != nil {
+		return nil, fmt.Errorf("write the rules file: %w", err)
+	}
+	return append([]byte(generated+"# Not applied: a rules file (rule_files) for a Prometheus of your own.\n"), content...), nil
+}
+
+func encode(node *yaml.Node) ([]byte, error) {
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	encoder.CompactSeqIndent()
+	if err := encoder.Encode(node); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), encoder.Close()
+}
+
+func object(c Component) *yaml.Node {
+	return mapping(
+		"apiVersion", text("monitoring.coreos.com/v1"),
+		"kind", text("PrometheusRule"),
+		"metadata", mapping(
+			"name", text(c.Object),
+			"namespace", text(c.Namespace),
+			"labels", mapping(
+				"app.kubernetes.io/name", text("kubevirt-hypervisor-exporter"),
+				"app.kubernetes.io/component", text(c.Name),
+			),
+		),
+		"spec", groupsNode(c.Groups),
+	)
+}
+
+func groupsNode(groups []Group) *yaml.Node {
+	list := &yaml.Node{Kind: yaml.SequenceNode}
+	for _, group := range groups {
+		rules := &yaml.Node{Kind: yaml.SequenceNode}
+		for _, recording := range group.Recordings {
+			rules.Content = append(rules.Content, recordingNode(recording))
+		}
+		for _, alert := range group.Alerts {
+			rules.Content = append(rules.Content, alertNode(alert))
+		}
+		node := mapping("name", text(group.Name))
+		if group.Interval > 0 {
+			node.Content = append(node.Content, text("interval"), text(promDuration(group.Interval)))
+		}
+		node.Content = append(node.Content, text("rules"), rules)
+		list.Content = append(list.Content, node)
+	}
+	return mapping("groups", list)
+}
+
+func recordingNode(r Recording) *yaml.Node {
+	node := mapping("record", text(r.Name), "expr", text(r.Expr))
+	node.HeadComment = wrap(strings.TrimSpace(r.Meaning + " " + r.Why))
+	return node
+}
+
+func alertNode(a Alert) *yaml.Node {
+	node := mapping("alert", text(a.Name), "expr", text(a.Expr))
+	if a.For > 0 {
+		node.Content = append(node.Content, text("for"), text(promDuration(a.For)))
+	}
+	node.Content = append(node.Content,
+		text("labels"), mapping("severity", text(a.Severity.String())),
+		text("annotations"), mapping(
+			"summary", text(a.Summary),
+			"description", text(a.Description),
+			"runbook_url", text(RunbookURL(a.Name)),
+		),
+	)
+	node.HeadComment = wrap(a.Why)
+	return node
+}
+
+// wrap breaks a comment into lines of at most 110 characters.
+func wrap(comment string) string {
+	const width = 110
+	var lines []string
+	for _, word := range strings.Fields(comment) {
+		last := len(lines) - 1
+		if last >= 0 && len(lines[last])+1+len(word) <= width {
+			lines[last] += " " + word
+		} else {
+			lines = append(lines, word)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// mapping takes keys (strings) and values (nodes) in turn and keeps their order.
+func mapping(pairs ...any) *yaml.Node {
+	node := &yaml.Node{Kind: yaml.MappingNode}
+	for i := 0; i < len(pairs); i += 2 {
+		node.Content = append(node.Content, text(pairs[i].(string)), pairs[i+1].(*yaml.Node))
+	}
+	return node
+}
+
+func text(value string) *yaml.Node {
+	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value}
+	if strings.Contains(value, "\n") {
+		node.Style = yaml.LiteralStyle
+	}
+	return node
+}
+
+// promDuration writes whole minutes as Prometheus does: 10m, not Go's 10m0s.
+func promDuration(d time.Duration) string {
+	return fmt.Sprintf("%dm", int(d.Minutes()))
+}

@@ -1,0 +1,111 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+)
+
+// Severity says how soon somebody should look.
+type Severity int
+
+const (
+	// Info is for a look when there is time.
+	Info Severity = iota
+	// Warning is for the next working day.
+	Warning
+	// Critical is for now: many VMs are slow, or nothing would tell that they are.
+	Critical
+)
+
+// String is the value of the label severity.
+func (s Severity) String() string {
+	switch s {
+	case Info:
+		return "info"
+	case Warning:
+		return "warning"
+	case Critical:
+		return "critical"
+	}
+	return fmt.Sprintf("severity_%d", int(s))
+}
+
+// An Alert fires for each series that Expr gives.
+type Alert struct {
+	Name     string
+	Expr     string
+	For      time.Duration // how long Expr gives a series before the alert fires; 0 is at once
+	Severity Severity
+	// Summary is one line without variables; Description names what is affected.
+	Summary     string
+	Description string
+	// Why says what the alert asks and why so. It is a comment in the generated rules.
+	Why string
+}
+
+// Recording is a series computed from others.
+type Recording struct {
+	Name string
+	Expr string
+	// Meaning is for docs/alerts.md.
+	Meaning string
+	Why     string
+}
+
+// Group is evaluated in sequence: first its recordings, then its alerts.
+type Group struct {
+	Name       string
+	Interval   time.Duration // 0 is Prometheus's own
+	Recordings []Recording
+	Alerts     []Alert
+}
+
+// Component is what an installation may be without. Each has a PrometheusRule of
+// its own, so that an overlay which lacks the component can leave its rules out.
+type Component struct {
+	Name      string // the value of the label app.kubernetes.io/component
+	Object    string // the PrometheusRule's name
+	Namespace string // and where it lies
+	Groups    []Group
+}
+
+const (
+	productNamespace = "hypervisor-exporter"
+	relayNamespace   = "hypervisor-exporter-relay"
+)
+
+// Components lists all rules, in the order of the generated files.
+func Components() []Component {
+	return []Component{
+		{Name: "sidecar", Object: "hypervisor-exporter-vms", Namespace: productNamespace, Groups: []Group{vms(), nodes()}},
+		{Name: "webhook", Object: "hypervisor-exporter-webhook", Namespace: productNamespace, Groups: []Group{webhook()}},
+		{Name: "relay", Object: "hypervisor-exporter-relay", Namespace: relayNamespace, Groups: []Group{relay()}},
+	}
+}
+
+// Alerts lists the alerts of all components.
+func Alerts() []Alert {
+	var all []Alert
+	for _, group := range Groups() {
+		all = append(all, group.Alerts...)
+	}
+	return all
+}
+
+// Recordings lists the recording rules of all components.
+func Recordings() []Recording {
+	var all []Recording
+	for _, group := range Groups() {
+		all = append(all, group.Recordings...)
+	}
+	return all
+}
+
+// Groups lists the groups of all components.
+func Groups() []Group {
+	var all []Group
+	for _, component := range Components() {
+		all = append(all, component.Groups...)
+	}
+	return all
+}

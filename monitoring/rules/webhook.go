@@ -1,0 +1,94 @@
+package rules
+
+import "time"
+
+const (
+	// Both are below what is left when the certificate is due to be renewed
+	// (docs/operations.md): 10 days of the serving one, 30 of the authority.
+	servingLeft   = "7 * 86400"
+	authorityLeft = "20 * 86400"
+)
+
+func webhook() Group {
+	return Group{
+		Name:   "hypervisor-exporter-webhook",
+		Alerts: []Alert{webhookDown(), webhookErrors(), webhookBypassed(), certificateExpiring()},
+	}
+}
+
+func webhookDown() Alert {
+	return Alert{
+		Name:        "HypervisorExporterWebhookDown",
+		Expr:        `absent(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds` + ofWebhook + ` > time())`,
+		For:         5 * time.Minute,
+		Severity:    Critical,
+		Summary:     "No replica of the webhook can inject the exporter.",
+		Description: `Prometheus has seen no replica of the webhook with a valid certificate for 5 minutes. VMs that start now get no exporter and keep being without it until they are restarted or migrated.`,
+		Why:         "A replica without a valid certificate is up but of no use to the API server.",
+	}
+}
+
+func webhookErrors() Alert {
+	return Alert{
+		Name:        "HypervisorExporterWebhookErrors",
+		Expr:        `sum by (reason) (increase(hypervisor_exporter_webhook_admissions_total{job="` + WebhookJob + `",result="error"}[15m])) > 0`,
+		Severity:    Warning,
+		Summary:     "The webhook could not answer an admission as it should.",
+		Description: `The webhook failed to answer about {{ $value | humanize }} requests in the last 15 minutes (reason {{ $labels.reason }}). VMs among them started without an exporter.`,
+		Why:         "The counters start at zero for each reason, so that the first error counts.",
+	}
+}
+
+// failOpen is the API server's counter. It has no series before the first event, so
+// that increase alone misses that one: a series that is new at a target that is not
+// counts as well.
+const failOpen = `apiserver_admission_webhook_fail_open_count{name="inject.hypervisor-exporter.kubevirt.io"}`
+
+func webhookBypassed() Alert {
+	return Alert{
+		Name: "HypervisorExporterWebhookBypassed",
+		Expr: `sum(
+  increase(` + failOpen + `[15m]) > 0
+  or
+  (
+    ` + failOpen + `
+    unless ` + failOpen + ` offset 15m
+    and on (job, instance) up offset 15m
+  )
+) > 0`,
+		Severity:    Warning,
+		Summary:     "The API server created pods without asking the webhook.",
+		Description: `The API server could not reach the webhook, or not within 2 seconds, for about {{ $value | humanize }} pods in the last 15 minutes, and created them without it. VMs among them have no exporter.`,
+		Why:         "Silent where the API server's metrics are not scraped. Its counter has no series before the first event, which increase alone would miss.",
+	}
+}
+
+// inSecret tells of the certificates in the Secrets; of the webhook's serving one, what
+// the replicas serve counts.
+const inSecret = "hypervisor_exporter_webhook_rotation_certificate_not_after_timestamp_seconds"
+
+func certificateExpiring() Alert {
+	return Alert{
+		Name: "HypervisorExporterCertificateExpiring",
+		Expr: `label_replace(
+  label_replace(
+    min(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds` + ofWebhook + `),
+    "serves", "webhook", "", ""
+  ),
+  "certificate", "serving", "", ""
+) - time() < ` + servingLeft + `
+or
+min by (serves, certificate) (
+  ` + inSecret + `{job="` + WebhookJob + `",serves="relay",certificate="serving"}
+) - time() < ` + servingLeft + `
+or
+min by (serves, certificate) (
+  ` + inSecret + `{job="` + WebhookJob + `",certificate="authority"}
+) - time() < ` + authorityLeft,
+		For:         10 * time.Minute,
+		Severity:    Warning,
+		Summary:     "A certificate of the webhook or the relay was not renewed in time.",
+		Description: `The {{ $labels.serves }}'s {{ $labels.certificate }} certificate ends in {{ $value | humanizeDuration }}; it should have been renewed days ago. Once it has ended, VMs start without an exporter (webhook), or none can be scraped (relay).`,
+		Why:         "The serving certificate is renewed at 10 days left and the authority at 30, so both limits mean days of failed renewal.",
+	}
+}

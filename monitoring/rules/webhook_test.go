@@ -1,0 +1,116 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+)
+
+func webhookScenarios() []scenario {
+	return slices.Concat(webhookDownScenarios(), webhookErrorScenarios(), bypassedScenarios())
+}
+
+func replica(number int) labels {
+	return labels{
+		"job": WebhookJob, "namespace": "hypervisor-exporter", "container": "webhook", "endpoint": "metrics",
+		"pod": fmt.Sprintf("hypervisor-exporter-webhook-%d", number), "instance": fmt.Sprintf("10.0.0.%d:8080", number),
+	}
+}
+
+const (
+	day    = 86400.
+	served = "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds"
+)
+
+// serving is what a replica shows that has a certificate until then.
+func serving(number int, notAfter float64, first, last int) line {
+	return metric(served, replica(number), notAfter, first, last)
+}
+
+func webhookDownScenarios() []scenario {
+	const rule = "HypervisorExporterWebhookDown"
+	forged := line{vm("web", "node-1", "kvm", 0, 60).target().with("__name__", served), []stretch{{first: 0, last: 60, value: 20 * day}}}
+	down := at(40, labels{})
+	return []scenario{
+		{rule: rule, kind: fires, story: "five minutes after the last replica, not before",
+			input:     []line{serving(1, 20*day, 0, 30), serving(2, 20*day, 0, 20), metric("up", replica(1), 0, 31, 60)},
+			want:      []moment{at(36, labels{}), at(30), at(35), down},
+			describes: "Prometheus has seen no replica of the webhook with a valid certificate for 5 minutes. VMs that start now get no exporter and keep being without it until they are restarted or migrated."},
+		{rule: rule, kind: fires, story: "replicas without a certificate", input: []line{metric("up", replica(1), 1, 0, 60)}, want: []moment{down}},
+		{rule: rule, kind: fires, story: "replicas with a certificate that has ended",
+			input: []line{serving(1, 30*60, 0, 60)}, want: []moment{at(36, labels{}), at(29), at(34), down}},
+		{rule: rule, kind: fires, story: "a VM's pod that says it is the webhook is not believed", input: []line{forged}, want: []moment{down}},
+		{rule: rule, kind: silent, story: "one of two replicas", input: []line{serving(1, 20*day, 0, 60), serving(2, 20*day, 0, 10)}, want: []moment{at(30)}},
+		{rule: rule, kind: silent, story: "replicas that are replaced",
+			input: []line{serving(1, 20*day, 0, 10), serving(2, 20*day, 13, 60)}, want: []moment{at(12), at(20)}},
+		{rule: rule, kind: resolves, story: "when a replica is back", input: []line{serving(1, 20*day, 0, 10), serving(2, 20*day, 30, 60)},
+			want: []moment{at(29, labels{}), at(30)}},
+		{rule: rule, kind: restart, story: "of twenty minutes", input: awayBetween(10, 30, []line{serving(1, 20*day, 0, 60)}),
+			want: []moment{at(10), at(14), at(30), at(40)}},
+		{rule: rule, kind: reboot, story: "of the node of one of two replicas",
+			input: []line{serving(1, 20*day, 0, 10), serving(1, 20*day, 20, 60), serving(2, 20*day, 0, 60)}, want: []moment{at(18), at(30)}},
+	}
+}
+
+// counted is a replica's counter of errors: 0, and 1 from minute event on.
+func counted(number int, reason string, event, last int) line {
+	name := "hypervisor_exporter_webhook_admissions_total"
+	l := replica(number).with("__name__", name, "result", "error", "reason", reason)
+	return line{l, []stretch{{first: 0, last: event - 1}, {first: event, last: last, value: 1}}}
+}
+
+func webhookErrorScenarios() []scenario {
+	const rule = "HypervisorExporterWebhookErrors"
+	because := func(reason string) labels { return labels{"reason": reason} }
+	skipped := counted(1, "opted_out", 10, 60)
+	skipped.labels = skipped.labels.with("result", "skipped")
+	forged := counted(1, "panic", 10, 60)
+	forged.labels = forged.labels.with("job", VMsJob)
+	return []scenario{
+		{rule: rule, kind: fires, story: "at the first error", input: []line{counted(1, "panic", 10, 60), counted(2, "too_large", 60, 61)},
+			want:      []moment{at(11, because("panic")), at(9)},
+			describes: "The webhook failed to answer about 1 requests in the last 15 minutes (reason panic). VMs among them started without an exporter."},
+		{rule: rule, kind: fires, story: "both replicas are one alert for each reason",
+			input: []line{counted(1, "panic", 10, 60), counted(2, "panic", 11, 60), counted(2, "too_large", 12, 60)},
+			want:  []moment{at(15, because("panic"), because("too_large"))}},
+		{rule: rule, kind: silent, story: "pods that are skipped", input: []line{skipped}, want: []moment{at(15)}},
+		{rule: rule, kind: silent, story: "a VM's pod that says it is the webhook is not believed", input: []line{forged}, want: []moment{at(15)}},
+		{rule: rule, kind: resolves, story: "fifteen minutes after the last error", input: []line{counted(1, "panic", 10, 60)},
+			want: []moment{at(24, because("panic")), at(26)}},
+		{rule: rule, kind: restart, story: "an error meanwhile is told", input: awayBetween(8, 12, []line{counted(1, "panic", 10, 60)}),
+			want: []moment{at(12, because("panic"))}},
+		{rule: rule, kind: restart, story: "old errors are not told again", input: awayBetween(30, 50, []line{counted(1, "panic", 10, 80)}),
+			want: []moment{at(50), at(55)}},
+		{rule: rule, kind: reboot, story: "a replica that starts from zero",
+			input: []line{counted(1, "panic", 10, 40), metric("hypervisor_exporter_webhook_admissions_total",
+				replica(1).with("result", "error", "reason", "panic"), 0, 42, 80)}, want: []moment{at(12, because("panic")), at(45)}},
+	}
+}
+
+func bypassedScenarios() []scenario {
+	const rule = "HypervisorExporterWebhookBypassed"
+	apiserver := func(instance string) labels {
+		return labels{"job": "apiserver", "instance": instance, "name": "inject.hypervisor-exporter.kubevirt.io", "type": "admit"}
+	}
+	up := metric("up", labels{"job": "apiserver", "instance": "a"}, 1, 0, 80)
+	count := func(value float64, first, last int) line {
+		return metric("apiserver_admission_webhook_fail_open_count", apiserver("a"), value, first, last)
+	}
+	other := count(1, 20, 80)
+	other.labels = other.labels.with("name", "other.example.com")
+	return []scenario{
+		{rule: rule, kind: fires, story: "at the first event, before which there is no series", input: []line{up, count(1, 20, 80)},
+			want:      []moment{at(20, labels{}), at(19)},
+			describes: "The API server could not reach the webhook, or not within 2 seconds, for about 1 pods in the last 15 minutes, and created them without it. VMs among them have no exporter."},
+		{rule: rule, kind: fires, story: "at a later event", input: []line{up, count(3, 0, 29).then(4, 30, 80)}, want: []moment{at(31, labels{}), at(29)}},
+		{rule: rule, kind: fires, story: "two API servers are one alert", input: []line{up, metric("up", labels{"job": "apiserver", "instance": "b"}, 1, 0, 80),
+			count(1, 20, 80), metric("apiserver_admission_webhook_fail_open_count", apiserver("b"), 1, 20, 80)}, want: []moment{at(21, labels{})}},
+		{rule: rule, kind: silent, story: "other people's webhooks", input: []line{up, other}, want: []moment{at(21)}},
+		{rule: rule, kind: silent, story: "the API server's metrics are not scraped", input: nil, want: []moment{at(21)}},
+		{rule: rule, kind: silent, story: "an old count at an API server that is new to Prometheus",
+			input: []line{metric("up", labels{"job": "apiserver", "instance": "a"}, 1, 20, 80), count(7, 20, 80)}, want: []moment{at(21), at(40)}},
+		{rule: rule, kind: resolves, story: "fifteen minutes after the last event", input: []line{up, count(1, 20, 80)}, want: []moment{at(34, labels{}), at(35)}},
+		{rule: rule, kind: restart, story: "old events are not told again", input: awayBetween(40, 60, []line{up, count(1, 20, 80)}), want: []moment{at(60), at(70)}},
+		{rule: rule, kind: reboot, story: "an API server that starts without the series", input: []line{
+			metric("up", labels{"job": "apiserver", "instance": "a"}, 1, 0, 40).then(1, 45, 80), count(5, 0, 40)}, want: []moment{at(39), at(46), at(60)}},
+	}
+}
