@@ -93,7 +93,14 @@ func (w *world) start(t *testing.T, v vm) time.Duration {
 	t.Helper()
 	started := time.Now()
 	w.create(t, v)
-	eventually(t, patience, "VM "+v.name+" to run", func(ctx context.Context) error { return w.isIn(ctx, v, "Running") })
+	eventually(t, patience, "VM "+v.name+" to run", func(ctx context.Context) error {
+		phase, err := w.phase(ctx, v)
+		require.NotEqual(t, "Failed", phase, "VM %s", v.name)
+		if err == nil && phase != "Running" {
+			err = fmt.Errorf("phase %s", phase)
+		}
+		return err
+	})
 	return time.Since(started)
 }
 
