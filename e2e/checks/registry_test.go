@@ -37,7 +37,7 @@ func (w *world) registry(t *testing.T, image, as string) (end func()) {
 	t.Cleanup(end)
 	hosts := filepath.Join(w.node.Registries(), registryName)
 	require.NoError(t, os.MkdirAll(hosts, 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), fmt.Appendf(nil, "server = %q\n", "http://"+listener.Addr().String()), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), fmt.Appendf(nil, "[host.%q]\ncapabilities = [\"pull\", \"resolve\"]\n", "http://"+listener.Addr().String()), 0o644))
 	_, err = w.node.Run(t.Context(), "ctr", "-n", "k8s.io", "images", "push", "--plain-http", "--platform", "linux/amd64",
 		listener.Addr().String()+"/"+as, "docker.io/"+image)
 	require.NoError(t, err)
