@@ -54,7 +54,7 @@ func (w *world) installDirect(t *testing.T) {
 	})
 	require.NoError(t, w.Client.Delete(t.Context(), ofKind(standard, "PodMonitor")...))
 	require.NoError(t, w.Apply(t.Context(), direct...))
-	require.NoError(t, w.WaitDeployments(t.Context(), cluster.Product, webhook))
+	require.NoError(t, w.WaitWebhook(t.Context()))
 }
 
 func ofKind(objects []*unstructured.Unstructured, kind string) []*unstructured.Unstructured {

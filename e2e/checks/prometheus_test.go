@@ -72,7 +72,7 @@ func (w *world) awaitTarget(t *testing.T, v vm, health string) target {
 // scrapes are the outcomes of the VM's scrapes that began within the last while, the oldest first: true for up.
 func (w *world) scrapes(t *testing.T, v vm, last time.Duration) []bool {
 	t.Helper()
-	found, err := w.Query(t.Context(), fmt.Sprintf(`up{job="hypervisor-exporter/hypervisor-exporter-vms",namespace=%q,name=%q}[%dms]`, v.namespace, v.name, last.Milliseconds()))
+	found, err := w.Query(t.Context(), fmt.Sprintf(`up{job="hypervisor-exporter/hypervisor-exporter-vms",namespace=%q,name=%q}[%dms]`, v.namespace, v.name, max(1, last.Milliseconds())))
 	require.NoError(t, err)
 	require.LessOrEqual(t, len(found), 1, "series of up")
 	var up []bool

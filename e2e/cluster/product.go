@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"kubevirt-hypervisor-exporter/e2e/poll"
 )
 
 // The namespaces of the product, and the name of what runs in the second.
@@ -84,11 +88,31 @@ func (c *Client) InstallProduct(ctx context.Context, objects []*unstructured.Uns
 	if err := c.Apply(ctx, objects...); err != nil {
 		return err
 	}
-	if err := c.WaitDeployments(ctx, Product, "hypervisor-exporter-certs", "hypervisor-exporter-webhook"); err != nil {
+	if err := c.WaitWebhook(ctx); err != nil {
 		return err
 	}
 	if err := c.WaitDaemonSet(ctx, Relay, Relay); err != nil {
 		return err
 	}
 	return c.WaitScraped(ctx, Relay+"/"+Relay)
+}
+
+// WaitWebhook waits until webhook and certificate process are rolled out and the pods before them gone: while they
+// leave, they go on answering, as they were told before.
+func (c *Client) WaitWebhook(ctx context.Context) error {
+	if err := c.WaitDeployments(ctx, Product, "hypervisor-exporter-certs", "hypervisor-exporter-webhook"); err != nil {
+		return err
+	}
+	return poll.Until(ctx, 4*time.Minute, "the pods before to leave", func(ctx context.Context) error {
+		pods, err := c.CoreV1().Pods(Product).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, pod := range pods.Items {
+			if pod.DeletionTimestamp != nil {
+				return fmt.Errorf("%s is leaving", pod.Name)
+			}
+		}
+		return nil
+	})
 }
