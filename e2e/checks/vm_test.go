@@ -49,6 +49,9 @@ func (v vm) object(t *testing.T) *unstructured.Unstructured {
 		devices.WriteString("disks: [{name: cd, bootOrder: 1, cdrom: {bus: sata, readonly: true}}]")
 		fmt.Fprintf(&volumes, "volumes: [{name: cd, persistentVolumeClaim: {claimName: %q}}]", v.disk)
 	}
+	if v.disk == "crash" { // without one, nobody is told of a guest's panic
+		devices.WriteString("\n      panicDevices: [{model: isa}]")
+	}
 	cpu, memory := "", "128Mi"
 	if v.disk != "" {
 		memory = "192Mi"

@@ -18,7 +18,7 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 exec >/dev/console 2>&1
-for m in failover net_failover virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_net button evdev pvpanic pvpanic-pci; do
+for m in failover net_failover virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_net button evdev pvpanic pvpanic-mmio; do
   [ -f "/mod/$m.ko" ] && insmod "/mod/$m.ko"
 done
 sleep 1

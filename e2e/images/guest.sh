@@ -15,7 +15,7 @@ mkdir -p "$root"/{bin,proc,sys,dev,www,mod,etc/acpi/PWRF,tmp}
 cp "$dir/x/bin/busybox" "$root/bin/"
 echo "hello from the guest" >"$root/www/index.html"
 install -D -m 755 "$reach" "$root/www/cgi-bin/reach"
-for module in failover net_failover virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_net button evdev pvpanic pvpanic-pci; do
+for module in failover net_failover virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_net button evdev pvpanic pvpanic-mmio; do
   find "$dir"/x/lib/modules/*/kernel -name "$module.ko*" -exec cp {} "$root/mod/" \;
 done
 printf '#!/bin/sh\necho "guest: power button" >/dev/console\npoweroff -f\n' >"$root/etc/acpi/PWRF/00000080"
