@@ -33,7 +33,9 @@ func TestBindings(t *testing.T) {
 			}
 			var found series
 			eventually(t, time.Minute, "the VM's series", func(ctx context.Context) (err error) { found, err = w.info(ctx, v); return err })
-			t.Logf("series %.1f s after phase Running", time.Since(running).Seconds())
+			if !byHand {
+				t.Logf("series %.1f s after phase Running", time.Since(running).Seconds())
+			}
 			pod := w.pod(t, v)
 			relay := pod.Status.HostIP + ":9478"
 			labels := map[string]string{
