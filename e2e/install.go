@@ -39,7 +39,7 @@ func (l *lab) install(ctx context.Context, p parts) error {
 		return err
 	}
 	return l.step("product", func() error {
-		objects, err := cluster.ProductObjects(l.product, product)
+		objects, err := cluster.ProductObjects(l.product, cluster.Default, product)
 		if err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ func (l *lab) loadImages(ctx context.Context) (cluster.ProductImages, error) {
 		return cluster.ProductImages{}, err
 	}
 	var names []string
-	for _, archive := range []string{"/images/images.tar", "/product/webhook.oci.tar", "/product/sidecar.oci.tar"} {
+	for _, archive := range []string{"/images/images.tar", "/product/webhook.oci.tar", "/product/sidecar.oci.tar", "/product/relay.oci.tar"} {
 		output, err := l.node.Run(ctx, "ctr", "-n", "k8s.io", "images", "import", archive)
 		if err != nil {
 			return cluster.ProductImages{}, fmt.Errorf("import %s (make image builds the product's into %s): %w", archive, filepath.Join(l.product, "bin"), err)
@@ -72,5 +72,5 @@ func (l *lab) loadImages(ctx context.Context) (cluster.ProductImages, error) {
 		}
 		names = append(names, name)
 	}
-	return cluster.ProductImages{Webhook: names[1], Sidecar: names[2]}, nil
+	return cluster.ProductImages{Webhook: names[1], Sidecar: names[2], Relay: names[3]}, nil
 }

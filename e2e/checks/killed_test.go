@@ -1,49 +1,106 @@
 package checks
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
-// A sidecar that is killed again and again leaves the VM alone. What it does to the pod's readiness, and to a Service
-// in front of the VM, is measured and logged: once for the process that serves, once for the container's first, whose
-// end is that of the container.
-func TestSidecarKilled(t *testing.T) {
-	t.Parallel()
-	for name, victim := range map[string]func(pids []string) string{
-		"exporter":  func(pids []string) string { return pids[len(pids)-1] },
-		"container": func(pids []string) string { return pids[0] },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := connect(t)
-			v := vm{namespace: labelled, name: "killed-" + name}
-			w.start(t, v)
-			service := w.serviceFor(t, v)
-			compute := w.computeID(t, v)
-			for i := range 10 {
-				pids, err := w.processes(t.Context(), w.pod(t, v), sidecar)
-				require.NoError(t, err)
-				_, err = w.node.Run(t.Context(), "kill", "-9", victim(pids))
-				require.NoError(t, err)
-				o := w.observe(t, v, service, victim(pids))
-				t.Logf("kill %d: %s; sidecar %s", i+1, o, cluster.ContainerState(sidecarStatus(w.pod(t, v))))
-				if o.back == 0 {
-					t.Logf("the kubelet holds the sidecar back after %d kills: the other kills would hit nothing", i+1)
-					break
-				}
-			}
-			require.Equal(t, compute, w.computeID(t, v), "the VM's own container went on")
-			require.NoError(t, w.isIn(t.Context(), v, "Running"))
-			w.remove(t, v) // a sidecar that is held back does not hold the VM's end
-		})
+// An exporter that is killed ten times in a row costs the VM nothing: the supervisor starts it anew, at once the first
+// time; the container does not restart, and the pod stays ready and in its Service all along.
+func TestExporterKilled(t *testing.T) {
+	w := connect(t)
+	v := vm{namespace: labelled, name: "exporter-killed"}
+	w.start(t, v)
+	service := w.serviceFor(t, v)
+	w.awaitTarget(t, v, "up")
+	w.awaitReady(t, v)
+	states, compute := w.watch(t, v), w.computeID(t, v)
+	w.watchService(t, v, service, states)
+	first := time.Duration(0)
+	for i := range 10 {
+		took := w.killExporter(t, w.pod(t, v))
+		t.Logf("kill %d: another exporter after %d ms", i+1, took.Milliseconds())
+		if i == 0 {
+			first = took
+		}
 	}
+	require.Less(t, first, 200*time.Millisecond)
+	eventually(t, time.Minute, "Prometheus to know of the restarts", func(ctx context.Context) error {
+		restarts, err := w.sidecarMetric(ctx, v, "hypervisor_exporter_restarts_total")
+		if err == nil && restarts != 10 {
+			err = fmt.Errorf("%v restarts", restarts)
+		}
+		return err
+	})
+	w.awaitTarget(t, v, "up")
+	w.requireUntouched(t, v, states, compute)
+	require.Contains(t, states.states(), "endpoint ready=true")
+	require.NotContains(t, states.states(), "endpoint ready=false")
+	t.Logf("seen all along: %v", states.states())
+}
+
+// A container that is killed, by its first process, is restarted by the kubelet, which leaves the VM alone. For how long
+// the pod is unready, and the VM out of its Service, is measured.
+func TestContainerKilled(t *testing.T) {
+	t.Parallel()
+	w := connect(t)
+	v := vm{namespace: labelled, name: "container-killed"}
+	w.start(t, v)
+	service := w.serviceFor(t, v)
+	compute := w.computeID(t, v)
+	for i := range 2 { // the kubelet holds the next ones back for 20 s, 40 s and so on
+		killed, err := w.containerPID(t.Context(), w.pod(t, v), sidecar)
+		require.NoError(t, err)
+		_, err = w.node.Run(t.Context(), "kill", "-9", killed)
+		require.NoError(t, err)
+		o := w.observe(t, v, service, killed)
+		t.Logf("kill %d: %s; sidecar %s", i+1, o, cluster.ContainerState(sidecarStatus(w.pod(t, v))))
+		require.NotZero(t, o.back, "the kubelet restarts it")
+	}
+	require.EqualValues(t, 2, sidecarStatus(w.pod(t, v)).RestartCount)
+	require.Equal(t, compute, w.computeID(t, v), "the VM's own container went on")
+	w.awaitTarget(t, v, "up")
+	w.remove(t, v)
+}
+
+// killExporter kills the sidecar's process that serves and says after how long there was another.
+func (w *world) killExporter(t *testing.T, pod *corev1.Pod) time.Duration {
+	t.Helper()
+	pids, err := w.processes(t.Context(), pod, sidecar)
+	require.NoError(t, err)
+	require.Len(t, pids, 2, "supervisor and exporter")
+	output, err := w.node.Run(t.Context(), "timeout", "60", "sh", "-c", fmt.Sprintf(
+		`procs=/sys/fs/cgroup/memory$(sed -n 's/.*:memory://p' /proc/%[1]s/cgroup)/cgroup.procs
+		kill -9 %[2]s; from=$(date +%%s%%N)
+		until grep -qvx -e %[1]s -e %[2]s "$procs"; do sleep 0.01; done
+		echo $(($(date +%%s%%N) - from))`, pids[0], pids[1]))
+	require.NoError(t, err, "another exporter")
+	took, err := strconv.ParseInt(strings.TrimSpace(output), 10, 64)
+	require.NoError(t, err, output)
+	return time.Duration(took)
+}
+
+// awaitReady waits until the VM's pod is ready.
+func (w *world) awaitReady(t *testing.T, v vm) {
+	t.Helper()
+	eventually(t, patience, "the pod of "+v.name+" to be ready", func(ctx context.Context) error {
+		pod, err := w.findPod(ctx, v)
+		if err == nil && !isReady(pod) {
+			err = errors.New("not yet")
+		}
+		return err
+	})
 }
 
 // outage is what a kill did, each as the time since; 0 for never.
@@ -57,7 +114,7 @@ func (o outage) String() string {
 // outageLimit: the kubelet doubles its delay from 10 s (CrashLoopBackOff); what takes minutes is not waited for.
 const outageLimit = 45 * time.Second
 
-// observe looks, from the moment that a process of the sidecar has been killed, until all is well: another process in
+// observe looks, from the moment that the sidecar's container has been killed, until all is well: another process in
 // its place, the pod ready and in its Service, and that for longer than the kubelet takes to notice.
 func (w *world) observe(t *testing.T, v vm, service, killed string) outage {
 	t.Helper()

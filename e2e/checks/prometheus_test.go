@@ -2,18 +2,17 @@ package checks
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
-// series is one result of a query.
-type series struct {
-	Metric map[string]string
-	Value  [2]any
-}
+type series = cluster.Series
 
 // target is one of Prometheus' targets.
 type target struct {
@@ -23,28 +22,10 @@ type target struct {
 	LastError string            `json:"lastError"`
 }
 
-func (w *world) prometheus(ctx context.Context, into any, path string, params ...string) error {
-	request := w.CoreV1().RESTClient().Get().Namespace(cluster.Monitoring).Resource("pods").Name("prometheus-e2e-0:9090").SubResource("proxy").Suffix("api/v1/" + path)
-	for i := 0; i < len(params); i += 2 {
-		request = request.Param(params[i], params[i+1])
-	}
-	body, err := request.DoRaw(ctx)
-	if err != nil {
-		return fmt.Errorf("ask Prometheus: %w", err)
-	}
-	return json.Unmarshal(body, &struct{ Data any }{into})
-}
-
-// query asks for the newest value of each series, without any that has ended.
-func (w *world) query(ctx context.Context, promql string) ([]series, error) {
-	var answer struct{ Result []series }
-	return answer.Result, w.prometheus(ctx, &answer, "query", "query", promql)
-}
-
 // targets are the active targets of the VMs' PodMonitor.
 func (w *world) targets(ctx context.Context) ([]target, error) {
 	var answer struct{ ActiveTargets []target }
-	if err := w.prometheus(ctx, &answer, "targets", "state", "active"); err != nil {
+	if err := w.AskPrometheus(ctx, &answer, "targets", "state", "active"); err != nil {
 		return nil, err
 	}
 	var found []target
@@ -56,9 +37,56 @@ func (w *world) targets(ctx context.Context) ([]target, error) {
 	return found, nil
 }
 
+// target is the VM's one target; an error where there is another number.
+func (w *world) target(ctx context.Context, v vm) (target, error) {
+	targets, err := w.targets(ctx)
+	if err != nil {
+		return target{}, err
+	}
+	var found []target
+	for _, t := range targets {
+		if t.Labels["namespace"] == v.namespace && t.Labels["name"] == v.name {
+			found = append(found, t)
+		}
+	}
+	if len(found) != 1 {
+		return target{}, fmt.Errorf("%d of %d targets are %s's", len(found), len(targets), v.name)
+	}
+	return found[0], nil
+}
+
+// awaitTarget waits until the VM's one target is up, or down.
+func (w *world) awaitTarget(t *testing.T, v vm, health string) target {
+	t.Helper()
+	var found target
+	eventually(t, time.Minute, "the target of "+v.name, func(ctx context.Context) (err error) {
+		found, err = w.target(ctx, v)
+		if err == nil && found.Health != health {
+			err = fmt.Errorf("health %s: %s", found.Health, found.LastError)
+		}
+		return err
+	})
+	return found
+}
+
+// scrapes are the outcomes of the VM's scrapes that began within the last while, the oldest first: true for up.
+func (w *world) scrapes(t *testing.T, v vm, last time.Duration) []bool {
+	t.Helper()
+	found, err := w.Query(t.Context(), fmt.Sprintf(`up{job="hypervisor-exporter/hypervisor-exporter-vms",namespace=%q,name=%q}[%dms]`, v.namespace, v.name, max(1, last.Milliseconds())))
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(found), 1, "series of up")
+	var up []bool
+	for _, s := range found {
+		for _, sample := range s.Values {
+			up = append(up, sample[1] == "1")
+		}
+	}
+	return up
+}
+
 // infos are the series of the VM.
 func (w *world) infos(ctx context.Context, v vm) ([]series, error) {
-	return w.query(ctx, fmt.Sprintf(`kubevirt_vmi_hypervisor_info{namespace=%q,name=%q}`, v.namespace, v.name))
+	return w.Query(ctx, fmt.Sprintf(`kubevirt_vmi_hypervisor_info{namespace=%q,name=%q}`, v.namespace, v.name))
 }
 
 // info is the one series of the VM, an error unless there is exactly one.
@@ -75,7 +103,7 @@ func (w *world) info(ctx context.Context, v vm) (series, error) {
 
 // sidecarMetric is the newest value of one of the sidecar's own metrics.
 func (w *world) sidecarMetric(ctx context.Context, v vm, name string) (float64, error) {
-	found, err := w.query(ctx, fmt.Sprintf(`%s{namespace=%q,name=%q}`, name, v.namespace, v.name))
+	found, err := w.Query(ctx, fmt.Sprintf(`%s{namespace=%q,name=%q}`, name, v.namespace, v.name))
 	if err != nil {
 		return 0, err
 	}

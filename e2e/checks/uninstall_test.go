@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -24,19 +23,19 @@ func TestUninstall(t *testing.T) {
 	w.start(t, v)
 	compute := w.computeID(t, v)
 	require.NotEmpty(t, w.strays(t), "while it is installed")
-	deployment, err := w.AppsV1().Deployments(cluster.Product).Get(t.Context(), webhook, metav1.GetOptions{})
-	require.NoError(t, err)
-	objects, err := cluster.ProductObjects(product(t), imagesOf(deployment))
+	objects, err := cluster.ProductObjects(product(t), cluster.Default, w.productImages(t))
 	require.NoError(t, err)
 	require.NoError(t, w.Client.Delete(t.Context(), objects...))
 	t.Cleanup(func() { require.NoError(t, w.InstallProduct(context.Background(), objects)) })
-	eventually(t, patience, "the namespace to go", func(ctx context.Context) error {
-		_, err := w.CoreV1().Namespaces().Get(ctx, cluster.Product, metav1.GetOptions{})
-		if cluster.IsNotFound(err) {
-			return nil
-		}
-		return errors.Join(err, errors.New("still there"))
-	})
+	for _, namespace := range []string{cluster.Product, cluster.Relay} {
+		eventually(t, patience, "namespace "+namespace+" to go", func(ctx context.Context) error {
+			_, err := w.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+			if cluster.IsNotFound(err) {
+				return nil
+			}
+			return errors.Join(err, errors.New("still there"))
+		})
+	}
 	for _, object := range objects {
 		_, err := w.Get(t.Context(), object.GroupVersionKind(), object.GetNamespace(), object.GetName())
 		require.True(t, cluster.IsNotFound(err), "%s %s is left: %v", object.GetKind(), object.GetName(), err)
@@ -70,7 +69,7 @@ func (w *world) strays(t *testing.T) []string {
 			kinds++
 			for _, object := range objects.Items {
 				if object.GetLabels()["app.kubernetes.io/name"] == "kubevirt-hypervisor-exporter" ||
-					strings.Contains(object.GetName(), cluster.Product) || object.GetNamespace() == cluster.Product {
+					strings.Contains(object.GetName(), cluster.Product) || strings.HasPrefix(object.GetNamespace(), cluster.Product) {
 					found = append(found, resource.Kind+" "+object.GetNamespace()+"/"+object.GetName())
 				}
 			}
@@ -80,8 +79,18 @@ func (w *world) strays(t *testing.T) []string {
 	return found
 }
 
-func imagesOf(d *appsv1.Deployment) cluster.ProductImages {
-	return cluster.ProductImages{Webhook: d.Spec.Template.Spec.Containers[0].Image, Sidecar: d.Spec.Template.Spec.InitContainers[0].Image}
+// productImages are the references that the product runs by.
+func (w *world) productImages(t *testing.T) cluster.ProductImages {
+	t.Helper()
+	deployment, err := w.AppsV1().Deployments(cluster.Product).Get(t.Context(), webhook, metav1.GetOptions{})
+	require.NoError(t, err)
+	relay, err := w.AppsV1().DaemonSets(cluster.Relay).Get(t.Context(), cluster.Relay, metav1.GetOptions{})
+	require.NoError(t, err)
+	return cluster.ProductImages{
+		Webhook: deployment.Spec.Template.Spec.Containers[0].Image,
+		Sidecar: deployment.Spec.Template.Spec.InitContainers[0].Image,
+		Relay:   relay.Spec.Template.Spec.Containers[0].Image,
+	}
 }
 
 // product is the product's folder.

@@ -14,26 +14,43 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
+// How a VM is connected.
+const (
+	masqueradePort = ""               // port 80 goes to the guest, others to the pod
+	masqueradeAll  = "masquerade-all" // everything goes to the guest, as with most VMs
+	bridge         = "bridge"         // the pod's address is the guest's
+	none           = "none"           // no pod network
+)
+
 // vm is a VirtualMachineInstance of a check; the zero value but for namespace and name is a diskless one.
 type vm struct {
 	namespace, name string
 	disk            string // acpi, off or crash: a guest that acts
 	annotations     map[string]string
-	allPorts        bool // masquerade everything into the guest, as most VMs do; else port 80 alone
-	dedicated       bool // dedicated CPUs
-	nowhere         bool // fits no node
+	network         string // masqueradePort (""), masqueradeAll, bridge or none
+	dedicated       bool   // dedicated CPUs
+	nowhere         bool   // fits no node
 }
 
 func (v vm) object(t *testing.T) *unstructured.Unstructured {
 	t.Helper()
 	var extra, devices, volumes strings.Builder
-	ports := ", ports: [{port: 80}]"
-	if v.allPorts {
-		ports = ""
+	interfaces := map[string]string{
+		masqueradePort: "interfaces: [{name: default, masquerade: {}, ports: [{port: 80}]}]",
+		masqueradeAll:  "interfaces: [{name: default, masquerade: {}}]",
+		bridge:         "interfaces: [{name: default, bridge: {}}]",
+		none:           "autoattachPodInterface: false",
+	}[v.network]
+	networks := "networks: [{name: default, pod: {}}]"
+	if v.network == none {
+		networks = ""
 	}
 	if v.disk != "" {
 		devices.WriteString("disks: [{name: cd, bootOrder: 1, cdrom: {bus: sata, readonly: true}}]")
 		fmt.Fprintf(&volumes, "volumes: [{name: cd, persistentVolumeClaim: {claimName: %q}}]", v.disk)
+	}
+	if v.disk == "crash" { // without one, nobody is told of a guest's panic
+		devices.WriteString("\n      panicDevices: [{model: isa}]")
 	}
 	cpu, memory := "", "128Mi"
 	if v.disk != "" {
@@ -62,11 +79,11 @@ spec:
     memory: {guest: %s}
     %s
     devices:
-      interfaces: [{name: default, masquerade: {}%s}]
       %s
-  networks: [{name: default, pod: {}}]
+      %s
   %s
-`, v.name, v.namespace, v.name, selector, cpu, memory, extra.String(), ports, devices.String(), volumes.String()))
+  %s
+`, v.name, v.namespace, v.name, selector, cpu, memory, extra.String(), interfaces, devices.String(), networks, volumes.String()))
 	require.NoError(t, err)
 	if v.annotations != nil {
 		objects[0].SetAnnotations(v.annotations)
@@ -79,7 +96,14 @@ func (w *world) start(t *testing.T, v vm) time.Duration {
 	t.Helper()
 	started := time.Now()
 	w.create(t, v)
-	eventually(t, patience, "VM "+v.name+" to run", func(ctx context.Context) error { return w.isIn(ctx, v, "Running") })
+	eventually(t, patience, "VM "+v.name+" to run", func(ctx context.Context) error {
+		phase, err := w.phase(ctx, v)
+		require.NotEqual(t, "Failed", phase, "VM %s", v.name)
+		if err == nil && phase != "Running" {
+			err = fmt.Errorf("phase %s", phase)
+		}
+		return err
+	})
 	return time.Since(started)
 }
 

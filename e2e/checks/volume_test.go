@@ -40,6 +40,7 @@ func TestVolumeFull(t *testing.T) {
 		}
 		return err
 	})
+	w.awaitTarget(t, v, "down") // there is no room for its socket
 	require.NoError(t, w.isIn(t.Context(), v, "Running"))
 	require.Equal(t, compute, w.computeID(t, v))
 	_, err = w.node.Run(t.Context(), "umount", path)

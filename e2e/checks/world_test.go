@@ -83,7 +83,7 @@ func (w *world) explain(t *testing.T) {
 func (w *world) print(t *testing.T) {
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
-	for _, namespace := range []string{labelled, plain, cluster.Product} {
+	for _, namespace := range []string{labelled, plain, cluster.Product, cluster.Relay} {
 		t.Logf("namespace %s:\n%s", namespace, w.Describe(ctx, namespace))
 	}
 	targets, err := w.targets(ctx)

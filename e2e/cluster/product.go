@@ -4,28 +4,38 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"kubevirt-hypervisor-exporter/e2e/poll"
 )
 
-// Product is the namespace of the product.
-const Product = "hypervisor-exporter"
+// The namespaces of the product, and the name of what runs in the second.
+const (
+	Product = "hypervisor-exporter"
+	Relay   = "hypervisor-exporter-relay"
+)
+
+// Default is what a user installs who wants nothing special; another is "manifests/overlays/direct".
+const Default = "manifests"
 
 // ProductImages are the references that the images of `make image` have in the node.
-type ProductImages struct{ Webhook, Sidecar string }
+type ProductImages struct{ Webhook, Sidecar, Relay string }
 
-// ProductObjects renders the product's manifests as they are, with nothing but the images changed, as a user would:
-// by a kustomization of one's own on top. The order is that of the manifests.
-func ProductObjects(product string, images ProductImages) ([]*unstructured.Unstructured, error) {
+// ProductObjects renders a folder of the product's manifests as it is, with nothing but the images changed, as a user
+// would: by a kustomization of one's own on top. The order is that of the manifests.
+func ProductObjects(product, folder string, images ProductImages) ([]*unstructured.Unstructured, error) {
 	fs := filesys.MakeFsOnDisk()
 	overlay, err := filesys.NewTmpConfirmedDir()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = fs.RemoveAll(overlay.String()) }()
-	manifests, err := filepath.EvalSymlinks(filepath.Join(product, "manifests"))
+	manifests, err := filepath.EvalSymlinks(filepath.Join(product, folder))
 	if err != nil {
 		return nil, fmt.Errorf("find the product's manifests: %w", err)
 	}
@@ -41,12 +51,13 @@ resources: [%s]
 images:
 - {name: kubevirt-hypervisor-exporter/webhook, newName: %s}
 - {name: kubevirt-hypervisor-exporter/sidecar, newName: %s}
+- {name: kubevirt-hypervisor-exporter/relay, newName: %s}
 replacements:
 - source: {kind: Deployment, name: hypervisor-exporter-webhook, fieldPath: "spec.template.spec.initContainers.[name=sidecar-image].image"}
   targets:
   - select: {kind: Deployment, name: hypervisor-exporter-webhook}
     fieldPaths: ["spec.template.spec.containers.[name=webhook].env.[name=SIDECAR_IMAGE].value"]
-`, relative, newName(images.Webhook), newName(images.Sidecar))
+`, relative, newName(images.Webhook), newName(images.Sidecar), newName(images.Relay))
 	if err := fs.WriteFile(overlay.Join("kustomization.yaml"), []byte(text)); err != nil {
 		return nil, err
 	}
@@ -71,10 +82,37 @@ func newName(reference string) string {
 	return reference
 }
 
-// InstallProduct installs the product and waits until the webhook serves.
+// InstallProduct installs the product and waits until it works: the webhook serves, a relay runs on each node, and
+// Prometheus scrapes the relays with the token and the authority that the operator brought it.
 func (c *Client) InstallProduct(ctx context.Context, objects []*unstructured.Unstructured) error {
 	if err := c.Apply(ctx, objects...); err != nil {
 		return err
 	}
-	return c.WaitDeployments(ctx, Product, "hypervisor-exporter-certs", "hypervisor-exporter-webhook")
+	if err := c.WaitWebhook(ctx); err != nil {
+		return err
+	}
+	if err := c.WaitDaemonSet(ctx, Relay, Relay); err != nil {
+		return err
+	}
+	return c.WaitScraped(ctx, Relay+"/"+Relay)
+}
+
+// WaitWebhook waits until webhook and certificate process are rolled out and the pods before them gone: while they
+// leave, they go on answering, as they were told before.
+func (c *Client) WaitWebhook(ctx context.Context) error {
+	if err := c.WaitDeployments(ctx, Product, "hypervisor-exporter-certs", "hypervisor-exporter-webhook"); err != nil {
+		return err
+	}
+	return poll.Until(ctx, 4*time.Minute, "the pods before to leave", func(ctx context.Context) error {
+		pods, err := c.CoreV1().Pods(Product).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, pod := range pods.Items {
+			if pod.DeletionTimestamp != nil {
+				return fmt.Errorf("%s is leaving", pod.Name)
+			}
+		}
+		return nil
+	})
 }

@@ -57,3 +57,22 @@ func rolledOut(d *appsv1.Deployment) error {
 	}
 	return nil
 }
+
+// WaitDaemonSet waits until a DaemonSet is rolled out: its newest template is available on every node that wants it.
+func (c *Client) WaitDaemonSet(ctx context.Context, namespace, name string) error {
+	err := poll.Until(ctx, 4*time.Minute, "daemonset "+namespace+"/"+name, func(ctx context.Context) error {
+		d, err := c.AppsV1().DaemonSets(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		want, s := d.Status.DesiredNumberScheduled, d.Status
+		if s.ObservedGeneration < d.Generation || want == 0 || s.UpdatedNumberScheduled < want || s.NumberAvailable < want {
+			return fmt.Errorf("%d of %d nodes", min(s.UpdatedNumberScheduled, s.NumberAvailable), want)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, c.Describe(ctx, namespace))
+	}
+	return nil
+}

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # shellcheck shell=dash
-# The guest's PID 1: an address by DHCP, HTTP on port 80, the power button obeyed; then what the kernel's command line
+# The guest's PID 1: an address by DHCP, HTTP on port 80 and on the product's, the power button obeyed; then what the kernel's command line
 # says. It is udhcpc's script too.
 if [ $$ != 1 ]; then
   [ "$1" = bound ] || exit 0
@@ -18,7 +18,7 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 exec >/dev/console 2>&1
-for m in failover net_failover virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_net button evdev pvpanic pvpanic-pci; do
+for m in failover net_failover virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_net button evdev pvpanic pvpanic-mmio; do
   [ -f "/mod/$m.ko" ] && insmod "/mod/$m.ko"
 done
 sleep 1
@@ -30,7 +30,9 @@ for i in /sys/class/net/e*; do
 done
 acpid -d -c /etc/acpi >/dev/null 2>&1 &
 sleep 2
-httpd -p 80 -h /www # last: who answers here obeys the power button too
+for port in 9477 9478 80; do # 80 last: who answers here obeys the power button too
+  httpd -p "$port" -h /www
+done
 then=$(sed -n 's/.*then=\([a-z]*\).*/\1/p' /proc/cmdline)
 echo "guest: up, then $then"
 case $then in

@@ -1,8 +1,9 @@
 #!/bin/bash
-# guest.sh DIR INIT: a tiny guest as DIR/<variant>/disk.img: Debian's cloud kernel with busybox and INIT, bootable from a CD.
+# guest.sh DIR INIT REACH: a tiny guest as DIR/<variant>/disk.img: Debian's cloud kernel with busybox and INIT, bootable
+# from a CD. REACH answers over HTTP.
 # acpi runs until it is told to stop; off powers itself off after 8 s; crash panics after 8 s.
 set -euo pipefail
-dir=$1 init=$2
+dir=$1 init=$2 reach=$3
 mkdir -p "$dir/deb"
 cd "$dir/deb"
 kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ {print $2; exit}')
@@ -13,7 +14,8 @@ root=$dir/root
 mkdir -p "$root"/{bin,proc,sys,dev,www,mod,etc/acpi/PWRF,tmp}
 cp "$dir/x/bin/busybox" "$root/bin/"
 echo "hello from the guest" >"$root/www/index.html"
-for module in failover net_failover virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_net button evdev pvpanic pvpanic-pci; do
+install -D -m 755 "$reach" "$root/www/cgi-bin/reach"
+for module in failover net_failover virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_net button evdev pvpanic pvpanic-mmio; do
   find "$dir"/x/lib/modules/*/kernel -name "$module.ko*" -exec cp {} "$root/mod/" \;
 done
 printf '#!/bin/sh\necho "guest: power button" >/dev/console\npoweroff -f\n' >"$root/etc/acpi/PWRF/00000080"

@@ -38,6 +38,8 @@ var (
 	guestScript string
 	//go:embed guest-init.sh
 	guestInit string
+	//go:embed guest-reach.sh
+	guestReach string
 	//go:embed virtqemud.sh
 	virtqemud string
 	//go:embed pause/pause.c
@@ -65,15 +67,17 @@ func Debian(ctx context.Context, dir cache.Dir) (root, layer string, err error) 
 
 // Guest makes the guests' disks: a folder with acpi/disk.img, off/disk.img and crash/disk.img.
 func Guest(ctx context.Context, dir cache.Dir) (string, error) {
-	return dir.Make(ctx, "guest", []byte(guestScript+guestInit), func(ctx context.Context, into string) error {
+	return dir.Make(ctx, "guest", []byte(guestScript+guestInit+guestReach), func(ctx context.Context, into string) error {
 		if err := os.MkdirAll(into, 0o755); err != nil {
 			return err
 		}
-		init := filepath.Join(into, "init")
-		if err := os.WriteFile(init, []byte(guestInit), 0o755); err != nil {
-			return err
+		files := map[string]string{"init": guestInit, "reach": guestReach}
+		for name, text := range files {
+			if err := os.WriteFile(filepath.Join(into, name), []byte(text), 0o755); err != nil {
+				return err
+			}
 		}
-		return script(ctx, guestScript, into, init)
+		return script(ctx, guestScript, into, filepath.Join(into, "init"), filepath.Join(into, "reach"))
 	})
 }
 

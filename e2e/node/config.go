@@ -25,7 +25,7 @@ func (n *Node) share(names ...string) string {
 
 // configure writes what the node's programs read. A worker shares the authority and token of its control plane.
 func (n *Node) configure() error {
-	for _, dir := range []string{"pki", "cni", "log", "pid", "hold"} {
+	for _, dir := range []string{"pki", "cni", "log", "pid", "hold", "registries"} {
 		if err := os.MkdirAll(n.share(dir), 0o755); err != nil {
 			return err
 		}
@@ -96,6 +96,8 @@ func (n *Node) containerdConfig() string {
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "/node/cni"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "/node/registries"
 `, n.PauseImage)
 }
 
@@ -119,6 +121,7 @@ authorization: {mode: AlwaysAllow}
 failSwapOn: false
 address: 0.0.0.0
 clusterDNS: [%s]
+syncFrequency: 10s # how soon a pod sees that a Secret has changed; a minute else
 evictionHard: {nodefs.available: "1%%", imagefs.available: "1%%"}
 enforceNodeAllocatable: []
 cpuManagerPolicy: static

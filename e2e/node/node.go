@@ -57,6 +57,12 @@ func Second(state string, first *Node) *Node {
 // Kubeconfig is the path of a kubeconfig for the machine.
 func (n *Node) Kubeconfig() string { return n.share("kubeconfig.host") }
 
+// Registries is the folder, on the machine, in which containerd's hosts.toml say where image registries are.
+func (n *Node) Registries() string { return n.share("registries") }
+
+// Outside is the machine's address as the node sees it.
+func (n *Node) Outside() string { return hostIP }
+
 // Start starts the node and returns once its programs have been started. It lives on when this process ends.
 func (n *Node) Start(ctx context.Context) error {
 	if err := n.configure(); err != nil {
