@@ -14,27 +14,11 @@ import (
 
 type series = cluster.Series
 
-// target is one of Prometheus' targets.
-type target struct {
-	ScrapeURL string            `json:"scrapeUrl"`
-	Labels    map[string]string `json:"labels"`
-	Health    string            `json:"health"`
-	LastError string            `json:"lastError"`
-}
+type target = cluster.Target
 
 // targets are the active targets of the VMs' PodMonitor.
 func (w *world) targets(ctx context.Context) ([]target, error) {
-	var answer struct{ ActiveTargets []target }
-	if err := w.AskPrometheus(ctx, &answer, "targets", "state", "active"); err != nil {
-		return nil, err
-	}
-	var found []target
-	for _, t := range answer.ActiveTargets {
-		if t.Labels["job"] == "hypervisor-exporter/hypervisor-exporter-vms" {
-			found = append(found, t)
-		}
-	}
-	return found, nil
+	return w.Targets(ctx, "hypervisor-exporter/hypervisor-exporter-vms")
 }
 
 // target is the VM's one target; an error where there is another number.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"kubevirt-hypervisor-exporter/e2e/poll"
@@ -37,20 +38,37 @@ func (c *Client) Query(ctx context.Context, promql string) ([]Series, error) {
 	return answer.Result, c.AskPrometheus(ctx, &answer, "query", "query", promql)
 }
 
-// WaitScraped waits until Prometheus has targets of a job and all of them are up. The kubelet takes up to a minute to
-// show Prometheus what the operator wrote for it.
+// Target is one of Prometheus' targets.
+type Target struct {
+	ScrapeURL string            `json:"scrapeUrl"`
+	Labels    map[string]string `json:"labels"`
+	Health    string            `json:"health"`
+	LastError string            `json:"lastError"`
+}
+
+// Targets are the active targets of a job.
+func (c *Client) Targets(ctx context.Context, job string) ([]Target, error) {
+	var answer struct{ ActiveTargets []Target }
+	if err := c.AskPrometheus(ctx, &answer, "targets", "state", "active"); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(answer.ActiveTargets, func(t Target) bool { return t.Labels["job"] != job }), nil
+}
+
+// WaitScraped waits until Prometheus has targets of a job and all of them are up. The kubelet takes a while to show
+// Prometheus what the operator wrote for it; the series up still tells of targets that have gone with their job.
 func (c *Client) WaitScraped(ctx context.Context, job string) error {
 	return poll.Until(ctx, 4*time.Minute, "Prometheus to scrape "+job, func(ctx context.Context) error {
-		found, err := c.Query(ctx, fmt.Sprintf("up{job=%q}", job))
+		targets, err := c.Targets(ctx, job)
 		if err != nil {
 			return err
 		}
-		if len(found) == 0 {
+		if len(targets) == 0 {
 			return errors.New("no target")
 		}
-		for _, s := range found {
-			if s.Value[1] != "1" {
-				return fmt.Errorf("target %s is down", s.Metric["instance"])
+		for _, t := range targets {
+			if t.Health != "up" {
+				return fmt.Errorf("%s is %s: %s", t.ScrapeURL, t.Health, t.LastError)
 			}
 		}
 		return nil
