@@ -56,8 +56,12 @@ func open(ctx context.Context, conn net.Conn, uri string, timeout time.Duration)
 // connection with it. When the context ends there is little time left, but
 // enough for a libvirt that answers, so that a farewell can follow.
 func (c *connection) call(ctx context.Context, what string, rpc func() error) error {
-	timer := time.AfterFunc(c.timeout, func() {
-		c.guard.Fail(fmt.Errorf("libvirt did not answer within %v", c.timeout))
+	return c.callWithin(ctx, c.timeout, what, rpc)
+}
+
+func (c *connection) callWithin(ctx context.Context, timeout time.Duration, what string, rpc func() error) error {
+	timer := time.AfterFunc(timeout, func() {
+		c.guard.Fail(fmt.Errorf("libvirt did not answer within %v", timeout))
 	})
 	defer timer.Stop()
 	defer context.AfterFunc(ctx, func() { timer.Reset(closeTimeout) })()
@@ -195,9 +199,8 @@ func (c *connection) alive(ctx context.Context) error {
 // close takes leave of libvirt, which would otherwise log an error, and ends the
 // connection.
 func (c *connection) close() {
-	c.timeout = closeTimeout
 	//nolint:errcheck // a libvirt that does not hear the farewell misses nothing
-	c.call(context.Background(), "close", c.virt.ConnectClose)
+	c.callWithin(context.Background(), closeTimeout, "close", c.virt.ConnectClose)
 	c.abandon()
 }
 
