@@ -3,10 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -93,41 +91,8 @@ func golden(t *testing.T, name, got string) {
 // define makes the API server know the resources of KubeVirt and of the Prometheus operator.
 func define(t *testing.T) {
 	t.Helper()
-	operator := moduleFolder(t, "github.com/prometheus-operator/prometheus-operator")
-	crds := filepath.Join(operator, "example", "prometheus-operator-crd", "monitoring.coreos.com_")
-	for _, file := range []string{"testdata/crds/kubevirt.yaml", crds + "podmonitors.yaml", crds + "prometheusrules.yaml", crds + "prometheuses.yaml"} {
-		for _, object := range readObjects(t, file) {
-			require.NoError(t, server.Apply(t.Context(), object))
-			require.Eventually(t, func() bool { return established(t.Context(), object) }, 30*time.Second, 50*time.Millisecond)
-		}
-	}
-}
-
-func established(ctx context.Context, definition *unstructured.Unstructured) bool {
-	stored, err := server.Get(ctx, definition)
-	if err != nil {
-		return false
-	}
-	conditions, _, _ := unstructured.NestedSlice(stored.Object, "status", "conditions")
-	for _, condition := range conditions {
-		if c, ok := condition.(map[string]any); ok && c["type"] == "Established" && c["status"] == "True" {
-			return true
-		}
-	}
-	return false
-}
-
-// moduleFolder is where a Go module lies, of the version that webhook/clustertest/operatorconfig pins.
-func moduleFolder(t *testing.T, module string) string {
-	t.Helper()
-	command := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module)
-	command.Dir = "../webhook/clustertest/operatorconfig"
-	command.Env = append(os.Environ(), "GOWORK=off")
-	output, err := command.Output()
-	require.NoError(t, err, "%s: %s", module, output)
-	var downloaded struct{ Dir string }
-	require.NoError(t, json.Unmarshal(output, &downloaded))
-	return downloaded.Dir
+	server.DefineFile(t, "testdata/crds/kubevirt.yaml")
+	server.Define(t, apiservertest.PodMonitors, apiservertest.PrometheusRules, apiservertest.Prometheuses)
 }
 
 func readObjects(t *testing.T, file string) []*unstructured.Unstructured {

@@ -10,12 +10,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+
+	"kubevirt-hypervisor-exporter/webhook/apiservertest"
 )
 
 // What the API server takes of the manifests it takes of the chart, since they are equal. This is the rest. Strict: an
 // unknown field is an error, and so is one that stands twice.
 func TestEverythingSetIsAppliedStrictly(t *testing.T) {
-	defineOthersResources(t)
+	server.Define(t, apiservertest.CertManager, apiservertest.PodMonitors, apiservertest.PrometheusRules)
 	for name, flags := range map[string][]string{
 		"everything":                  everything,
 		"direct by cert-manager":      {"--set=exposure=direct,certificates.source=certManager"},
@@ -36,7 +38,7 @@ func TestEverythingSetIsAppliedStrictly(t *testing.T) {
 // The life of a release, by both ways in which helm writes: server-side apply, which is helm 4's, and the three-way
 // merge of helm 3.
 func TestReleaseLeavesAloneWhatTheCertificateProcessWrote(t *testing.T) {
-	defineOthersResources(t)
+	server.Define(t, apiservertest.CertManager, apiservertest.PodMonitors, apiservertest.PrometheusRules)
 	for _, way := range []string{"true", "false"} {
 		t.Run("server-side="+way, func(t *testing.T) {
 			namespace := server.Namespace(t, "release", nil)
@@ -64,7 +66,7 @@ func TestReleaseLeavesAloneWhatTheCertificateProcessWrote(t *testing.T) {
 
 // Whoever has applied the manifests goes on with helm, and VMs notice nothing: no certificate is made anew.
 func TestReleaseTakesOverFromKustomize(t *testing.T) {
-	defineOthersResources(t)
+	server.Define(t, apiservertest.CertManager, apiservertest.PodMonitors, apiservertest.PrometheusRules)
 	for _, object := range kustomize(t, ".") {
 		require.NoError(t, server.Apply(t.Context(), object))
 	}

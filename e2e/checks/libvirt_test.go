@@ -68,6 +68,6 @@ func (w *world) libvirtPID(ctx context.Context, v vm) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	output, err := w.exec(ctx, pod, "compute", "pgrep", "-x", "libvirtd|virtqemud")
+	output, err := w.exec(ctx, pod, "compute", "pgrep", "-o", "-x", "libvirtd|virtqemud") // the oldest: it forks
 	return strings.TrimSpace(output), err
 }

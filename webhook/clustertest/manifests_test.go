@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubevirt-hypervisor-exporter/webhook/apiservertest"
 )
 
 // installable are the folders that a user may apply.
@@ -35,7 +37,7 @@ func TestEveryOverlayIsTested(t *testing.T) {
 
 // Strict: an unknown or repeated field is an error, as with `kubectl apply --validate=strict`.
 func TestEveryManifestIsAppliedStrictly(t *testing.T) {
-	defineOthersResources(t)
+	server.Define(t, apiservertest.CertManager, apiservertest.PodMonitors, apiservertest.PrometheusRules)
 	for _, folder := range installable {
 		t.Run(folder, func(t *testing.T) {
 			for _, object := range render(t, folder) {
