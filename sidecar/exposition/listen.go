@@ -29,10 +29,10 @@ func CheckAddress(address string) error {
 	return nil
 }
 
-// Listen opens the address: host:port (see listenTCP), or unix:///path. A Unix socket is open to
-// every user (mode 0666), since what may be read there is no secret and whoever
-// scrapes has another uid; a socket file that nobody listens on is replaced, any
-// other file is left alone.
+// Listen opens the address: host:port (see listenTCP), or unix:///path. A Unix
+// socket is open to every user (mode 0666), since what may be read there is no
+// secret and whoever scrapes has another uid; a socket file that nobody listens on
+// is replaced, any other file is left alone.
 func Listen(address string, toDevice bool, logger *slog.Logger) (net.Listener, error) {
 	path, isUnix := strings.CutPrefix(address, unixPrefix)
 	if !isUnix {
