@@ -125,6 +125,8 @@ func TestRelay(t *testing.T) {
 		list()
 		goleak.VerifyNone(t, before,
 			goleak.IgnoreAnyFunction("net/http.(*conn).serve"), // kubelet and relay of this test
+			// The library's own farewell, which waits for the other side to close its streams and then ends.
+			goleak.IgnoreAnyFunction("github.com/moby/spdystream.(*Connection).shutdown"),
 			goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
 		r.seen = nil
 	})
