@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"kubevirt-hypervisor-exporter/e2e/cluster"
+	"kubevirt-hypervisor-exporter/e2e/node"
 )
 
 // install puts the images into the node, then KubeVirt, Prometheus and the product into the cluster.
@@ -49,26 +48,14 @@ func (l *lab) install(ctx context.Context, p parts) error {
 
 // loadImages imports our archive and the product's, which `make image` wrote, and tells what the latter are called.
 func (l *lab) loadImages(ctx context.Context) (cluster.ProductImages, error) {
-	// KubeVirt wants to own a disk's folder, and the cache is shown read-only.
-	if _, err := l.node.Run(ctx, "cp", "-a", "/guest", "/var/guest"); err != nil {
+	if err := l.node.CopyGuests(ctx); err != nil {
 		return cluster.ProductImages{}, err
 	}
 	var names []string
-	for _, archive := range []string{"/images/images.tar", "/product/webhook.oci.tar", "/product/sidecar.oci.tar", "/product/relay.oci.tar"} {
-		output, err := l.node.Run(ctx, "ctr", "-n", "k8s.io", "images", "import", archive)
+	for _, archive := range []string{node.Images, node.WebhookImage, node.SidecarImage, node.RelayImage} {
+		name, err := l.node.Import(ctx, archive)
 		if err != nil {
-			return cluster.ProductImages{}, fmt.Errorf("import %s (make image builds the product's into %s): %w", archive, filepath.Join(l.product, "bin"), err)
-		}
-		imported := regexp.MustCompile(`unpacking (\S+)`).FindStringSubmatch(output)
-		if imported == nil {
-			return cluster.ProductImages{}, fmt.Errorf("import %s: no image in %q", archive, output)
-		}
-		name := imported[1]
-		if first, _, _ := strings.Cut(name, "/"); !strings.ContainsAny(first, ".:") && first != "localhost" {
-			// The kubelet asks for such a name as that of Docker's registry; ctr takes it as it stands.
-			if _, err := l.node.Run(ctx, "ctr", "-n", "k8s.io", "images", "tag", "--force", name, "docker.io/"+name); err != nil {
-				return cluster.ProductImages{}, err
-			}
+			return cluster.ProductImages{}, fmt.Errorf("%w (make image builds the product's into %s)", err, filepath.Join(l.product, "bin"))
 		}
 		names = append(names, name)
 	}

@@ -103,8 +103,10 @@ func (l *lab) up(ctx context.Context) error {
 	if err := l.down(ctx); err != nil { // what a killed run left
 		return err
 	}
-	l.node.Debian, l.node.Kubernetes, l.node.PauseImage = parts.root, parts.kubernetes.Dir, images.Pause
-	l.node.Binds = []string{parts.guest + ":/guest", filepath.Dir(parts.archive) + ":/images", filepath.Join(l.product, "bin") + ":/product"}
+	l.node.Parts = node.Parts{
+		Debian: parts.root, Kubernetes: parts.kubernetes.Dir, PauseImage: images.Pause,
+		Binds: []string{parts.guest + ":/guest", filepath.Dir(parts.archive) + ":/images", filepath.Join(l.product, "bin") + ":/product"},
+	}
 	if err := l.step("node", func() error { return l.startNode(ctx) }); err != nil {
 		return err
 	}

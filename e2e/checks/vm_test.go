@@ -29,6 +29,7 @@ type vm struct {
 	annotations     map[string]string
 	network         string // masqueradePort (""), masqueradeAll, bridge or none
 	dedicated       bool   // dedicated CPUs
+	passthrough     bool   // the node's CPU as it is, where KubeVirt would look for a node with the same one
 	nowhere         bool   // fits no node
 }
 
@@ -59,6 +60,9 @@ func (v vm) object(t *testing.T) *unstructured.Unstructured {
 	if v.dedicated {
 		cpu = "cores: 1, dedicatedCpuPlacement: true, "
 		fmt.Fprintf(&extra, "resources: {requests: {cpu: 1, memory: %[1]s}, limits: {cpu: 1, memory: %[1]s}}", memory)
+	}
+	if v.passthrough {
+		cpu += "model: host-passthrough, "
 	}
 	selector := ""
 	if v.nowhere {

@@ -24,6 +24,7 @@ const (
 	labelled = "vms"   // VMs here get a sidecar
 	plain    = "plain" // and here they do not
 	idle     = "idle"  // and here one that does nothing
+	migrated = "migration"
 	sidecar  = "hypervisor-exporter"
 	inject   = "hypervisor-exporter.kubevirt.io/inject"
 )
@@ -83,7 +84,7 @@ func (w *world) explain(t *testing.T) {
 func (w *world) print(t *testing.T) {
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
-	for _, namespace := range []string{labelled, plain, cluster.Product, cluster.Relay} {
+	for _, namespace := range []string{labelled, plain, migrated, cluster.Product, cluster.Relay} {
 		t.Logf("namespace %s:\n%s", namespace, w.Describe(ctx, namespace))
 	}
 	targets, err := w.targets(ctx)

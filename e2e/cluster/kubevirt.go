@@ -49,6 +49,9 @@ func (c *Client) InstallKubeVirt(ctx context.Context, set programs.Set) error {
 		return err
 	}
 	last := len(objects) - 1
+	if !strings.Contains(string(text), "disabledFeatureGates:") { // KubeVirt 1.6 does not know it, nor needs it
+		unstructured.RemoveNestedField(objects[last].Object, "spec", "configuration", "developerConfiguration", "disabledFeatureGates")
+	}
 	if err := c.Apply(ctx, objects[:last]...); err != nil {
 		return err
 	}

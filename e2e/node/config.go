@@ -2,6 +2,7 @@ package node
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -18,6 +19,18 @@ const (
 	podNet     = "10.99.0.0/16"
 	hostIP     = "10.77.0.254"
 )
+
+// partsFile tells another process what a node that runs is made of.
+const partsFile = "parts.json"
+
+// Recall reads what a node that runs is made of, so that a second can be started beside it.
+func (n *Node) Recall() error {
+	text, err := os.ReadFile(n.share(partsFile))
+	if err != nil {
+		return fmt.Errorf("read what %s is made of: %w", n.Name, err)
+	}
+	return json.Unmarshal(text, &n.Parts)
+}
 
 func (n *Node) share(names ...string) string {
 	return filepath.Join(append([]string{n.State, "share"}, names...)...)
@@ -43,13 +56,17 @@ func (n *Node) configure() error {
 	}
 	inside := kubeconfig(n.server(), "certificate-authority: /node/pki/ca.crt", string(token))
 	outside := kubeconfig(n.server(), "certificate-authority: "+n.share("pki", "ca.crt"), string(token))
+	parts, err := json.Marshal(n.Parts)
+	if err != nil {
+		return err
+	}
 	var programs strings.Builder
 	for _, p := range n.programs() {
 		fmt.Fprintln(&programs, p)
 	}
 	for name, text := range map[string]string{
 		"kubeconfig": inside, "kubeconfig.host": outside, "containerd.toml": n.containerdConfig(), "cni/10-bridge.conflist": n.cniConfig(),
-		"kubelet.yaml": n.kubeletConfig(), "programs": programs.String(), "supervise.sh": superviseScript,
+		"kubelet.yaml": n.kubeletConfig(), "programs": programs.String(), "supervise.sh": superviseScript, partsFile: string(parts),
 	} {
 		if err := os.WriteFile(n.share(name), []byte(text), 0o600); err != nil {
 			return err

@@ -35,12 +35,17 @@ type Node struct {
 	State        string // the folder of all that it writes
 	Address      string // on the bridge, as in 10.77.0.1
 	PodNet       string // of its pods, within 10.99.0.0/16
-	Debian       string // root folder
-	Kubernetes   string // folder of Kubernetes' programs
-	PauseImage   string
-	Binds        []string // further folders to show inside, read-only, as from:to
 	Cgroup       string
 	ControlPlane *Node // nil for the node that runs it
+	Parts
+}
+
+// Parts are what a node is made of.
+type Parts struct {
+	Debian     string // root folder
+	Kubernetes string // folder of Kubernetes' programs
+	PauseImage string
+	Binds      []string // further folders to show inside, read-only, as from:to
 }
 
 // First gives the node with the control plane; state is its folder.
@@ -48,10 +53,10 @@ func First(state string) *Node {
 	return &Node{Name: "e2e-node-1", State: state, Address: "10.77.0.1", PodNet: "10.99.1.0/24", Cgroup: "kvhe-e2e-1"}
 }
 
-// Second gives a worker beside the first.
+// Second gives a worker beside the first, made of the same parts.
 func Second(state string, first *Node) *Node {
-	return &Node{Name: "e2e-node-2", State: state, Address: "10.77.0.2", PodNet: "10.99.2.0/24", Cgroup: "kvhe-e2e-2", ControlPlane: first,
-		Debian: first.Debian, Kubernetes: first.Kubernetes, PauseImage: first.PauseImage, Binds: first.Binds}
+	return &Node{Name: "e2e-node-2", State: state, Address: "10.77.0.2", PodNet: "10.99.2.0/24", Cgroup: "kvhe-e2e-2",
+		ControlPlane: first, Parts: first.Parts}
 }
 
 // Kubeconfig is the path of a kubeconfig for the machine.

@@ -1,0 +1,105 @@
+package checks
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"kubevirt-hypervisor-exporter/e2e/cache"
+	"kubevirt-hypervisor-exporter/e2e/cluster"
+	"kubevirt-hypervisor-exporter/e2e/node"
+)
+
+// secondNode adds a node to the cluster until the test ends, and returns once it can run VMs and has its relay.
+func (w *world) secondNode(t *testing.T) *node.Node {
+	t.Helper()
+	dir, err := cache.User()
+	require.NoError(t, err)
+	require.NoError(t, w.node.Recall())
+	second := node.Second(dir.Path("node-2"), w.node)
+	t.Cleanup(func() { w.removeNode(t, second) })
+	require.NoError(t, second.Start(t.Context()))
+	for _, archive := range []string{node.Images, node.SidecarImage, node.RelayImage} {
+		_, err := second.Import(t.Context(), archive)
+		require.NoError(t, err)
+	}
+	require.NoError(t, second.CopyGuests(t.Context()))
+	require.NoError(t, w.WaitNode(t.Context(), second.Name))
+	eventually(t, time.Minute, "the second node to take the first's VMs", func(ctx context.Context) error {
+		first, err := w.CoreV1().Nodes().Get(ctx, w.node.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		node, err := w.CoreV1().Nodes().Get(ctx, second.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		return sameMachine(first.Labels, node.Labels)
+	})
+	require.NoError(t, w.WaitDaemonSet(t.Context(), cluster.Relay, cluster.Relay))
+	return second
+}
+
+// sameMachine is nil once KubeVirt has labelled the second node as the first: that it takes VMs, and with which CPUs.
+func sameMachine(first, second map[string]string) error {
+	var missing []string
+	for name, value := range first {
+		if strings.Contains(name, "kubevirt.io/") && name != "kubevirt.io/heartbeat" && second[name] != value {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("it lacks %d labels: %v", len(missing), missing[:min(len(missing), 8)])
+	}
+	return nil
+}
+
+// removeNode ends the node and takes it and what ran there out of the cluster.
+func (w *world) removeNode(t *testing.T, second *node.Node) {
+	ctx, stop := context.WithTimeout(context.Background(), patience)
+	defer stop()
+	// Its daemons' pods would be made anew until it is gone.
+	err := w.CoreV1().Nodes().Delete(ctx, second.Name, metav1.DeleteOptions{})
+	if !cluster.IsNotFound(err) {
+		require.NoError(t, err)
+	}
+	require.NoError(t, second.Stop(ctx))
+	zero := int64(0)
+	pods, err := w.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + second.Name})
+	require.NoError(t, err)
+	for _, pod := range pods.Items {
+		err := w.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero})
+		if !cluster.IsNotFound(err) {
+			require.NoError(t, err)
+		}
+	}
+}
+
+// cordon keeps new pods from the node, or no longer.
+func (w *world) cordon(t *testing.T, name string, on bool) {
+	patch := fmt.Appendf(nil, `{"spec":{"unschedulable":%t}}`, on)
+	_, err := w.CoreV1().Nodes().Patch(context.Background(), name, types.MergePatchType, patch, metav1.PatchOptions{})
+	require.NoError(t, err)
+}
+
+// launchers are the VM's pods that have not ended.
+func (w *world) launchers(ctx context.Context, v vm) ([]corev1.Pod, error) {
+	pods, err := w.CoreV1().Pods(v.namespace).List(ctx, metav1.ListOptions{LabelSelector: "check=" + v.name})
+	if err != nil {
+		return nil, err
+	}
+	var there []corev1.Pod
+	for _, pod := range pods.Items {
+		if pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed {
+			there = append(there, pod)
+		}
+	}
+	return there, nil
+}
