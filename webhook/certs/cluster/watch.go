@@ -25,10 +25,13 @@ const (
 // is watched: RBAC grants a watch by resourceNames when the request carries
 // the field selector metadata.name.
 func (c *Cluster) Watch(ctx context.Context, changed func()) {
+	failing := false
 	for ctx.Err() == nil {
-		if err := c.watchOnce(ctx, changed); err != nil && ctx.Err() == nil {
-			c.logger.Warn("watch of the webhook configuration ended, starting anew", "err", err)
+		err := c.watchOnce(ctx, changed)
+		if err != nil && !failing && ctx.Err() == nil { // once, not every few seconds
+			c.logger.Warn("watch of the webhook configuration failed, trying again until it works", "err", err)
 		}
+		failing = err != nil
 		changed()
 		pause(ctx, watchPause+rand.N(time.Second))
 	}
@@ -39,10 +42,12 @@ func (c *Cluster) watchOnce(ctx context.Context, changed func()) error {
 	// A network that swallows the connection must not blind us for good.
 	ctx, cancel := context.WithTimeout(ctx, watchLife+30*time.Second)
 	defer cancel()
-	// Without a resourceVersion the watch starts with the object as it is.
+	// The watch starts with the object as the API server has it at hand. The newest
+	// state would need a progress notice of etcd, which not every etcd gives.
 	stream, err := c.client.Get().AbsPath(webhooksPath).
 		SetHeader("Accept", "application/json").
 		Param("watch", "true").
+		Param("resourceVersion", "0").
 		Param("fieldSelector", "metadata.name="+c.names.WebhookConfiguration).
 		Param("timeoutSeconds", strconv.Itoa(int(watchLife.Seconds()))).
 		Stream(ctx)
