@@ -16,6 +16,7 @@ import (
 // the labels that say who the VM is. Networks beside the pod's need Multus, which this cluster has not; to the pod, a VM
 // with such networks alone is one without the pod network.
 func TestBindings(t *testing.T) {
+	t.Parallel()
 	for name, network := range map[string]string{"masquerade-port": masqueradePort, "masquerade-all": masqueradeAll, "bridge": bridge, "none": none} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

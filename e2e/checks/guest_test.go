@@ -15,9 +15,7 @@ const gateway = "10.0.2.1"
 
 // The sidecar takes nothing of the VM's network: every port of its address is the guest's, the product's own numbers
 // included; and the guest, which is trusted by nobody, reaches no listener of ours in its pod.
-func TestGuest(t *testing.T) {
-	w := connect(t)
-	w.emulated(t)
+func checkGuest(t *testing.T, w *world) {
 	v := vm{namespace: labelled, name: "guest", disk: "acpi", network: masqueradeAll}
 	w.start(t, v)
 	w.awaitGuests(t, []vm{v})

@@ -18,30 +18,29 @@ type ending struct {
 	states     []string // of VM and pod at last
 }
 
-// A VM and its pod come to the same end with the sidecar as without it, and no later than a second after; the series
-// goes with the VM. The VMs with and without run beside each other, so that what else the machine does meets both.
-func TestLifecycle(t *testing.T) {
-	w := connect(t)
-	w.emulated(t)
+// endings are the ways that a VM ends.
+func endings() []ending {
 	byItself := func(*testing.T, *world, vm) {}
 	ended := []string{"vmi Succeeded", "pod Succeeded", "pod ended"}
-	for _, e := range []ending{
+	return []ending{
 		{"guest-shutdown", "off", byItself, ended},
 		{"stop", "acpi", deleteVM(nil), []string{"vmi gone", "pod gone"}},
 		{"force-delete", "acpi", deleteVM(new(int64)), []string{"vmi gone", "pod gone"}},
 		{"guest-crash", "crash", byItself, []string{"vmi Failed", "pod ended"}},
-	} {
-		t.Run(e.name, func(t *testing.T) {
-			// What else the machine does may hold up one of the two by a second.
-			for try := 1; ; try++ {
-				late := w.compareEnds(t, e, fmt.Sprintf("life-%s-%d", e.name, try))
-				if late == nil {
-					return
-				}
-				require.Less(t, try, 3, late)
-				t.Logf("try %d: %v", try, late)
-			}
-		})
+	}
+}
+
+// A VM and its pod come to the same end with the sidecar as without it, and no later than a second after; the series
+// goes with the VM. The VMs with and without run beside each other, so that what else the machine does meets both.
+func (e ending) check(t *testing.T, w *world) {
+	// What else the machine does may hold up one of the two by a second.
+	for try := 1; ; try++ {
+		late := w.compareEnds(t, e, fmt.Sprintf("life-%s-%d", e.name, try))
+		if late == nil {
+			return
+		}
+		require.Less(t, try, 3, late)
+		t.Logf("try %d: %v", try, late)
 	}
 }
 
@@ -163,9 +162,7 @@ func TestPause(t *testing.T) {
 
 // After a soft reboot VM and pod are as before, the sidecar is the same, and the series is there all along: libvirt
 // keeps the domain when it presses the power button and starts the guest anew.
-func TestSoftReboot(t *testing.T) {
-	w := connect(t)
-	w.emulated(t)
+func checkSoftReboot(t *testing.T, w *world) {
 	v := vm{namespace: labelled, name: "soft-reboot", disk: "acpi"}
 	w.start(t, v)
 	w.awaitGuests(t, []vm{v})

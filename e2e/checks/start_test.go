@@ -14,43 +14,38 @@ import (
 // scrapeInterval is that of cluster/manifests/prometheus.yaml.
 const scrapeInterval = 5 * time.Second
 
-// A VM in a labelled namespace has a sidecar, and Prometheus its one series, soon and with the truth in it.
+// The same with software emulation is a part of TestEmulated.
 func TestStart(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		emulated bool
-		want     string
-	}{{"kvm", false, "kvm"}, {"emulated", true, "qemu-tcg"}} {
-		t.Run(c.name, func(t *testing.T) {
-			w := connect(t)
-			if c.emulated {
-				w.emulated(t)
-			}
-			v := vm{namespace: labelled, name: "start-" + c.name}
-			w.start(t, v)
-			running := time.Now()
-			pod := w.pod(t, v)
-			require.True(t, hasSidecar(pod), "no sidecar in %s", pod.Name)
+	t.Parallel()
+	checkStart(t, connect(t), "kvm")
+}
 
-			var found series
-			eventually(t, time.Minute, "the VM's series in Prometheus", func(ctx context.Context) (err error) {
-				found, err = w.info(ctx, v)
-				return err
-			})
-			after := time.Since(running)
-			t.Logf("series %.1f s after phase Running: %v", after.Seconds(), found.Metric)
-			require.Equal(t, c.want, found.Metric["hypervisor_type"])
-			require.Equal(t, v.namespace, found.Metric["namespace"])
-			require.Equal(t, v.name, found.Metric["name"])
-			require.Equal(t, pod.Spec.NodeName, found.Metric["node"])
-			require.Equal(t, pod.Name, found.Metric["pod"])
-			require.Equal(t, "1", found.Value[1])
-			require.Less(t, after, 2*scrapeInterval, "a series within two scrape intervals")
+// A VM in a labelled namespace has a sidecar, and Prometheus its one series, soon and with the truth in it.
+func checkStart(t *testing.T, w *world, want string) {
+	t.Helper()
+	v := vm{namespace: labelled, name: "start-" + want}
+	w.start(t, v)
+	running := time.Now()
+	pod := w.pod(t, v)
+	require.True(t, hasSidecar(pod), "no sidecar in %s", pod.Name)
 
-			w.remove(t, v)
-			w.awaitNoSeries(t, v)
-		})
-	}
+	var found series
+	eventually(t, time.Minute, "the VM's series in Prometheus", func(ctx context.Context) (err error) {
+		found, err = w.info(ctx, v)
+		return err
+	})
+	after := time.Since(running)
+	t.Logf("series %.1f s after phase Running: %v", after.Seconds(), found.Metric)
+	require.Equal(t, want, found.Metric["hypervisor_type"])
+	require.Equal(t, v.namespace, found.Metric["namespace"])
+	require.Equal(t, v.name, found.Metric["name"])
+	require.Equal(t, pod.Spec.NodeName, found.Metric["node"])
+	require.Equal(t, pod.Name, found.Metric["pod"])
+	require.Equal(t, "1", found.Value[1])
+	require.Less(t, after, 2*scrapeInterval, "a series within two scrape intervals")
+
+	w.remove(t, v)
+	w.awaitNoSeries(t, v)
 }
 
 // awaitNoSeries waits until Prometheus has no series of the VM, which has ended.

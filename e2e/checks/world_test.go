@@ -23,7 +23,6 @@ import (
 const (
 	labelled = "vms"   // VMs here get a sidecar
 	plain    = "plain" // and here they do not
-	idle     = "idle"  // and here one that does nothing
 	migrated = "migration"
 	sidecar  = "hypervisor-exporter"
 	inject   = "hypervisor-exporter.kubevirt.io/inject"
@@ -50,7 +49,6 @@ func connect(t *testing.T) *world {
 	require.NoError(t, err)
 	require.NoError(t, w.Namespace(t.Context(), labelled, map[string]string{inject: "enabled"}))
 	require.NoError(t, w.Namespace(t.Context(), plain, nil))
-	require.NoError(t, w.Namespace(t.Context(), idle, map[string]string{"e2e": idle}))
 	for _, namespace := range []string{labelled, plain} {
 		for _, disk := range []string{"acpi", "off", "crash"} {
 			objects, err := cluster.Objects(fmt.Appendf(nil, diskManifest, namespace, disk))

@@ -1,0 +1,29 @@
+package checks
+
+import "testing"
+
+// Whether VMs are emulated KubeVirt knows for all of them alone, and a guest that acts is emulated (README). So these
+// checks run together; in two groups, as each guest that boots takes a CPU.
+func TestEmulated(t *testing.T) {
+	w := connect(t)
+	w.emulated(t)
+	single := map[string]func(*testing.T, *world){
+		"start":       func(t *testing.T, w *world) { checkStart(t, w, "qemu-tcg") },
+		"guest":       checkGuest,
+		"soft-reboot": checkSoftReboot,
+	}
+	pairs := map[string]func(*testing.T, *world){}
+	for _, e := range endings() {
+		pairs[e.name] = e.check
+	}
+	for name, group := range map[string]map[string]func(*testing.T, *world){"one": single, "with-and-without": pairs} {
+		t.Run(name, func(t *testing.T) {
+			for name, check := range group {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					check(t, connect(t))
+				})
+			}
+		})
+	}
+}
