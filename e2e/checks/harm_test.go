@@ -36,6 +36,8 @@ func TestSidecarStopped(t *testing.T) {
 	require.NoError(t, w.isIn(t.Context(), v, "Running"))
 	require.Equal(t, compute, w.computeID(t, v))
 	require.True(t, isReady(w.pod(t, v)), "a sidecar that hangs changes nothing for the pod")
+	alert := podLabels(v, w.pod(t, v))
+	w.awaitAlert(t, "HypervisorExporterTargetDown", alert)
 	all := []vm{without, other, v}
 	var took [3]time.Duration
 	var removals sync.WaitGroup
@@ -51,6 +53,7 @@ func TestSidecarStopped(t *testing.T) {
 	t.Logf("pod gone after the VM was deleted: %.1f s without a sidecar, %.1f s with one that is well, %.1f s with one that is frozen",
 		took[0].Seconds(), took[1].Seconds(), took[2].Seconds())
 	require.Less(t, took[2], took[0]+5*time.Second, "the supervisor's 2 s, and what else the machine does")
+	w.awaitResolved(t, "HypervisorExporterTargetDown", alert)
 }
 
 // awaitPodGone waits until the VM's pod is gone and says when that was; zero if it never was.
@@ -101,11 +104,15 @@ func TestSidecarOutOfMemory(t *testing.T) {
 // While the webhook is gone, or its image cannot be had, VMs start without a sidecar, at once.
 func TestWebhookGone(t *testing.T) {
 	w := connect(t)
+	beside := vm{namespace: labelled, name: "before-webhook-went"}
+	w.create(t, beside)
+	require.True(t, hasSidecar(w.pod(t, beside)))
 	w.scaleWebhook(t, 0)
 	v := vm{namespace: labelled, name: "no-webhook"}
 	took := w.start(t, v)
 	t.Logf("VM started in %.1f s without a webhook", took.Seconds())
 	require.False(t, hasSidecar(w.pod(t, v)))
+	w.checkGoneAlerts(t, v)
 }
 
 // A sidecar image that is missing on the node does not hold VMs: the webhook that would inject it never gets to serve.

@@ -42,7 +42,24 @@ func TestRelayKilled(t *testing.T) {
 	missed := len(slices.DeleteFunc(slices.Clone(up), func(up bool) bool { return up }))
 	require.LessOrEqual(t, missed, 1, "scrapes missed")
 	require.True(t, up[len(up)-1])
+	w.checkRelayAlert(t)
 	w.requireUntouched(t, v, states, compute)
+}
+
+// checkRelayAlert freezes the relay, for less than the kubelet takes to restart it, and wants to be told.
+func (w *world) checkRelayAlert(t *testing.T) {
+	t.Helper()
+	relay, err := w.relayPod(t.Context())
+	require.NoError(t, err)
+	pid, err := w.containerPID(t.Context(), relay, "relay")
+	require.NoError(t, err)
+	node := map[string]string{"node": relay.Spec.NodeName}
+	_, err = w.node.Run(t.Context(), "kill", "-STOP", pid)
+	require.NoError(t, err)
+	w.awaitAlert(t, "HypervisorExporterRelayDown", node)
+	_, err = w.node.Run(t.Context(), "kill", "-CONT", pid)
+	require.NoError(t, err)
+	w.awaitResolved(t, "HypervisorExporterRelayDown", node)
 }
 
 // requireUntouched fails unless VM and sidecar have gone on since states began, the pod ready all along.

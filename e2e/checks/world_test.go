@@ -56,6 +56,7 @@ func connect(t *testing.T) *world {
 			require.NoError(t, w.Apply(t.Context(), objects...))
 		}
 	}
+	w.installShortRules(t)
 	t.Cleanup(func() { w.explain(t) })
 	return w
 }

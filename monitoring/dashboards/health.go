@@ -24,9 +24,12 @@ func health() Row {
 		{Title: "Versions of the exporter", Kind: Stat, Unit: Number, Width: 6, Height: 4,
 			Description: "More than one is normal after an upgrade: a VM keeps its exporter until it is restarted or migrated.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`count(count by (version) (hypervisor_exporter_build_info{job=%q,%s}))`, rules.VMsJob, chosen)}}},
-		{Title: "Exporters that cannot be scraped, by node", Kind: Lines, Unit: Number, Width: 12, Height: 7,
+		{Title: "Exporters that cannot be scraped, by node", Kind: Lines, Unit: Number, Width: 8, Height: 7,
 			Queries: []Query{{Expr: fmt.Sprintf(`sum by (node) (1 - max by (namespace, name, pod, node) (up{job=%q,%s}))`, rules.VMsJob, chosen), Legend: "{{node}}"}}},
-		{Title: "Failed looks at a VM, by reason", Kind: Lines, Unit: Rate, Width: 12, Height: 7,
+		{Title: "Exporters that died, by node", Kind: Lines, Unit: Number, Width: 8, Height: 7,
+			Description: "Each was started anew by its supervisor, within its container.",
+			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (node) (increase(hypervisor_exporter_restarts_total{job=%q,%s}[$__rate_interval]))`, rules.VMsJob, chosen), Legend: "{{node}}"}}},
+		{Title: "Failed looks at a VM, by reason", Kind: Lines, Unit: Rate, Width: 8, Height: 7,
 			Queries: []Query{{Expr: fmt.Sprintf(`sum by (reason) (rate(hypervisor_exporter_detection_errors_total{job=%q,%s}[$__rate_interval]))`, rules.VMsJob, chosen), Legend: "{{reason}}"}}},
 	}}
 }

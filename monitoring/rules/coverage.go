@@ -29,6 +29,18 @@ func libvirtUnreachable() Alert {
 	}
 }
 
+func restarting() Alert {
+	return Alert{
+		Name: "HypervisorExporterRestarting",
+		Expr: `max by (namespace, name, node, pod) (increase(hypervisor_exporter_restarts_total` + ofVMs + `[30m])) >= 3
+and on (namespace, pod) up` + ofVMs,
+		Severity:    Warning,
+		Summary:     "A VM's exporter keeps dying.",
+		Description: `The exporter beside VM {{ $labels.namespace }}/{{ $labels.name }} (pod {{ $labels.pod }}, node {{ $labels.node }}) died, and was started anew, about {{ $value | humanize }} times in the last 30 minutes. The VM is not affected; scrapes meanwhile may fail.`,
+		Why:         "Between its deaths it may answer often enough for HypervisorExporterTargetDown to stay silent. A pod that has gone is no target any more.",
+	}
+}
+
 // enabledNamespaces are those that carry the label, by kube-state-metrics; where it
 // does not show namespaces' labels, those that have an injected VM.
 const enabledNamespaces = `kube_namespace_labels{label_hypervisor_exporter_kubevirt_io_inject="enabled"}

@@ -9,7 +9,7 @@ func deaf(name, node string, first, last int) []line {
 }
 
 func targetScenarios() []scenario {
-	return slices.Concat(targetDownScenarios(), libvirtScenarios())
+	return slices.Concat(targetDownScenarios(), restartingScenarios(), libvirtScenarios())
 }
 
 func podOf(one run) labels { return of(one.name, one.node, "pod", one.pod) }

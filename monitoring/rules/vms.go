@@ -18,7 +18,7 @@ func vms() Group {
 		Recordings: []Recording{newest(), nodeCount(), clusterCount(), emulatedRatio()},
 		Alerts: []Alert{
 			onEmulation(), besideKVM(), unknown(), otherDomainType(),
-			targetDown(), libvirtUnreachable(), withoutMetric(),
+			targetDown(), restarting(), libvirtUnreachable(), withoutMetric(),
 		},
 	}
 }

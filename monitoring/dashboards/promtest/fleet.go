@@ -26,11 +26,12 @@ type vm struct {
 	qemu, libvirt, version string
 	first, last            int
 	deafFrom               int // the sample from which it cannot be scraped; 0 is never
+	diesFrom               int // the sample from which its exporter dies every tenth; 0 is never
 }
 
 // fleet is five nodes with some forty VMs. node-4 lost KVM when it was booted two
 // hours ago; one guest is of another architecture; one VM's libvirt is not heard,
-// and one exporter cannot be scraped.
+// one exporter cannot be scraped, and one keeps dying.
 func fleet() []vm {
 	boot := samples - 120
 	var all []vm
@@ -61,6 +62,7 @@ func fleet() []vm {
 	add("office", "ledger", "node-2", func(v *vm) { v.last = samples - 40 - absence })
 	add("office", "ledger", "node-2", func(v *vm) { v.first, v.kind, v.domain = samples-40, "unknown", "" })
 	add("office", "scanner", "node-3", func(v *vm) { v.deafFrom = samples - 50; v.version = "v0.1.1" })
+	add("build", "cramped", "node-5", func(v *vm) { v.diesFrom = samples - 100 })
 	add("shop", "moving", "node-1", func(v *vm) { v.last = samples - 200 - absence })
 	add("shop", "moving", "node-2", func(v *vm) { v.first = samples - 200 })
 	return all
@@ -92,6 +94,11 @@ func (v vm) write(out *strings.Builder, i int, at int64) {
 	line("kubevirt_vmi_hypervisor_info", target+fmt.Sprintf(",hypervisor_type=%q", v.kind), 1)
 	line("hypervisor_exporter_last_change_timestamp_seconds", target, float64(v.first))
 	line("hypervisor_exporter_build_info", target+fmt.Sprintf(",version=%q", v.version), 1)
+	deaths := 0
+	if v.diesFrom > 0 {
+		deaths = max(0, i-v.diesFrom) / 10
+	}
+	line("hypervisor_exporter_restarts_total", target, float64(deaths))
 	heard := 1.
 	if v.kind == "unknown" {
 		heard = 0
