@@ -82,6 +82,11 @@ func (l *lab) make(ctx context.Context) (p parts, err error) {
 		l.step("KubeVirt "+l.kubevirt, func() (err error) { p.kubevirt, err = builder.KubeVirt(ctx, l.kubevirt); return }),
 		l.step("Prometheus operator", func() (err error) { p.operator, err = builder.Monitoring(ctx); return }),
 		l.step("Prometheus", func() (err error) { p.prometheus, err = builder.Prometheus(ctx); return }),
+		// For a check, which would wait for it otherwise.
+		l.step("helm", func() error {
+			_, err := programs.Builder{Source: filepath.Join(l.product, "charts", "charttest"), Cache: l.cache}.Helm(ctx)
+			return err
+		}),
 	)
 }
 

@@ -108,6 +108,25 @@ func TestRelayOfEachNode(t *testing.T) {
 	require.Equal(t, OK, relayLines(nil, nil)[0].Level)
 }
 
+func TestPolicy(t *testing.T) {
+	ignore, deny := admissionv1.Ignore, admissionv1.Fail
+	policy := &admissionv1.MutatingAdmissionPolicy{Spec: admissionv1.MutatingAdmissionPolicySpec{
+		FailurePolicy: &ignore, Variables: []admissionv1.Variable{{Name: "image", Expression: "'registry.example/sidecar:v1'"}},
+	}}
+	require.Len(t, policyLines(policy, true), 1)
+	require.Equal(t, OK, policyLines(policy, true)[0].Level)
+	require.Equal(t, Fail, policyLines(policy, false)[1].Level)
+	require.Equal(t, "registry.example/sidecar:v1", policyImage(policy))
+	policy.Spec.FailurePolicy = &deny
+	require.Equal(t, Warn, policyLines(policy, true)[1].Level)
+	policy.Spec.FailurePolicy = nil // the API's default is Fail
+	require.Equal(t, Warn, policyLines(policy, true)[1].Level)
+	policy.Spec.Variables[0].Expression = "params.image"
+	require.Empty(t, policyImage(policy), "no text constant")
+	policy.Spec.Variables = nil
+	require.Empty(t, policyImage(policy))
+}
+
 func TestWhatCannotBeReadIsNeverOK(t *testing.T) {
 	line := section("x").unread("something", errors.New("broken"))
 	require.Equal(t, Fail, line.Level)
