@@ -78,7 +78,7 @@ func TestCheck(t *testing.T) {
 		require.Equal(t, 2, got.code)
 		require.Contains(t, got.out, "2 of 2 VMs with a sidecar have no series in Prometheus")
 		got = call(t, administrator(t), "check", "-n", namespace, "--prometheus-url="+prometheus(t, namespace))
-		require.Contains(t, got.out, "each of 2 VMs with a sidecar has its series in Prometheus")
+		require.Contains(t, got.out, "all VMs with a sidecar have their series in Prometheus: 2")
 	})
 	t.Run("sidecars that need a relay", func(t *testing.T) {
 		unix := server.Namespace(t, "unix", labelled())

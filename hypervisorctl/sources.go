@@ -61,7 +61,7 @@ func (f *flags) automatic(ctx context.Context, restConfig *rest.Config, connecte
 	relay, err := f.relaySource(ctx, restConfig, connected)
 	if err != nil {
 		// Standard error may be gone; the list is not.
-		_, _ = fmt.Fprintf(notes, "note: no types, since the relay is not asked: %s; see --source\n", err)
+		_, _ = fmt.Fprintf(notes, "note: no types, since the relay is not asked: %s; see --source, of which exec is for the owner of a namespace\n", err)
 		return nil, nil
 	}
 	return []source.Source{relay}, nil

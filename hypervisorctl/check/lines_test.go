@@ -54,6 +54,10 @@ func TestReplicas(t *testing.T) {
 		deployment.Status = appsv1.DeploymentStatus{ReadyReplicas: ready, UpdatedReplicas: 2}
 		require.Equal(t, want, deploymentLines(deployment)[0].Level, ready)
 	}
+	none := int32(0)
+	scaled := deploymentLines(&appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &none}})[0]
+	require.Equal(t, Fail, scaled.Level)
+	require.Contains(t, scaled.Text, "is scaled to 0")
 }
 
 func TestServingCertificate(t *testing.T) {
