@@ -82,19 +82,21 @@ func (l *lab) make(ctx context.Context) (p parts, err error) {
 		l.step("KubeVirt "+l.kubevirt, func() (err error) { p.kubevirt, err = builder.KubeVirt(ctx, l.kubevirt); return }),
 		l.step("Prometheus operator", func() (err error) { p.operator, err = builder.Monitoring(ctx); return }),
 		l.step("Prometheus", func() (err error) { p.prometheus, err = builder.Prometheus(ctx); return }),
-		// For a check, which would wait for it otherwise.
-		l.step("helm", func() error {
-			_, err := programs.Builder{Source: filepath.Join(l.product, "charts", "charttest"), Cache: l.cache}.Helm(ctx)
-			return err
-		}),
 	)
 }
 
-func (l *lab) up(ctx context.Context) error {
+func (l *lab) up(ctx context.Context) (err error) {
 	parts, err := l.make(ctx)
 	if err != nil {
 		return err
 	}
+	// Helm is for a check; it is built while the cluster comes up, which waits for most of that time.
+	helm := make(chan error, 1)
+	go func() {
+		_, err := programs.Builder{Source: filepath.Join(l.product, "charts", "charttest"), Cache: l.cache}.Helm(ctx)
+		helm <- err
+	}()
+	defer func() { err = errors.Join(err, <-helm) }()
 	err = l.step("images", func() (err error) {
 		parts.archive, err = images.Archive(ctx, l.cache, parts.layer, parts.kubevirt, parts.operator, parts.prometheus)
 		return

@@ -55,7 +55,7 @@ func TestHypervisorctl(t *testing.T) {
 		require.Contains(t, got.out, "the sidecar runs beside 1 of 2 VMs")
 		got = reader.call(t, append([]string{"check", "-n", namespace}, w.prometheus(t)...)...)
 		require.Zero(t, got.code)
-		require.Contains(t, got.out, "each of 1 VMs with a sidecar has its series in Prometheus")
+		require.Contains(t, got.out, "all VMs with a sidecar have their series in Prometheus: 1")
 	})
 	t.Run("list from Prometheus", func(t *testing.T) {
 		require.Equal(t, "prometheus", told(t, reader, web, w.prometheus(t)...).Source)
@@ -157,7 +157,7 @@ func (w *world) requireMissed(t *testing.T, v vm) {
 	got := reader.call(t, "check", "-n", v.namespace)
 	require.Equal(t, 2, got.code)
 	for _, want := range []string{
-		"no replica is ready",
+		"Deployment hypervisor-exporter-webhook is scaled to 0",
 		"Service hypervisor-exporter-webhook has no ready address",
 		"a virt-launcher pod in the namespace " + v.namespace + " does not get the sidecar (dry run)",
 		v.namespace + "/" + v.name,
