@@ -43,6 +43,7 @@ func checkStart(t *testing.T, w *world, want string) {
 	require.Equal(t, pod.Name, found.Metric["pod"])
 	require.Equal(t, "1", found.Value[1])
 	require.Less(t, after, 2*scrapeInterval, "a series within two scrape intervals")
+	w.requireTold(t, v, want)
 
 	w.remove(t, v)
 	w.awaitNoSeries(t, v)
