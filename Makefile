@@ -50,7 +50,6 @@ test-programs:
 	cd webhook/clustertest/poddiscovery && CGO_ENABLED=0 go build -o /dev/null .
 	cd charts/charttest/helm && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v4/cmd/helm
 
-# Not yet part of CI: see e2e/README.md.
 e2e: image ## Check the promises on a real cluster (E2E_KUBEVIRT=v1.6.0: older KubeVirt)
 	@.ci/packages $(E2E_PACKAGES)
 	cd e2e && go run . test $(ARGS)
