@@ -47,9 +47,10 @@ func (w *world) requireUnreached(t *testing.T, pod *corev1.Pod) {
 	}
 	pid, err := w.containerPID(t.Context(), pod, "compute")
 	require.NoError(t, err)
-	listener := w.node.Command(t.Context(), "nsenter", "-t", pid, "-n", "nc", "-l", "-k", "-p", "9479")
+	// Only the command's first process is killed with the test's context: the listener goes with it.
+	listener := w.node.Command(t.Context(), "nsenter", "-t", pid, "-n", "setpriv", "--pdeathsig", "KILL", "nc", "-l", "-k", "-p", "9479")
 	require.NoError(t, listener.Start())
-	t.Cleanup(func() { _ = listener.Wait() }) // killed with the test's context
+	t.Cleanup(func() { _ = listener.Wait() })
 	eventually(t, patience, "the guest to reach a listener in its pod", func(context.Context) error {
 		if found := w.reach(t, pod, gateway+":9479"); found != "open" {
 			return errors.New(found)
