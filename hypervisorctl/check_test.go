@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"regexp"
 	"strings"
 	"testing"
@@ -77,7 +78,7 @@ func TestCheck(t *testing.T) {
 		require.Equal(t, 2, got.code)
 		require.Contains(t, got.out, "2 of 2 VMs with a sidecar have no series in Prometheus")
 		got = call(t, administrator(t), "check", "-n", namespace, "--prometheus-url="+prometheus(t, namespace))
-		require.Contains(t, got.out, "each of 2 VMs with a sidecar has its series in Prometheus")
+		require.Contains(t, got.out, "all VMs with a sidecar have their series in Prometheus: 2")
 	})
 	t.Run("sidecars that need a relay", func(t *testing.T) {
 		unix := server.Namespace(t, "unix", labelled())
@@ -99,6 +100,34 @@ func TestCheck(t *testing.T) {
 	})
 }
 
+// Where the API server injects by itself, nobody misses a webhook.
+func TestCheckWithTheAdmissionPolicy(t *testing.T) {
+	define(t)
+	rights(t)
+	kubeVirt(t, false)
+	namespace := server.Namespace(t, "policy", labelled())
+	mayDryRun(t, namespace)
+	look := func() answer {
+		return call(t, administrator(t), append([]string{"check", "-n", namespace}, reader()...)...)
+	}
+	objects := append(readObjects(t, "../manifests/overlays/admission-policy/policy.yaml"), readObjects(t, "../manifests/overlays/admission-policy/binding.yaml")...)
+	for _, object := range objects {
+		t.Cleanup(func() { require.NoError(t, server.Delete(context.Background(), object)) }) // the test's is over then
+	}
+	require.NoError(t, server.Apply(t.Context(), objects[0]))
+	got := look()
+	require.Equal(t, 2, got.code, got.out+got.err)
+	require.Contains(t, got.out, "fail  MutatingAdmissionPolicy hypervisor-exporter has no binding of its name: no VM gets a sidecar")
+	require.Contains(t, got.out, "hint: a policy that was just applied")
+	require.NoError(t, server.Apply(t.Context(), objects[1]))
+	require.Eventually(t, func() bool {
+		got = look()
+		return strings.Contains(got.out, "gets the sidecar (dry run)")
+	}, patience, patience/100)
+	require.Contains(t, got.out, "ok    MutatingAdmissionPolicy hypervisor-exporter is there: the API server injects, and there is no webhook")
+	require.NotContains(t, got.out, "replica")
+}
+
 func pods(t *testing.T, namespace string) int {
 	t.Helper()
 	list, err := server.Client.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
@@ -112,6 +141,7 @@ func TestCheckWithoutTheProduct(t *testing.T) {
 	namespace := server.Namespace(t, "bare", map[string]string{inject.AnnotationInject: "true"})
 	got := call(t, administrator(t), "check", "-n", namespace)
 	require.Equal(t, 2, got.code, got.err)
+	require.Contains(t, call(t, administrator(t), "check", "-n", "shpo").out, "fail  there is no namespace shpo")
 	for _, want := range []string{
 		"fail  MutatingWebhookConfiguration hypervisor-exporter is not there",
 		"fail  Deployment hypervisor-exporter-webhook is not in the namespace",

@@ -93,7 +93,13 @@ func (o *listOptions) print(out, errOut io.Writer, list *listing.List, namespace
 	printer := printers.NewTablePrinter(printers.PrintOptions{
 		WithNamespace: o.all, Wide: o.output == outputWide, NoHeaders: o.noHeaders,
 	})
-	return printer.PrintObj(listing.Table(list, o.now()), out)
+	if err := printer.PrintObj(listing.Table(list, o.now()), out); err != nil {
+		return err
+	}
+	for _, note := range listing.Notes(list) {
+		_, _ = fmt.Fprintln(errOut, "note:", note) // standard error may be gone; the list is not
+	}
+	return nil
 }
 
 // webhookConfig is what the webhook decides by or, for whoever may not read it, its defaults.

@@ -144,6 +144,19 @@ func TestRelay(t *testing.T) {
 			require.Contains(t, list(), want)
 		})
 	}
+	t.Run("why is told beside a table", func(t *testing.T) {
+		r.status = http.StatusForbidden
+		defer func() { r.status = 0 }()
+		got := call(t, kubeconfig(t, server.Config, token), "list", "-n", namespace, "-l", "vm=web")
+		require.Contains(t, got.out, "not_found_out")
+		require.Equal(t, "note: the type of 1 VM was not found out: relay: you may not get /metrics/vmis (try: kubectl auth can-i get /metrics/vmis)\n", got.err)
+	})
+	t.Run("without a token", func(t *testing.T) {
+		got := call(t, kubeconfig(t, proxy(t, func(*http.Request) {}), ""), "list", "-n", namespace)
+		require.Zero(t, got.code)
+		require.Contains(t, got.out, "not_asked")
+		require.Contains(t, got.err, "--token=$(kubectl create token hypervisor-exporter-scraper -n hypervisor-exporter-relay)")
+	})
 	t.Run("the authority from a file", func(t *testing.T) {
 		authority := filepath.Join(t.TempDir(), "ca.crt")
 		require.NoError(t, os.WriteFile(authority, r.authority, 0o600))

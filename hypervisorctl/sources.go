@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -60,7 +61,7 @@ func (f *flags) automatic(ctx context.Context, restConfig *rest.Config, connecte
 	relay, err := f.relaySource(ctx, restConfig, connected)
 	if err != nil {
 		// Standard error may be gone; the list is not.
-		_, _ = fmt.Fprintf(notes, "note: no types, since the relay is not asked: %s; see --source\n", err)
+		_, _ = fmt.Fprintf(notes, "note: no types, since the relay is not asked: %s; see --source, of which exec is for the owner of a namespace\n", err)
 		return nil, nil
 	}
 	return []source.Source{relay}, nil
@@ -100,6 +101,9 @@ func (f *flags) relaySource(ctx context.Context, restConfig *rest.Config, connec
 	if err != nil {
 		return nil, err
 	}
+	if trust.HTTPS && !showsToken(restConfig) {
+		return nil, errNoToken
+	}
 	byNode := map[string]string{}
 	for i := range pods {
 		if pods[i].DeletionTimestamp == nil {
@@ -107,6 +111,14 @@ func (f *flags) relaySource(ctx context.Context, restConfig *rest.Config, connec
 		}
 	}
 	return source.NewRelay(restConfig, f.relay, trust, byNode), nil
+}
+
+// errNoToken names a token that the relay takes; whoever may do everything in the cluster may have it made.
+var errNoToken = errors.New("your kubeconfig gives no token, as with a client certificate, and the relay wants one (try: --token=$(kubectl create token hypervisor-exporter-scraper -n hypervisor-exporter-relay))")
+
+// showsToken says whether a bearer token may come of the credentials; of a plugin or a provider nobody knows before.
+func showsToken(restConfig *rest.Config) bool {
+	return restConfig.BearerToken != "" || restConfig.BearerTokenFile != "" || restConfig.ExecProvider != nil || restConfig.AuthProvider != nil
 }
 
 func (f *flags) relayTrust(ctx context.Context, connected *cluster.Cluster) (cluster.RelayTrust, error) {

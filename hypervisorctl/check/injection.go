@@ -25,12 +25,12 @@ type namespaces struct {
 	enabled []string
 	// misspelt have another value, which no selector knows.
 	misspelt []string
-	// all is how many there are.
-	all int
+	// all are those that there are, with and without the label.
+	all map[string]bool
 }
 
 func (n *namespaces) add(name string, labels map[string]string) {
-	n.all++
+	n.all[name] = true
 	switch value, labelled := labels[inject.AnnotationInject]; {
 	case !labelled, value == "disabled", value == "false":
 	case value == "enabled":
@@ -55,9 +55,9 @@ func namespaceLines(found namespaces) []Line {
 	var lines []Line
 	if len(found.enabled) == 0 {
 		lines = append(lines, s.warn("kubectl label namespace NAMESPACE "+inject.AnnotationInject+"=enabled",
-			"no namespace of %d asks for sidecars", found.all))
+			"no namespace of %d asks for sidecars", len(found.all)))
 	} else {
-		line := s.ok("%d of %d namespaces ask for sidecars", len(found.enabled), found.all)
+		line := s.ok("%d of %d namespaces ask for sidecars", len(found.enabled), len(found.all))
 		line.Objects = found.enabled
 		lines = append(lines, line)
 	}
@@ -87,13 +87,12 @@ func dryRunIn(wanted string, enabled []string) string {
 	return ""
 }
 
-// admittedLine judges what became of the synthetic pod.
-func admittedLine(namespace string, pod *corev1.Pod, want inject.Config) Line {
+// admittedLine judges what became of the synthetic pod; the hint is for one that got no sidecar.
+func admittedLine(namespace string, pod *corev1.Pod, want inject.Config, silentHint string) Line {
 	const s = injectionSection
 	at := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == inject.ContainerName })
 	if at < 0 {
-		return s.fail("the API server did not reach the webhook in time or does not trust it: look at its metric apiserver_admission_webhook_fail_open_count, and at firewalls between it and port 8443 of the webhook's pods",
-			"a virt-launcher pod in the namespace %s does not get the sidecar (dry run)", namespace)
+		return s.fail(silentHint, "a virt-launcher pod in the namespace %s does not get the sidecar (dry run)", namespace)
 	}
 	if image := pod.Spec.InitContainers[at].Image; want.Image != "" && image != want.Image {
 		return s.warn("a roll-out may be under way: try again", "a virt-launcher pod in the namespace %s gets the sidecar %s, and not %s (dry run)", namespace, image, want.Image)

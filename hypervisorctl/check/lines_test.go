@@ -54,6 +54,10 @@ func TestReplicas(t *testing.T) {
 		deployment.Status = appsv1.DeploymentStatus{ReadyReplicas: ready, UpdatedReplicas: 2}
 		require.Equal(t, want, deploymentLines(deployment)[0].Level, ready)
 	}
+	none := int32(0)
+	scaled := deploymentLines(&appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &none}})[0]
+	require.Equal(t, Fail, scaled.Level)
+	require.Contains(t, scaled.Text, "is scaled to 0")
 }
 
 func TestServingCertificate(t *testing.T) {
@@ -106,6 +110,25 @@ func TestRelayOfEachNode(t *testing.T) {
 	require.Equal(t, []Level{Fail, Fail, Warn}, []Level{lines[0].Level, lines[1].Level, lines[2].Level})
 	require.Equal(t, OK, relayLines(pods[:1], map[string]int{"a": 1})[0].Level)
 	require.Equal(t, OK, relayLines(nil, nil)[0].Level)
+}
+
+func TestPolicy(t *testing.T) {
+	ignore, deny := admissionv1.Ignore, admissionv1.Fail
+	policy := &admissionv1.MutatingAdmissionPolicy{Spec: admissionv1.MutatingAdmissionPolicySpec{
+		FailurePolicy: &ignore, Variables: []admissionv1.Variable{{Name: "image", Expression: "'registry.example/sidecar:v1'"}},
+	}}
+	require.Len(t, policyLines(policy, true), 1)
+	require.Equal(t, OK, policyLines(policy, true)[0].Level)
+	require.Equal(t, Fail, policyLines(policy, false)[1].Level)
+	require.Equal(t, "registry.example/sidecar:v1", policyImage(policy))
+	policy.Spec.FailurePolicy = &deny
+	require.Equal(t, Warn, policyLines(policy, true)[1].Level)
+	policy.Spec.FailurePolicy = nil // the API's default is Fail
+	require.Equal(t, Warn, policyLines(policy, true)[1].Level)
+	policy.Spec.Variables[0].Expression = "params.image"
+	require.Empty(t, policyImage(policy), "no text constant")
+	policy.Spec.Variables = nil
+	require.Empty(t, policyImage(policy))
 }
 
 func TestWhatCannotBeReadIsNeverOK(t *testing.T) {

@@ -63,10 +63,14 @@ func relayLines(pods []corev1.Pod, needed map[string]int) []Line {
 		line.Objects = idle
 		lines = append(lines, line)
 	}
-	if len(lines) == 0 {
-		lines = append(lines, s.ok("each of %d nodes with sidecars has a relay (%d run)", len(needed), len(ready)))
+	switch {
+	case len(lines) > 0:
+		return lines
+	case len(needed) == 0:
+		return []Line{s.ok("no sidecar needs a relay yet (relays that are ready: %d)", len(ready))}
+	default:
+		return []Line{s.ok("each node with sidecars has a relay (nodes with sidecars: %d, relays that are ready: %d)", len(needed), len(ready))}
 	}
-	return lines
 }
 
 func idleNodes(unready, ready map[string]bool, needed map[string]int) []string {

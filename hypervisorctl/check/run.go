@@ -21,6 +21,8 @@ type Reader interface {
 	Version(ctx context.Context) (string, error)
 	KubeVirt(ctx context.Context) (*cluster.KubeVirt, error)
 	Configuration(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error)
+	Policy(ctx context.Context) (*admissionv1.MutatingAdmissionPolicy, error)
+	PolicyBound(ctx context.Context) (bool, error)
 	Deployment(ctx context.Context, namespace string) (*appsv1.Deployment, error)
 	ReadyAddresses(ctx context.Context, namespace string) (int, error)
 	Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
@@ -49,7 +51,7 @@ type Request struct {
 
 // Run checks step by step. Each step that it has done is told at once.
 func Run(ctx context.Context, reader Reader, request Request, tell func(Line)) *Report {
-	r := &run{ctx: ctx, reader: reader, request: request, tell: tell, config: product.Unread()}
+	r := &run{ctx: ctx, reader: reader, request: request, tell: tell, config: product.Unread(), silentHint: webhookSilentHint}
 	if r.kubernetes() { // else every step would wait for nothing
 		r.webhook()
 		r.injection()
@@ -67,8 +69,10 @@ type run struct {
 	lines   []Line
 
 	config inject.Config
-	// read says whether config is the webhook's.
+	// read says whether config is the webhook's, or its image the policy's.
 	read bool
+	// silentHint is for a dry run that shows no sidecar.
+	silentHint string
 	// namespaces is nil where they could not be read.
 	namespaces *namespaces
 }
@@ -106,6 +110,9 @@ func (r *run) webhook() {
 	const s = webhookSection
 	switch configuration, err := r.reader.Configuration(r.ctx); {
 	case absent(err):
+		if r.policy() {
+			return
+		}
 		r.add(s.fail(installHint, "MutatingWebhookConfiguration %s is not there: no VM gets a sidecar", product.Configuration))
 	case err != nil:
 		r.add(s.unread("MutatingWebhookConfiguration "+product.Configuration, err))
@@ -164,7 +171,7 @@ func (r *run) certificates() {
 
 func (r *run) injection() {
 	const s = injectionSection
-	found := &namespaces{}
+	found := &namespaces{all: map[string]bool{}}
 	if err := r.reader.EachNamespace(r.ctx, found.add); err != nil {
 		r.add(s.unread("labels of namespaces", err))
 	} else {
@@ -179,6 +186,10 @@ func (r *run) dryRun(found *namespaces) {
 	namespace := dryRunIn(r.request.Namespace, found.enabled)
 	if namespace == "" {
 		r.add(s.warn("name one with -n", "no namespace to try an injection in"))
+		return
+	}
+	if r.namespaces != nil && !found.all[namespace] {
+		r.add(s.fail("kubectl get namespaces", "there is no namespace %s", namespace))
 		return
 	}
 	if r.enabled(namespace) == vm.EnabledNo {
@@ -197,7 +208,7 @@ func (r *run) dryRun(found *namespaces) {
 		if r.read {
 			want = r.config
 		}
-		r.add(admittedLine(namespace, pod, want))
+		r.add(admittedLine(namespace, pod, want, r.silentHint))
 	}
 }
 

@@ -115,7 +115,7 @@ func seriesLine(expected int, missing []string) Line {
 	case expected == 0:
 		return s.ok("no VM is to have a series in Prometheus")
 	case len(missing) == 0:
-		return s.ok("each of %d VMs with a sidecar has its series in Prometheus", expected)
+		return s.ok("all VMs with a sidecar have their series in Prometheus: %d", expected)
 	default:
 		slices.Sort(missing)
 		line := s.fail("is their target up? A VM with the binding masquerade or bridge needs the exposure unix and the relay (docs/operations.md)",

@@ -105,6 +105,9 @@ func deploymentLines(deployment *appsv1.Deployment) []Line {
 	ready := deployment.Status.ReadyReplicas
 	hint := "kubectl -n " + deployment.Namespace + " get pods -l " + product.WebhookSelector
 	switch {
+	case want == 0:
+		return []Line{s.fail("kubectl -n "+deployment.Namespace+" scale deployment "+product.Webhook+" --replicas=2",
+			"Deployment %s is scaled to 0: VMs start without a sidecar", product.Webhook)}
 	case ready == 0:
 		return []Line{s.fail(hint, "no replica is ready (of %d): VMs start without a sidecar", want)}
 	case ready < want:

@@ -8,6 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
@@ -24,6 +25,27 @@ func (c *Cluster) Configuration(ctx context.Context) (*admissionv1.MutatingWebho
 		return nil, access(err, "get", admissionv1.Resource("mutatingwebhookconfigurations"), "", "", product.Configuration)
 	}
 	return configuration, nil
+}
+
+// Policy reads the policy by which the API server injects in the webhook's place.
+func (c *Cluster) Policy(ctx context.Context) (*admissionv1.MutatingAdmissionPolicy, error) {
+	policy, err := c.client.AdmissionregistrationV1().MutatingAdmissionPolicies().Get(ctx, product.Configuration, metav1.GetOptions{})
+	if err != nil {
+		return nil, access(err, "get", admissionv1.Resource("mutatingadmissionpolicies"), "", "", product.Configuration)
+	}
+	return policy, nil
+}
+
+// PolicyBound says whether the policy has its binding, without which it does nothing.
+func (c *Cluster) PolicyBound(ctx context.Context) (bool, error) {
+	binding, err := c.client.AdmissionregistrationV1().MutatingAdmissionPolicyBindings().Get(ctx, product.Configuration, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, access(err, "get", admissionv1.Resource("mutatingadmissionpolicybindings"), "", "", product.Configuration)
+	}
+	return binding.Spec.PolicyName == product.Configuration, nil
 }
 
 // Deployment reads the webhook's Deployment.

@@ -110,7 +110,7 @@ func Look(ctx context.Context, request Request, vmi vm.VMI, launchers []vm.Launc
 	case err == nil && by != "":
 		row.found(finding, by)
 	case err != nil:
-		row.Reason, row.ReasonText = "not_found_out", err.Error()
+		row.Reason, row.ReasonText = notFoundOut, err.Error()
 	default:
 		row.Reason, row.ReasonText = "not_asked", "no source of types could be used; a note on standard error says why"
 	}

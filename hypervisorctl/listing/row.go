@@ -19,6 +19,9 @@ const (
 	Kind       = "HypervisorList"
 )
 
+// notFoundOut is the reason where the sidecar runs and no source knew the type; ReasonText says why.
+const notFoundOut = "not_found_out"
+
 // List is what -o json and -o yaml print. Fields may be added; none changes its meaning.
 type List struct {
 	metav1.TypeMeta `json:",inline"`

@@ -8,7 +8,7 @@ const (
 	Namespace = "hypervisor-exporter"
 	// Webhook is the Deployment and the Service of the webhook.
 	Webhook = "hypervisor-exporter-webhook"
-	// Configuration is the MutatingWebhookConfiguration.
+	// Configuration is the MutatingWebhookConfiguration or, in its place, the MutatingAdmissionPolicy and its binding.
 	Configuration = "hypervisor-exporter"
 	// Relay is the DaemonSet that carries scrapes to the sidecars' sockets.
 	Relay = "hypervisor-exporter-relay"

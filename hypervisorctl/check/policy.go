@@ -1,0 +1,69 @@
+package check
+
+import (
+	"slices"
+	"strings"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/product"
+)
+
+const policySection section = "admission policy"
+
+// What to do where the policy is wrong and, by who is to add the sidecar, where a dry run shows none.
+const (
+	policyHint        = "kubectl apply -k manifests/overlays/admission-policy"
+	webhookSilentHint = "the API server did not reach the webhook in time or does not trust it: look at its metric apiserver_admission_webhook_fail_open_count, and at firewalls between it and port 8443 of the webhook's pods"
+	policySilentHint  = "a policy that was just applied counts after some seconds; if it stays, an expression of it fails: look at the API server's metric apiserver_mutating_admission_policy_check_total"
+)
+
+// policyLines judges the policy by which the API server injects without a webhook; bound says whether it is in force.
+func policyLines(policy *admissionv1.MutatingAdmissionPolicy, bound bool) []Line {
+	const s = policySection
+	lines := []Line{s.ok("MutatingAdmissionPolicy %s is there: the API server injects, and there is no webhook", policy.Name)}
+	if !bound {
+		lines = append(lines, s.fail(policyHint, "MutatingAdmissionPolicy %s has no binding of its name: no VM gets a sidecar", policy.Name))
+	}
+	if failure := policy.Spec.FailurePolicy; failure == nil || *failure != admissionv1.Ignore {
+		lines = append(lines, s.warn("set it back to Ignore: "+policyHint,
+			"failurePolicy of %s is not Ignore: if an expression of it fails, no VM starts", policy.Name))
+	}
+	return lines
+}
+
+// policyImage is the image that the policy injects, a text constant of its first variables; empty where it is none.
+func policyImage(policy *admissionv1.MutatingAdmissionPolicy) string {
+	at := slices.IndexFunc(policy.Spec.Variables, func(v admissionv1.Variable) bool { return v.Name == "image" })
+	if at < 0 {
+		return ""
+	}
+	expression := policy.Spec.Variables[at].Expression
+	image := strings.Trim(expression, "'")
+	if expression != "'"+image+"'" {
+		return ""
+	}
+	return image
+}
+
+// policy looks for the policy where there is no webhook, and says whether it has told all about what injects.
+func (r *run) policy() bool {
+	const s = policySection
+	policy, err := r.reader.Policy(r.ctx)
+	switch {
+	case absent(err):
+		return false
+	case err != nil:
+		r.add(s.unread("MutatingAdmissionPolicy "+product.Configuration, err))
+		return true
+	}
+	bound, err := r.reader.PolicyBound(r.ctx)
+	if err != nil {
+		r.add(s.unread("MutatingAdmissionPolicyBinding "+product.Configuration, err))
+		return true
+	}
+	r.add(policyLines(policy, bound)...)
+	r.config.Image, r.read = policyImage(policy), true
+	r.silentHint = policySilentHint
+	return true
+}
