@@ -85,11 +85,18 @@ func (l *lab) make(ctx context.Context) (p parts, err error) {
 	)
 }
 
-func (l *lab) up(ctx context.Context) error {
+func (l *lab) up(ctx context.Context) (err error) {
 	parts, err := l.make(ctx)
 	if err != nil {
 		return err
 	}
+	// Helm is for a check; it is built while the cluster comes up, which waits for most of that time.
+	helm := make(chan error, 1)
+	go func() {
+		_, err := programs.Builder{Source: filepath.Join(l.product, "charts", "charttest"), Cache: l.cache}.Helm(ctx)
+		helm <- err
+	}()
+	defer func() { err = errors.Join(err, <-helm) }()
 	err = l.step("images", func() (err error) {
 		parts.archive, err = images.Archive(ctx, l.cache, parts.layer, parts.kubevirt, parts.operator, parts.prometheus)
 		return

@@ -106,6 +106,7 @@ func TestWebhookGone(t *testing.T) {
 	took := w.start(t, v)
 	t.Logf("VM started in %.1f s without a webhook", took.Seconds())
 	require.False(t, hasSidecar(w.pod(t, v)))
+	w.requireMissed(t, v)
 }
 
 // A sidecar image that is missing on the node does not hold VMs: the webhook that would inject it never gets to serve.
@@ -171,9 +172,15 @@ func (w *world) scaleWebhook(t *testing.T, replicas int) {
 	}
 	t.Cleanup(func() { scale(2) })
 	scale(replicas)
+	w.awaitWebhooks(t, replicas)
+}
+
+// awaitWebhooks waits until no more than so many pods of the webhook are there.
+func (w *world) awaitWebhooks(t *testing.T, most int) {
+	t.Helper()
 	eventually(t, patience, "the webhook's pods to go", func(ctx context.Context) error {
 		pods, err := w.CoreV1().Pods(cluster.Product).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=webhook"})
-		if err == nil && len(pods.Items) > replicas {
+		if err == nil && len(pods.Items) > most {
 			err = fmt.Errorf("%d there", len(pods.Items))
 		}
 		return err

@@ -46,6 +46,7 @@ func TestStart(t *testing.T) {
 			require.Equal(t, pod.Name, found.Metric["pod"])
 			require.Equal(t, "1", found.Value[1])
 			require.Less(t, after, 2*scrapeInterval, "a series within two scrape intervals")
+			w.requireTold(t, v, c.want)
 
 			w.remove(t, v)
 			w.awaitNoSeries(t, v)

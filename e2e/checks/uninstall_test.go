@@ -11,22 +11,49 @@ import (
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
-// Deleting the manifests leaves running VMs alone and no object behind. Installed again, it works as before.
+// Deleting the manifests, or Helm's release, leaves running VMs alone and no object behind. Installed again, it works as
+// before.
 func TestUninstall(t *testing.T) {
 	w := connect(t)
 	v := vm{namespace: labelled, name: "uninstall"}
 	w.start(t, v)
 	compute := w.computeID(t, v)
 	require.NotEmpty(t, w.strays(t), "while it is installed")
-	objects, err := cluster.ProductObjects(product(t), cluster.Default, w.productImages(t))
+	images := w.productImages(t)
+	objects, err := cluster.ProductObjects(product(t), cluster.Default, images)
 	require.NoError(t, err)
 	require.NoError(t, w.Client.Delete(t.Context(), objects...))
 	t.Cleanup(func() { require.NoError(t, w.InstallProduct(context.Background(), objects)) })
+	w.requireGone(t, objects)
+	w.requireAlive(t, v, compute)
+	fresh := vm{namespace: labelled, name: "uninstalled"}
+	w.start(t, fresh)
+	require.False(t, hasSidecar(w.pod(t, fresh)))
+
+	charted := w.requireChartInstalls(t, images)
+	chartedCompute := w.computeID(t, charted)
+	w.uninstallChart(t)
+	w.requireGone(t, objects)
+	w.requireAlive(t, charted, chartedCompute)
+	w.requireAlive(t, v, compute)
+}
+
+// requireAlive fails unless the VM runs in the container that it ran in before.
+func (w *world) requireAlive(t *testing.T, v vm, compute string) {
+	t.Helper()
+	require.NoError(t, w.isIn(t.Context(), v, "Running"))
+	require.Equal(t, compute, w.computeID(t, v))
+}
+
+// requireGone waits for the product's namespaces to go, and fails where anything of it is left.
+func (w *world) requireGone(t *testing.T, objects []*unstructured.Unstructured) {
+	t.Helper()
 	for _, namespace := range []string{cluster.Product, cluster.Relay} {
 		eventually(t, patience, "namespace "+namespace+" to go", func(ctx context.Context) error {
 			_, err := w.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
@@ -40,12 +67,7 @@ func TestUninstall(t *testing.T) {
 		_, err := w.Get(t.Context(), object.GroupVersionKind(), object.GetNamespace(), object.GetName())
 		require.True(t, cluster.IsNotFound(err), "%s %s is left: %v", object.GetKind(), object.GetName(), err)
 	}
-	require.Empty(t, w.strays(t), "objects of ours after the manifests were deleted")
-	require.NoError(t, w.isIn(t.Context(), v, "Running"))
-	require.Equal(t, compute, w.computeID(t, v))
-	fresh := vm{namespace: labelled, name: "uninstalled"}
-	w.start(t, fresh)
-	require.False(t, hasSidecar(w.pod(t, fresh)))
+	require.Empty(t, w.strays(t), "objects of ours after it was uninstalled")
 }
 
 // strays are the cluster's objects, of every kind, that carry the product's label or name; VMs' pods, which keep their

@@ -20,8 +20,11 @@ const (
 	Relay   = "hypervisor-exporter-relay"
 )
 
-// Default is what a user installs who wants nothing special; another is "manifests/overlays/direct".
-const Default = "manifests"
+// What a user installs: Default who wants nothing special, Policy who wants no webhook; others lie beside the latter.
+const (
+	Default = "manifests"
+	Policy  = "manifests/overlays/admission-policy"
+)
 
 // ProductImages are the references that the images of `make image` have in the node.
 type ProductImages struct{ Webhook, Sidecar, Relay string }
@@ -43,8 +46,8 @@ func ProductObjects(product, folder string, images ProductImages) ([]*unstructur
 	if err != nil {
 		return nil, err
 	}
-	// The images are set by the component "images", whose replacement copies the sidecar's into a flag: the one place
-	// that a user changes is there too.
+	// The images are set by the component "images", whose replacement copies the sidecar's to where it is injected: the
+	// one place that a user changes is there too.
 	text := fmt.Sprintf(`apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [%s]
@@ -52,12 +55,7 @@ images:
 - {name: kubevirt-hypervisor-exporter/webhook, newName: %s}
 - {name: kubevirt-hypervisor-exporter/sidecar, newName: %s}
 - {name: kubevirt-hypervisor-exporter/relay, newName: %s}
-replacements:
-- source: {kind: Deployment, name: hypervisor-exporter-webhook, fieldPath: "spec.template.spec.initContainers.[name=sidecar-image].image"}
-  targets:
-  - select: {kind: Deployment, name: hypervisor-exporter-webhook}
-    fieldPaths: ["spec.template.spec.containers.[name=webhook].env.[name=SIDECAR_IMAGE].value"]
-`, relative, newName(images.Webhook), newName(images.Sidecar), newName(images.Relay))
+%s`, relative, newName(images.Webhook), newName(images.Sidecar), newName(images.Relay), replacement(folder))
 	if err := fs.WriteFile(overlay.Join("kustomization.yaml"), []byte(text)); err != nil {
 		return nil, err
 	}
@@ -72,6 +70,25 @@ replacements:
 	return Objects(yaml)
 }
 
+// replacement copies the sidecar's image to the webhook's flag or, where there is no webhook, into the policy.
+func replacement(folder string) string {
+	if folder == Policy {
+		return `replacements:
+- source: {kind: DaemonSet, name: hypervisor-exporter-relay, fieldPath: "spec.template.spec.initContainers.[name=sidecar-image].image"}
+  targets:
+  - select: {kind: MutatingAdmissionPolicy, name: hypervisor-exporter}
+    fieldPaths: ["spec.variables.[name=^image].expression"]
+    options: {delimiter: "'", index: 1}
+`
+	}
+	return `replacements:
+- source: {kind: Deployment, name: hypervisor-exporter-webhook, fieldPath: "spec.template.spec.initContainers.[name=sidecar-image].image"}
+  targets:
+  - select: {kind: Deployment, name: hypervisor-exporter-webhook}
+    fieldPaths: ["spec.template.spec.containers.[name=webhook].env.[name=SIDECAR_IMAGE].value"]
+`
+}
+
 // newName splits a reference as a kustomization wants it.
 func newName(reference string) string {
 	for i := len(reference) - 1; i >= 0 && reference[i] != '/'; i-- {
@@ -82,12 +99,17 @@ func newName(reference string) string {
 	return reference
 }
 
-// InstallProduct installs the product and waits until it works: the webhook serves, a relay runs on each node, and
-// Prometheus scrapes the relays with the token and the authority that the operator brought it.
+// InstallProduct installs the product and waits until it works.
 func (c *Client) InstallProduct(ctx context.Context, objects []*unstructured.Unstructured) error {
 	if err := c.Apply(ctx, objects...); err != nil {
 		return err
 	}
+	return c.WaitProduct(ctx)
+}
+
+// WaitProduct waits until what was installed works: the webhook serves, a relay runs on each node, and Prometheus
+// scrapes the relays with the token and the authority that the operator brought it.
+func (c *Client) WaitProduct(ctx context.Context) error {
 	if err := c.WaitWebhook(ctx); err != nil {
 		return err
 	}

@@ -1,5 +1,5 @@
 // Package programs builds Kubernetes, KubeVirt and the Prometheus operator from their Go modules. The version of each
-// is the one that its go.mod beside this file requires, and stands nowhere else.
+// is the one that its go.mod beside this file requires, and stands nowhere else; that of helm is the chart's tests' own.
 package programs
 
 import (
@@ -94,6 +94,11 @@ func (b Builder) Monitoring(ctx context.Context) (Set, error) {
 		packages:    []string{"cmd/operator", "cmd/prometheus-config-reloader"},
 		versionVars: []string{"github.com/prometheus/common/version.Version"},
 	})
+}
+
+// Helm builds helm, of which the product's charts/charttest pins the version: that folder is then Source.
+func (b Builder) Helm(ctx context.Context) (Set, error) {
+	return b.build(ctx, source{folder: "helm", module: "helm.sh/helm/v4", packages: []string{"cmd/helm"}})
 }
 
 func (b Builder) build(ctx context.Context, s source) (Set, error) {
