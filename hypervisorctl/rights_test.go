@@ -11,8 +11,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/product"
 )
 
 // grant gives a user rights in a namespace.
@@ -59,9 +63,13 @@ func bind(t *testing.T, namespace, kind, role string, subject rbacv1.Subject) er
 	return err
 }
 
-// rights applies rbac.yaml.
+// rights applies rbac.yaml, which wants the product's namespaces.
 func rights(t *testing.T) {
 	t.Helper()
+	for _, namespace := range []string{product.Namespace, product.RelayNamespace} {
+		_, err := server.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+		require.True(t, err == nil || apierrors.IsAlreadyExists(err), "%v", err)
+	}
 	for _, object := range readObjects(t, "rbac.yaml") {
 		require.NoError(t, server.Apply(t.Context(), object))
 	}

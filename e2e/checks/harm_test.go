@@ -112,8 +112,8 @@ func TestWebhookGone(t *testing.T) {
 	took := w.start(t, v)
 	t.Logf("VM started in %.1f s without a webhook", took.Seconds())
 	require.False(t, hasSidecar(w.pod(t, v)))
-	w.checkGoneAlerts(t, v)
 	w.requireMissed(t, v)
+	w.checkGoneAlerts(t, v)
 }
 
 // A sidecar image that is missing on the node does not hold VMs: the webhook that would inject it never gets to serve.

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -130,7 +131,13 @@ func (w *world) requireTold(t *testing.T, v vm, hypervisor string) {
 		domain, verdict = "qemu", "emulation_allowed"
 	}
 	pod, reader := w.pod(t, v), w.reader(t, "ctl-"+v.name, v.namespace)
-	seen := told(t, reader, v)
+	var seen row
+	eventually(t, patience, "QEMU's version, which libvirt tells a moment after the type", func(context.Context) error {
+		if seen = told(t, reader, v); seen.HypervisorVersion == "" {
+			return errors.New("none yet")
+		}
+		return nil
+	})
 	require.Equal(t, row{
 		Namespace: v.namespace, Name: v.name, Phase: "Running", Node: pod.Spec.NodeName, Pod: pod.Name,
 		Type: hypervisor, Source: "relay", DomainType: domain, Architecture: "x86_64", Machine: seen.Machine,

@@ -9,13 +9,11 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
 )
 
-const (
-	policySection section = "admission policy"
-	policyHint            = "kubectl apply -k manifests/overlays/admission-policy"
-)
+const policySection section = "admission policy"
 
-// What to do where a dry run shows no sidecar, by who is to add it.
+// What to do where the policy is wrong and, by who is to add the sidecar, where a dry run shows none.
 const (
+	policyHint        = "kubectl apply -k manifests/overlays/admission-policy"
 	webhookSilentHint = "the API server did not reach the webhook in time or does not trust it: look at its metric apiserver_admission_webhook_fail_open_count, and at firewalls between it and port 8443 of the webhook's pods"
 	policySilentHint  = "a policy that was just applied counts after some seconds; if it stays, an expression of it fails: look at the API server's metric apiserver_mutating_admission_policy_check_total"
 )

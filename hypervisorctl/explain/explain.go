@@ -1,6 +1,8 @@
 package explain
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -81,10 +83,23 @@ func Explain(in Input) *Explanation {
 		}
 	}
 	e.Sentence, e.Advice = e.Verdict.Sentence(), e.Verdict.Advice()
+	if e.Verdict == EmulationAllowed && in.KubeVirt != nil && !in.KubeVirt.UseEmulation {
+		e.Advice = "useEmulation is off by now: the VM gets the device when it is restarted: virtctl restart NAME."
+	}
+	e.Advice = named(e.Advice, in)
 	if e.Type == "" && e.Verdict != NotRunning {
 		e.Sentence = "Nobody saw it. By what KubeVirt wrote into the pod it should be so: " + e.Sentence
 	}
 	return e
+}
+
+// named puts the VMI and its pod in the place of NAME and POD, so that a command can be typed as it stands.
+func named(advice string, in Input) string {
+	pairs := []string{"NAME", in.VMI.Name + " -n " + in.VMI.Namespace}
+	if in.Launcher != nil {
+		pairs = append(pairs, "POD", in.Launcher.Name+" -n "+in.Launcher.Namespace)
+	}
+	return strings.NewReplacer(pairs...).Replace(advice)
 }
 
 // judge compares what was seen with what is expected.

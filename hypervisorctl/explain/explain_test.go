@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/source"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
@@ -60,6 +61,20 @@ func TestVerdicts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What was mended already is not asked for again.
+func TestEmulationIsOffByNow(t *testing.T) {
+	in := Input{
+		VMI:      vm.VMI{Namespace: "shop", Name: "web", Phase: vm.Running},
+		Launcher: &vm.Launcher{Options: vm.LauncherOptions{AllowEmulation: true}}, Node: node("amd64", "1k"),
+		Finding: &source.Finding{Type: "qemu-tcg"}, KubeVirt: &cluster.KubeVirt{UseEmulation: true},
+	}
+	require.Contains(t, Explain(in).Advice, "Set useEmulation to false in the KubeVirt object, then restart the VM: virtctl restart web -n shop.")
+	in.KubeVirt.UseEmulation = false
+	require.Contains(t, Explain(in).Advice, "useEmulation is off by now: the VM gets the device when it is restarted: virtctl restart web -n shop.")
+	in.KubeVirt = nil // not seen
+	require.Contains(t, Explain(in).Advice, "Set useEmulation to false in the KubeVirt object, then restart the VM: virtctl restart web -n shop.")
 }
 
 func TestEveryVerdictSpeaks(t *testing.T) {

@@ -87,7 +87,9 @@ func (v Verdict) Sentence() string {
 // Advice says what to do; empty where nothing is to be done.
 func (v Verdict) Advice() string {
 	switch v {
-	case NotRunning, Hardware, OtherHypervisor:
+	case NotRunning:
+		return "Where it should: kubectl describe vmi NAME has the events that say why it does not."
+	case Hardware, OtherHypervisor:
 		return ""
 	case CrossArchitecture:
 		return "Run the VM on a node of its architecture (spec.template.spec.architecture), or expect it to be ten times slower."
