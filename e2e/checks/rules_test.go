@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,7 +19,8 @@ func TestRules(t *testing.T) {
 	groups := productRules(t)
 	require.NotEmpty(t, groups)
 	groups = append(groups, shortened(groups)...)
-	eventually(t, patience, "all rules to be loaded and evaluated", func(ctx context.Context) error {
+	// One group is evaluated every five minutes, for the first time within as many.
+	eventually(t, patience+time.Minute, "all rules to be loaded and evaluated", func(ctx context.Context) error {
 		loaded, err := w.RuleGroups(ctx)
 		if err != nil {
 			return err
