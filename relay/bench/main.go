@@ -43,7 +43,7 @@ var (
 )
 
 func main() {
-	quick := flag.Bool("quick", false, "a minute and a half instead of ten: a smoke test, not a measurement")
+	quick := flag.Bool("quick", false, "about a minute instead of eleven: a smoke test, not a measurement")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

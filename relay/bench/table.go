@@ -87,7 +87,8 @@ func (s *stand) writeTogether(t table) {
 	seen := s.relay.together
 	t.alone(when+"scrapes per second", fmt.Sprintf("%.0f", seen.perSecond), "", true)
 	t.alone(when+"resident afterwards", mebibytes(seen.resident), "≤ 40 MiB", seen.resident <= maxResident)
-	t.alone(when+"descriptors before and after", fmt.Sprintf("%d, %d", seen.filesBefore, seen.filesAfter), "flat", seen.filesAfter <= seen.filesBefore)
+	// The connection to the API server comes and goes.
+	t.alone(when+"descriptors before and after", fmt.Sprintf("%d, %d", seen.filesBefore, seen.filesAfter), "flat but for 1", seen.filesAfter <= seen.filesBefore+1)
 }
 
 func micro(d time.Duration) string { return fmt.Sprintf("%.0f µs", d.Seconds()*1e6) }
