@@ -35,6 +35,8 @@ type setup struct {
 	wrap []string
 	// network is the one that the relay runs in, instead of the test's.
 	network *netns
+	// everywhere listens on all addresses, as by default, instead of one.
+	everywhere bool
 }
 
 // relay is a running process of the binary under test.
@@ -93,7 +95,13 @@ func startRelayToEnd(t *testing.T, kubelet podtest.Kubelet) *relay {
 func launch(t *testing.T, s setup) *relay {
 	t.Helper()
 	r := &relay{address: freeAddress(t), log: filepath.Join(t.TempDir(), "relay.log"), scheme: "http", client: newClient(t, nil)}
-	args := []string{"--kubelet-pods-dir=" + s.kubelet.Dir, "--web.listen-address=" + r.address}
+	listen := r.address
+	if s.everywhere {
+		_, port, err := net.SplitHostPort(r.address)
+		require.NoError(t, err)
+		listen = ":" + port
+	}
+	args := []string{"--kubelet-pods-dir=" + s.kubelet.Dir, "--web.listen-address=" + listen}
 	if s.account == "" {
 		args = append(args, "--authorization=none")
 	}

@@ -40,11 +40,11 @@ func TestScrape(t *testing.T) {
 	}
 
 	first.Kill() // as it crashes, its socket stays
-	relay.await(t, one.UID, http.StatusServiceUnavailable)
+	require.NoError(t, expect(relay, http.StatusServiceUnavailable, podPath(one.UID)), "at once")
 	startSidecar(t, one)
 	relay.await(t, one.UID, http.StatusOK)
 	require.NoError(t, os.RemoveAll(one.Root))
-	relay.await(t, one.UID, http.StatusNotFound)
+	require.NoError(t, expect(relay, http.StatusNotFound, podPath(one.UID)), "at once, though its sidecar still runs")
 	relay.await(t, other.UID, http.StatusOK)
 	require.Equal(t, 1, strings.Count(relay.text(), "scrapes of the pod fail"), "once per change:\n%s", relay.text())
 

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/digitalocean/go-libvirt"
 
 	"kubevirt-hypervisor-exporter/relay/podsocket"
 	"kubevirt-hypervisor-exporter/relay/podtest"
@@ -15,7 +19,7 @@ import (
 
 // A crowd is many sidecars' pages on as many sockets.
 type crowd struct {
-	dir     string
+	pods    *podsocket.Pods
 	uids    []podsocket.UID
 	servers []*http.Server
 	serving sync.WaitGroup
@@ -27,35 +31,73 @@ type still struct{ snapshot *hypervisor.Snapshot }
 // Snapshot implements exposition.Source.
 func (s still) Snapshot() *hypervisor.Snapshot { return s.snapshot }
 
-func newCrowd(kubelet podtest.Kubelet, size int) (*crowd, error) {
-	c := &crowd{dir: kubelet.Dir}
-	if err := os.Mkdir(kubelet.Dir, 0o750); err != nil {
+// newStill is a VM that runs on KVM.
+func newStill(logger *slog.Logger) (still, error) {
+	identity, err := hypervisor.NewIdentity("bench", "vm", "node")
+	if err != nil {
+		return still{}, err
+	}
+	tracker := hypervisor.NewTracker(identity, 30*time.Second, time.Now, logger)
+	tracker.Connected(hypervisor.Versions{Hypervisor: "7.2.19", Libvirt: "9.0.0"})
+	tracker.Observed(hypervisor.Observation{Domains: []hypervisor.Domain{{
+		Name: identity.DomainName(), State: hypervisor.State{State: libvirt.DomainRunning}, XML: `<domain type="kvm"/>`,
+	}}})
+	return still{tracker.Snapshot()}, nil
+}
+
+// newCrowd makes the kubelet's folder and starts the servers. It must be closed.
+func newCrowd(dir string, size int) (*crowd, error) {
+	c := &crowd{pods: podsocket.New(dir)}
+	if err := os.Mkdir(dir, 0o750); err != nil {
 		return nil, err
 	}
 	logger := slog.New(slog.DiscardHandler)
-	identity, err := hypervisor.NewIdentity("bench", "vm", "node")
+	source, err := newStill(logger)
 	if err != nil {
 		return nil, err
 	}
-	snapshot := hypervisor.NewTracker(identity, 30*time.Second, time.Now, logger).Snapshot()
 	for range size {
-		pod, err := kubelet.AddPod()
-		if err != nil {
+		handler := exposition.NewHandler(exposition.Config{
+			Source: source, Now: time.Now, Ready: func() bool { return true }, TelemetryPath: "/metrics", Logger: logger,
+		})
+		if err := c.add(podtest.Kubelet{Dir: dir}, handler); err != nil {
 			c.close()
 			return nil, err
 		}
-		listener, err := pod.Listen()
-		if err != nil {
-			c.close()
-			return nil, err
-		}
-		server := &http.Server{Handler: exposition.NewHandler(exposition.Config{
-			Source: still{snapshot}, Now: time.Now, Ready: func() bool { return true }, TelemetryPath: "/metrics", Logger: logger,
-		})}
-		c.uids, c.servers = append(c.uids, pod.UID), append(c.servers, server)
-		c.serving.Go(func() { _ = server.Serve(listener) }) // ends with close
 	}
 	return c, nil
+}
+
+func (c *crowd) add(kubelet podtest.Kubelet, handler http.Handler) error {
+	pod, err := kubelet.AddPod()
+	if err != nil {
+		return err
+	}
+	listener, err := pod.Listen()
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: handler}
+	c.uids, c.servers = append(c.uids, pod.UID), append(c.servers, server)
+	c.serving.Go(func() { _ = server.Serve(listener) }) // ends with close
+	return nil
+}
+
+// save writes a page, as the first of them answers, into a file.
+func (c *crowd) save(file string) error {
+	request, err := newRequest("http://localhost/metrics")
+	if err != nil {
+		return err
+	}
+	response, err := socketClient(c.pods, c.uids[0]).Do(request)
+	if err != nil {
+		return err
+	}
+	page, err := io.ReadAll(response.Body)
+	if err := errors.Join(err, response.Body.Close()); err != nil {
+		return err
+	}
+	return os.WriteFile(file, page, 0o600)
 }
 
 func (c *crowd) close() {

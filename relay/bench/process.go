@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,65 +15,46 @@ import (
 	"time"
 )
 
-// A process is the running relay.
-type process struct {
-	command *exec.Cmd
-	url     string
-	client  *http.Client
-}
+// A process is one whose cost is measured.
+type process struct{ command *exec.Cmd }
 
-// build makes the stripped binary as the image has it.
-func build(ctx context.Context, dir string) (binary string, size int64, err error) {
-	binary = filepath.Join(dir, "relay")
-	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "nethttpomithttp2", "-ldflags=-s -w", "-o", binary, "kubevirt-hypervisor-exporter/relay")
+// build makes a stripped binary as the image has it.
+func build(ctx context.Context, dir, name, pkg string) (string, error) {
+	binary := filepath.Join(dir, name)
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "nethttpomithttp2", "-ldflags=-s -w", "-o", binary, "kubevirt-hypervisor-exporter/"+pkg)
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
-		return "", 0, fmt.Errorf("build the relay: %w\n%s", err, output)
+		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, output)
 	}
-	info, err := os.Stat(binary)
-	if err != nil {
-		return "", 0, err
-	}
-	return binary, info.Size(), nil
+	return binary, nil
 }
 
-func startRelay(ctx context.Context, binary, pods string) (*process, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		return nil, err
-	}
-	command := exec.Command(binary, "--authorization=none", "--kubelet-pods-dir="+pods, "--web.listen-address="+address, "--log.level=warn")
-	command.Env = append(os.Environ(), "GOMAXPROCS=1") // as in the image
-	command.Stderr = os.Stderr
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := command.Start(); err != nil {
-		return nil, err
-	}
-	p := &process{command: command, url: "http://" + address, client: &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: atOnce, DisableCompression: true},
-		Timeout:   10 * time.Second,
-	}}
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		if _, err := get(p.client, p.url+"/readyz"); err == nil {
-			return p, nil
+func startProcess(command []string) (*process, error) {
+	p := &process{command: exec.Command(command[0], command[1:]...)}
+	p.command.Env = append(os.Environ(), "GOMAXPROCS=1") // as in the image
+	p.command.Stderr = os.Stderr
+	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	return p, p.command.Start()
+}
+
+// await waits until the URL answers.
+func (p *process) await(ctx context.Context, client *http.Client, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		_, err := get(client, url)
+		if err == nil {
+			return nil
 		}
-		if time.Now().After(deadline) {
-			p.stop()
-			return nil, errors.New("the relay did not become ready")
-		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			p.stop()
-			return nil, err
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not answer: %w", p.command, err)
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
 func (p *process) stop() {
-	p.client.CloseIdleConnections()
 	_ = p.command.Process.Signal(syscall.SIGTERM)
 	_ = p.command.Wait()
 }
@@ -100,11 +80,12 @@ func (p *process) files() (int, error) {
 	return len(entries), err
 }
 
-// cpu is what all threads have spent, by the scheduler's own account.
+// cpu is what all threads of the process, and of no other, have spent, by the
+// scheduler's own account.
 func (p *process) cpu() (time.Duration, error) {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.command.Process.Pid))
 	if err != nil || len(files) == 0 {
-		return 0, errors.New("the relay has ended")
+		return 0, fmt.Errorf("%s has ended", p.command)
 	}
 	var total time.Duration
 	for _, file := range files {
@@ -120,14 +101,4 @@ func (p *process) cpu() (time.Duration, error) {
 		total += time.Duration(nanoseconds)
 	}
 	return total, nil
-}
-
-// pause waits, or returns the error of a context that ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -1,0 +1,75 @@
+package clustertest
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// What a node lends the relay: root's files, to look at, and nothing else; in every overlay that has one.
+func TestRelayIsConfined(t *testing.T) {
+	found := 0
+	for _, folder := range installable {
+		for _, object := range render(t, folder) {
+			if object.GetKind() == "DaemonSet" {
+				found++
+				t.Run(folder, func(t *testing.T) { requireConfined(t, folder, daemonSet(t, object)) })
+			}
+		}
+	}
+	require.Equal(t, len(installable)-1, found, "all but overlays/direct")
+}
+
+func daemonSet(t *testing.T, object *unstructured.Unstructured) *appsv1.DaemonSet {
+	t.Helper()
+	set := &appsv1.DaemonSet{}
+	require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object.Object, set, true))
+	return set
+}
+
+func requireConfined(t *testing.T, folder string, set *appsv1.DaemonSet) {
+	t.Helper()
+	require.Equal(t, "1", set.Spec.UpdateStrategy.RollingUpdate.MaxUnavailable.String(), "one node at a time")
+	pod := set.Spec.Template.Spec
+	require.Empty(t, pod.PriorityClassName, "no VM makes room for the relay")
+	require.Equal(t, folder == "overlays/host-network", pod.HostNetwork)
+	require.False(t, pod.HostPID || pod.HostIPC)
+	require.Equal(t, corev1.SeccompProfileTypeRuntimeDefault, pod.SecurityContext.SeccompProfile.Type)
+	require.Len(t, pod.Containers, 1)
+	require.Len(t, pod.InitContainers, 1, "the one that brings the sidecar's image")
+
+	relay := pod.Containers[0]
+	require.EqualValues(t, 0, *relay.SecurityContext.RunAsUser, "the kubelet's folders are root's")
+	require.Equal(t, "spc_t", relay.SecurityContext.SELinuxOptions.Type)
+	for _, container := range append(pod.InitContainers, relay) {
+		security := container.SecurityContext
+		require.Nil(t, security.Privileged, container.Name)
+		require.False(t, *security.AllowPrivilegeEscalation, container.Name)
+		require.True(t, *security.ReadOnlyRootFilesystem, container.Name)
+		require.Equal(t, &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}, security.Capabilities, container.Name)
+		require.Nil(t, security.SeccompProfile, "%s: the pod's holds", container.Name)
+	}
+	requireOneFolder(t, pod, relay)
+}
+
+// requireOneFolder says that of the node's files the relay alone sees one folder, and cannot write to it.
+func requireOneFolder(t *testing.T, pod corev1.PodSpec, relay corev1.Container) {
+	t.Helper()
+	var fromNode []string
+	for _, volume := range pod.Volumes {
+		if volume.HostPath != nil {
+			require.Equal(t, "/var/lib/kubelet/pods", volume.HostPath.Path)
+			fromNode = append(fromNode, volume.Name)
+		}
+	}
+	require.Len(t, fromNode, 1)
+	for _, mount := range relay.VolumeMounts {
+		require.True(t, mount.ReadOnly, mount.Name)
+		require.Nil(t, mount.MountPropagation, mount.Name)
+	}
+	require.Empty(t, pod.InitContainers[0].VolumeMounts)
+}
