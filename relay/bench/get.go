@@ -67,6 +67,6 @@ func get(client *http.Client, url string) (time.Duration, error) {
 func socketClient(pods *podsocket.Pods, uid podsocket.UID) *http.Client {
 	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true, DisableCompression: true,
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return pods.Dial(uid) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return pods.Dial(ctx, uid) },
 	}}
 }

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"kubevirt-hypervisor-exporter/relay/rawio"
 )
 
 // An opener finds a path below a directory and returns a descriptor that names
@@ -21,7 +19,7 @@ func openat2(dir int, path string) (int, error) {
 		Flags:   unix.O_PATH | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	}
-	return retry(func() (int, error) { return rawio.Openat2(dir, path, how) })
+	return retry(func() (int, error) { return unix.Openat2(dir, path, how) })
 }
 
 // walk does the same one component after the other. No component is "..", absolute
@@ -37,9 +35,9 @@ func walk(dir int, path string) (int, error) {
 		if i < last {
 			flags |= unix.O_DIRECTORY
 		}
-		next, err := retry(func() (int, error) { return rawio.Openat(at, name, flags) })
+		next, err := retry(func() (int, error) { return unix.Openat(at, name, flags, 0) })
 		if at != dir {
-			rawio.Close(at)
+			_ = unix.Close(at)
 		}
 		if err != nil {
 			return -1, err

@@ -1,14 +1,13 @@
 package podsocket
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 
 	"golang.org/x/sys/unix"
-
-	"kubevirt-hypervisor-exporter/relay/rawio"
 )
 
 // inPod is where the webhook's emptyDir and the sidecar's socket in it lie below
@@ -55,19 +54,18 @@ func (p *Pods) Check() error {
 	if err != nil {
 		return err
 	}
-	rawio.Close(dir)
-	return nil
+	return unix.Close(dir)
 }
 
 // Dial connects to the pod's socket. It opens nothing outside the pod's volume,
-// and in there nothing but a socket. It does not wait for anybody.
-func (p *Pods) Dial(uid UID) (net.Conn, error) {
+// and in there nothing but a socket.
+func (p *Pods) Dial(ctx context.Context, uid UID) (net.Conn, error) {
 	socket, err := p.Open(uid)
 	if err != nil {
 		return nil, err
 	}
 	defer socket.Close()
-	return socket.Connect()
+	return socket.Connect(ctx)
 }
 
 // Open finds the pod's socket. The caller must close it. A file with more than one
@@ -77,7 +75,7 @@ func (p *Pods) Open(uid UID) (*Socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rawio.Close(dir)
+	defer func() { _ = unix.Close(dir) }()
 	fd, err := p.open(dir, string(uid)+"/"+inPod)
 	if err != nil {
 		return nil, classify(err)
@@ -92,7 +90,7 @@ func (p *Pods) Open(uid UID) (*Socket, error) {
 
 func (p *Pods) openDir() (int, error) {
 	dir, err := retry(func() (int, error) {
-		return rawio.Openat(unix.AT_FDCWD, p.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC)
+		return unix.Open(p.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
 		return -1, fmt.Errorf("%w: %w", ErrNode, &fs.PathError{Op: "open", Path: p.dir, Err: err})

@@ -79,7 +79,7 @@ func TestDial(t *testing.T) {
 		speak(t, one.Socket(), "one")
 		speak(t, other.Socket(), "other")
 		for uid, want := range map[podsocket.UID]string{one.UID: "one", other.UID: "other"} {
-			conn, err := pods.Dial(uid)
+			conn, err := pods.Dial(t.Context(), uid)
 			require.Equal(t, want, hear(t, conn, err))
 		}
 		require.NoError(t, pods.Check())
@@ -149,7 +149,7 @@ func TestWhatATenantMayPlant(t *testing.T) {
 				pod, victim := addPod(t, kubelet), addPod(t, kubelet)
 				speak(t, victim.Socket(), "bait")
 				c.plant(t, pod, victim)
-				_, err := pods.Dial(pod.UID)
+				_, err := pods.Dial(t.Context(), pod.UID)
 				require.ErrorIs(t, err, c.want)
 			})
 		})
@@ -165,7 +165,7 @@ func TestADatagramSocket(t *testing.T) {
 		conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(link, "metrics.sock"), Net: "unixgram"})
 		require.NoError(t, err)
 		defer conn.Close()
-		_, err = pods.Dial(pod.UID)
+		_, err = pods.Dial(t.Context(), pod.UID)
 		require.ErrorIs(t, err, unix.EPROTOTYPE)
 		for _, other := range []error{podsocket.ErrGone, podsocket.ErrForeign, podsocket.ErrNode, podsocket.ErrRefused} {
 			require.NotErrorIs(t, err, other)
@@ -184,10 +184,10 @@ func TestAFullQueue(t *testing.T) {
 		defer func() { _ = unix.Close(fd) }()
 		require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: filepath.Join(link, "metrics.sock")}))
 		require.NoError(t, unix.Listen(fd, 0))
-		first, err := pods.Dial(pod.UID)
+		first, err := pods.Dial(t.Context(), pod.UID)
 		require.NoError(t, err)
 		defer first.Close()
-		_, err = pods.Dial(pod.UID)
+		_, err = pods.Dial(t.Context(), pod.UID)
 		require.ErrorIs(t, err, podsocket.ErrRefused)
 	})
 }
@@ -205,7 +205,7 @@ func TestNothingIsLeftOpen(t *testing.T) {
 		}
 		try := func() {
 			for _, uid := range []podsocket.UID{good.UID, bad.UID, "00000000-0000-4000-8000-000000000000"} {
-				if conn, err := pods.Dial(uid); err == nil {
+				if conn, err := pods.Dial(t.Context(), uid); err == nil {
 					hear(t, conn, nil)
 				}
 			}
@@ -221,7 +221,7 @@ func TestNothingIsLeftOpen(t *testing.T) {
 
 func TestNoFolderOfPods(t *testing.T) {
 	pods := podsocket.New("/nowhere")
-	_, err := pods.Dial("00000000-0000-4000-8000-000000000000")
+	_, err := pods.Dial(t.Context(), "00000000-0000-4000-8000-000000000000")
 	require.ErrorIs(t, err, podsocket.ErrNode)
 	require.NotErrorIs(t, err, podsocket.ErrGone)
 	require.ErrorIs(t, pods.Check(), podsocket.ErrNode)

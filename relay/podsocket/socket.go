@@ -1,14 +1,13 @@
 package podsocket
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
 
 	"golang.org/x/sys/unix"
-
-	"kubevirt-hypervisor-exporter/relay/rawio"
 )
 
 // A Socket is a socket file that was found. It stays the same file whatever is put
@@ -16,11 +15,11 @@ import (
 type Socket struct{ fd int }
 
 // Close forgets the file. Connections made before stay.
-func (s *Socket) Close() { rawio.Close(s.fd) }
+func (s *Socket) Close() { _ = unix.Close(s.fd) }
 
 func (s *Socket) check() error {
 	var stat unix.Stat_t
-	if err := rawio.Fstat(s.fd, &stat); err != nil {
+	if err := unix.Fstat(s.fd, &stat); err != nil {
 		return fmt.Errorf("look at the pod's socket: %w", err)
 	}
 	if kind := stat.Mode & unix.S_IFMT; kind != unix.S_IFSOCK {
@@ -35,16 +34,26 @@ func (s *Socket) check() error {
 // Connect connects to whoever listens on the file. It does not wait for a listener
 // whose queue is full. The way through /proc leads to the file that was found, not
 // to what has its name now (proc_pid_fd(5)).
-func (s *Socket) Connect() (net.Conn, error) {
-	conn, err := rawio.DialUnix("/proc/self/fd/" + strconv.Itoa(s.fd))
+func (s *Socket) Connect(ctx context.Context) (net.Conn, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(s.fd))
 	switch {
 	case err == nil:
 		return conn, nil
 	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.EAGAIN):
-		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		return nil, fmt.Errorf("%w: %w", ErrRefused, cause(err))
 	default:
-		return nil, fmt.Errorf("connect to the pod's socket: %w", err)
+		return nil, fmt.Errorf("connect to the pod's socket: %w", cause(err))
 	}
+}
+
+// cause leaves out the path, which is a number of ours.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
 }
 
 func kindName(kind uint32) string {

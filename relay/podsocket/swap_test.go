@@ -41,7 +41,7 @@ func TestSwapBetweenOpenAndConnect(t *testing.T) {
 				require.NoError(t, err)
 				defer socket.Close()
 				swap(t, pod, victim)
-				conn, err := socket.Connect()
+				conn, err := socket.Connect(t.Context())
 				require.Equal(t, "own", hear(t, conn, err))
 			})
 		})
@@ -72,7 +72,7 @@ func TestStormOfSwaps(t *testing.T) {
 		})
 		connected := 0
 		for range 20_000 {
-			conn, err := pods.Dial(pod.UID)
+			conn, err := pods.Dial(t.Context(), pod.UID)
 			if err != nil {
 				continue
 			}

@@ -19,10 +19,9 @@ import (
 // copyBuffer is what is passed on at a time. The sidecar's page has 3 kB.
 const copyBuffer = 4 << 10
 
-// Dialer connects to pods' sockets; its errors are those of podsocket. It
-// does not wait.
+// Dialer connects to pods' sockets; its errors are those of podsocket.
 type Dialer interface {
-	Dial(uid podsocket.UID) (net.Conn, error)
+	Dial(ctx context.Context, uid podsocket.UID) (net.Conn, error)
 }
 
 // Config says how far a scrape may go. All bounds must be more than 0.
@@ -108,7 +107,7 @@ func (h *Handler) carry(w http.ResponseWriter, r *http.Request, uid podsocket.UI
 	}()
 	question := newAsk(r.Header, h.config.Timeout)
 	deadline := time.Now().Add(question.timeout)
-	conn, err := h.dial(deadline, uid)
+	conn, err := h.dial(r.Context(), deadline, uid)
 	if err != nil {
 		return false, err
 	}
@@ -126,8 +125,10 @@ func (h *Handler) carry(w http.ResponseWriter, r *http.Request, uid podsocket.UI
 	return true, h.copy(w, page)
 }
 
-func (h *Handler) dial(deadline time.Time, uid podsocket.UID) (net.Conn, error) {
-	conn, err := h.config.Pods.Dial(uid)
+func (h *Handler) dial(ctx context.Context, deadline time.Time, uid podsocket.UID) (net.Conn, error) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	conn, err := h.config.Pods.Dial(ctx, uid)
 	if err != nil {
 		return nil, dialOutcome(err)
 	}

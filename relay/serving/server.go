@@ -16,7 +16,6 @@ import (
 
 	"github.com/prometheus/exporter-toolkit/web"
 
-	"kubevirt-hypervisor-exporter/relay/rawio"
 	"kubevirt-hypervisor-exporter/sidecar/exposition/crowd"
 )
 
@@ -55,7 +54,7 @@ func Listen(config Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	return &Server{config: config, listener: rawio.Listener{TCPListener: listener.(*net.TCPListener)}}, nil
+	return &Server{config: config, listener: listener}, nil
 }
 
 // Address is where it listens.
