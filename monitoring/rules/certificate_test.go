@@ -41,7 +41,7 @@ func certificateScenarios() []scenario {
 		{rule: rule, kind: silent, story: "no certificate process, as with cert-manager", input: []line{serving(1, 29*day, 0, 80)}, want: []moment{at(40)}},
 		{rule: rule, kind: silent, story: "a VM's pod that says it is the webhook is not believed", input: []line{forged, forgedAuthority, forgedRelay}, want: []moment{at(40)}},
 		{rule: rule, kind: silent, story: "the limits to the second",
-			input: []line{serving(1, 7*day+80*60, 0, 80), inSecret("authority", 20*day+80*60), relays("serving", 7*day+80*60)}, want: []moment{at(80)}},
+			input: []line{serving(1, 7*day+69*60, 0, 80), inSecret("authority", 20*day+69*60), relays("serving", 7*day+69*60)}, want: []moment{at(79)}},
 		{rule: rule, kind: fires, story: "the limits to the second",
 			input: []line{serving(1, 7*day+69*60-1, 0, 80), inSecret("authority", 20*day+69*60-1), relays("serving", 7*day+69*60-1)},
 			want:  []moment{at(79, of("serving"), of("authority"), ofRelay("serving")), at(78)}},

@@ -21,10 +21,14 @@ func newestScenarios() []scenario {
 
 	foreign := vm("web", "node-3", "qemu-tcg", 5, 20)
 	foreign.job = "tenant/exporter"
+	elsewhere := twice
+	elsewhere.namespace = "other"
 	return []scenario{
 		{rule: Newest, kind: fires, story: "one series for each VM",
 			input: runs(vm("web", "node-1", "kvm", 0, 10), vm("db", "node-1", "qemu-tcg", 0, 10)),
 			want:  []moment{at(5, typed("web", "node-1", "kvm"), typed("db", "node-1", "qemu-tcg"))}},
+		{rule: Newest, kind: fires, story: "VMs of one name in two namespaces are two", input: runs(twice, elsewhere),
+			want: []moment{at(5, typed("web", "node-1", "kvm"), typed("web", "node-1", "kvm").with("namespace", "other"))}},
 		{rule: Newest, kind: silent, story: "no VM", input: nil, want: []moment{at(5)}},
 		{rule: Newest, kind: silent, story: "a job that is not ours is not believed",
 			input: runs(vm("web", "node-1", "kvm", 0, 20), foreign),
