@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -61,7 +62,8 @@ func (o *listOptions) run(ctx context.Context, out, errOut io.Writer) error {
 			return err
 		}
 	}
-	sources, err := o.sources(ctx, restConfig, connected, namespace, errOut)
+	var notes bytes.Buffer // beside an error they would be beside the point
+	sources, err := o.sources(ctx, restConfig, connected, namespace, &notes)
 	if err != nil {
 		return err
 	}
@@ -75,6 +77,7 @@ func (o *listOptions) run(ctx context.Context, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
+	_, _ = notes.WriteTo(errOut) // as those of the list
 	return o.print(out, errOut, list, namespace)
 }
 

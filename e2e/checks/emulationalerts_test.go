@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"testing"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // VMs that ran on KVM and come back emulated, beside one that stays on KVM: who is on duty is told of each VM, and of the
@@ -20,9 +23,7 @@ func TestEmulationAlerts(t *testing.T) {
 		}
 		return err
 	})
-	for _, v := range turned {
-		w.removeNow(t, v)
-	}
+	w.removeForGood(t, turned)
 	w.emulated(t)
 	w.startAll(t, turned)
 	alerts := map[string][]map[string]string{"NodeTurnedToSoftwareEmulation": {{"node": w.pod(t, stays).Spec.NodeName}}}
@@ -48,6 +49,25 @@ func TestEmulationAlerts(t *testing.T) {
 	}
 }
 
+// removeForGood deletes VMs and waits until their pods are gone, too: virt-handler refuses a VM while it remembers one of
+// the same name ("ghost record").
+func (w *world) removeForGood(t *testing.T, vms []vm) {
+	t.Helper()
+	for _, v := range vms {
+		require.NoError(t, w.Client.Delete(t.Context(), v.object(t)))
+	}
+	for _, v := range vms {
+		w.remove(t, v)
+		eventually(t, patience, "the pod of "+v.name+" to be gone", func(ctx context.Context) error {
+			pods, err := w.CoreV1().Pods(v.namespace).List(ctx, metav1.ListOptions{LabelSelector: "check=" + v.name})
+			if err == nil && len(pods.Items) > 0 {
+				err = fmt.Errorf("%d there", len(pods.Items))
+			}
+			return err
+		})
+	}
+}
+
 // startAll starts VMs side by side and waits until all run. They go with the test.
 func (w *world) startAll(t *testing.T, vms []vm) {
 	t.Helper()
@@ -55,6 +75,6 @@ func (w *world) startAll(t *testing.T, vms []vm) {
 		w.create(t, v)
 	}
 	for _, v := range vms {
-		eventually(t, patience, "VM "+v.name+" to run", func(ctx context.Context) error { return w.isIn(ctx, v, "Running") })
+		w.awaitRunning(t, v)
 	}
 }

@@ -101,6 +101,13 @@ func (w *world) start(t *testing.T, v vm) time.Duration {
 	t.Helper()
 	started := time.Now()
 	w.create(t, v)
+	w.awaitRunning(t, v)
+	return time.Since(started)
+}
+
+// awaitRunning waits until the VM runs; one that has failed is not waited for.
+func (w *world) awaitRunning(t *testing.T, v vm) {
+	t.Helper()
 	eventually(t, patience, "VM "+v.name+" to run", func(ctx context.Context) error {
 		phase, err := w.phase(ctx, v)
 		require.NotEqual(t, "Failed", phase, "VM %s", v.name)
@@ -109,7 +116,6 @@ func (w *world) start(t *testing.T, v vm) time.Duration {
 		}
 		return err
 	})
-	return time.Since(started)
 }
 
 func (w *world) create(t *testing.T, v vm) {
