@@ -72,39 +72,52 @@ func (p plugin) object(t *testing.T, into any, args ...string) {
 	require.NoError(t, json.Unmarshal([]byte(got.out), into))
 }
 
-// reader is a ServiceAccount with the rights that hypervisorctl/rbac.yaml names, those to the relay and to a dry run in
-// one namespace included, and with no other.
-func (w *world) reader(t *testing.T, account, namespace string) plugin {
+// pluginRights are the objects of hypervisorctl/rbac.yaml.
+func pluginRights(t *testing.T) []*unstructured.Unstructured {
 	t.Helper()
-	p := w.pluginOf(t, account)
-	subject := rbacv1.Subject{Kind: "ServiceAccount", Namespace: plain, Name: account}
 	text, err := os.ReadFile(filepath.Join(product(t), "hypervisorctl", "rbac.yaml"))
 	require.NoError(t, err)
 	objects, err := cluster.Objects(text)
 	require.NoError(t, err)
-	for _, object := range objects {
-		if strings.HasSuffix(object.GetKind(), "Binding") {
-			require.NoError(t, unstructured.SetNestedSlice(object.Object, []any{
-				map[string]any{"kind": subject.Kind, "namespace": subject.Namespace, "name": subject.Name},
-			}, "subjects"))
-		}
-	}
-	objects = append(objects,
+	return objects
+}
+
+// reader is a ServiceAccount with the rights that hypervisorctl/rbac.yaml names, those to the relay and to a dry run in
+// one namespace included, and with no other. The roles stay: other checks may go by them.
+func (w *world) reader(t *testing.T, account, namespace string) plugin {
+	t.Helper()
+	p := w.pluginOf(t, account)
+	subject := rbacv1.Subject{Kind: "ServiceAccount", Namespace: plain, Name: account}
+	var roles []*unstructured.Unstructured
+	bindings := []*unstructured.Unstructured{
 		binding("ClusterRoleBinding", "", "ClusterRole", "hypervisorctl-metrics", subject),
 		binding("RoleBinding", cluster.Relay, "Role", "hypervisorctl-relay", subject),
-		binding("RoleBinding", namespace, "ClusterRole", "hypervisorctl-dry-run", subject))
-	t.Cleanup(func() { require.NoError(t, w.Client.Delete(context.Background(), objects...)) })
-	require.NoError(t, w.Apply(t.Context(), objects...))
+		binding("RoleBinding", namespace, "ClusterRole", "hypervisorctl-dry-run", subject),
+	}
+	for _, object := range pluginRights(t) {
+		if !strings.HasSuffix(object.GetKind(), "Binding") {
+			roles = append(roles, object)
+			continue
+		}
+		role, _, _ := unstructured.NestedString(object.Object, "roleRef", "name")
+		roleKind, _, _ := unstructured.NestedString(object.Object, "roleRef", "kind")
+		bindings = append(bindings, binding(object.GetKind(), object.GetNamespace(), roleKind, role, subject))
+	}
+	t.Cleanup(func() { require.NoError(t, w.Client.Delete(context.Background(), bindings...)) })
+	require.NoError(t, w.Apply(t.Context(), append(roles, bindings...)...))
+	w.awaitRight(t, account, authorizationv1.SubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+		Verb: "list", Group: "kubevirt.io", Resource: "virtualmachineinstances",
+	}})
 	w.awaitRight(t, account, authorizationv1.SubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
 		Verb: "create", Resource: "pods", Namespace: namespace,
 	}})
 	return p
 }
 
-// binding binds a role as an administrator does by hand.
+// binding binds a role as an administrator does by hand; its name is the role's and the account's.
 func binding(kind, namespace, roleKind, role string, subject rbacv1.Subject) *unstructured.Unstructured {
 	object := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": map[string]any{"name": "e2e-" + role},
+		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": map[string]any{"name": "e2e-" + role + "-" + subject.Name},
 		"roleRef":  map[string]any{"apiGroup": rbacv1.GroupName, "kind": roleKind, "name": role},
 		"subjects": []any{map[string]any{"kind": subject.Kind, "namespace": subject.Namespace, "name": subject.Name}},
 	}}
@@ -112,7 +125,7 @@ func binding(kind, namespace, roleKind, role string, subject rbacv1.Subject) *un
 	return object
 }
 
-// awaitRight waits until the API server's authorizer, which watches roles, knows of the last one.
+// awaitRight waits until the API server's authorizer, which watches roles and bindings, knows of a right.
 func (w *world) awaitRight(t *testing.T, account string, right authorizationv1.SubjectAccessReviewSpec) {
 	t.Helper()
 	right.User = "system:serviceaccount:" + plain + ":" + account

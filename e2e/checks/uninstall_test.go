@@ -29,6 +29,7 @@ func TestUninstall(t *testing.T) {
 	objects, err := cluster.ProductObjects(product(t), cluster.Default, images)
 	require.NoError(t, err)
 	require.NoError(t, w.Client.Delete(t.Context(), objects...))
+	require.NoError(t, w.Client.Delete(t.Context(), pluginRights(t)...), "installed by itself, if at all")
 	t.Cleanup(func() { require.NoError(t, w.InstallProduct(context.Background(), objects)) })
 	w.requireGone(t, objects)
 	w.requireAlive(t, v, compute)
