@@ -19,6 +19,12 @@ func (w *world) exec(ctx context.Context, pod *corev1.Pod, container string, arg
 	return w.node.Run(ctx, append([]string{"nsenter", "-t", pid, "-m", "-p", "-n", "--"}, args...)...)
 }
 
+// virsh asks the libvirt of a VM's pod.
+func (w *world) virsh(ctx context.Context, pod *corev1.Pod, args ...string) (string, error) {
+	const uri = "qemu+unix:///session?socket=/var/run/libvirt/virtqemud-sock"
+	return w.exec(ctx, pod, "compute", append([]string{"virsh", "-c", uri}, args...)...)
+}
+
 // containerPID is the container's first process as the node sees it.
 func (w *world) containerPID(ctx context.Context, pod *corev1.Pod, container string) (string, error) {
 	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {

@@ -15,7 +15,7 @@ func TestDedicatedCPUs(t *testing.T) {
 	pod := w.pod(t, v)
 	require.True(t, hasSidecar(pod))
 	require.Equal(t, corev1.PodQOSGuaranteed, pod.Status.QOSClass)
-	xml, err := w.exec(t.Context(), pod, "compute", "virsh", "-c", "qemu+unix:///session?socket=/var/run/libvirt/virtqemud-sock", "dumpxml", v.namespace+"_"+v.name)
+	xml, err := w.virsh(t.Context(), pod, "dumpxml", v.namespace+"_"+v.name)
 	require.NoError(t, err)
 	require.Contains(t, xml, "<vcpupin vcpu='0' cpuset=", "the guest's CPU is pinned")
 	cpus, err := w.exec(t.Context(), pod, "compute", "cat", "/sys/fs/cgroup/cpuset/cpuset.cpus")
