@@ -1,7 +1,9 @@
 package images
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 
 	"kubevirt-hypervisor-exporter/e2e/programs"
 )
@@ -15,8 +17,7 @@ type component struct {
 	bare       bool // without Debian
 }
 
-// kubevirtComponents are laid out as KubeVirt's own images (cmd/*/BUILD.bazel): uid 1001 for what needs no node, 107
-// for the launcher.
+// kubevirtComponents are laid out as KubeVirt's own images (cmd/*/BUILD.bazel): uid 1001 for what needs no node.
 func kubevirtComponents(set programs.Set, containerDisk string) []component {
 	var all []component
 	for _, name := range []string{"virt-api", "virt-controller", "virt-operator", "virt-exportproxy"} {
@@ -32,9 +33,19 @@ func kubevirtComponents(set programs.Set, containerDisk string) []component {
 			files: []file{program(set, "virt-handler"), program(set, "virt-chroot"), disk, source(set, "virt-handler/nsswitch.conf", "/etc/nsswitch.conf", 0o644)},
 		},
 		component{
-			name: Name("virt-launcher", set.Version), user: "107", entrypoint: []string{"/usr/bin/virt-launcher"},
+			name: Name("virt-launcher", set.Version), user: launcherUser(set), entrypoint: []string{"/usr/bin/virt-launcher"},
 			files: launcherFiles(set, disk),
 		})
+}
+
+// launcherUser is what KubeVirt's own build gives the launcher's image: nobody (root) before 1.9, whose node-labeller
+// would not work otherwise.
+func launcherUser(set programs.Set) string {
+	build, err := os.ReadFile(filepath.Join(set.Module, "cmd/virt-launcher/BUILD.bazel"))
+	if err == nil && strings.Contains(string(build), `user = "107"`) {
+		return "107"
+	}
+	return "0"
 }
 
 func launcherFiles(set programs.Set, disk file) []file {

@@ -83,7 +83,7 @@ func Guest(ctx context.Context, dir cache.Dir) (string, error) {
 
 // Archive packs all images into one archive for `ctr image import`.
 func Archive(ctx context.Context, dir cache.Dir, baseLayer string, kubevirt, operator, prometheus programs.Set) (string, error) {
-	ingredients := []byte(strings.Join([]string{"1", baseLayer, kubevirt.Dir, operator.Dir, prometheus.Dir, virtqemud, pauseSource}, "\n"))
+	ingredients := []byte(strings.Join([]string{"2", baseLayer, kubevirt.Dir, operator.Dir, prometheus.Dir, virtqemud, pauseSource}, "\n"))
 	archive, err := dir.Make(ctx, "images-kubevirt-"+kubevirt.Version, ingredients, func(ctx context.Context, into string) error {
 		if err := os.MkdirAll(into, 0o755); err != nil {
 			return err
