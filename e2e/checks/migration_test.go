@@ -58,7 +58,7 @@ spec: {vmiName: %s}
 	require.NoError(t, err)
 	began := time.Now()
 	require.NoError(t, w.Apply(t.Context(), objects...))
-	eventually(t, time.Minute, "migration "+name, func(ctx context.Context) error {
+	eventually(t, patience, "migration "+name, func(ctx context.Context) error {
 		migration, err := w.Get(ctx, migrationKind, v.namespace, name)
 		if err != nil {
 			return err
