@@ -78,7 +78,7 @@ func (l *lab) make(ctx context.Context) (p parts, err error) {
 	return p, errors.Join(
 		l.step("Debian", func() (err error) { p.root, p.layer, err = images.Debian(ctx, l.cache); return }),
 		l.step("guests", func() (err error) { p.guest, err = images.Guest(ctx, l.cache); return }),
-		l.step("Kubernetes", func() (err error) { p.kubernetes, err = builder.Kubernetes(ctx); return }),
+		l.step("Kubernetes", func() (err error) { p.kubernetes, err = builder.Kubernetes(ctx, l.kubevirt); return }),
 		l.step("KubeVirt "+l.kubevirt, func() (err error) { p.kubevirt, err = builder.KubeVirt(ctx, l.kubevirt); return }),
 		l.step("Prometheus operator", func() (err error) { p.operator, err = builder.Monitoring(ctx); return }),
 		l.step("Prometheus", func() (err error) { p.prometheus, err = builder.Prometheus(ctx); return }),

@@ -48,10 +48,15 @@ type source struct {
 	tags           string
 }
 
-// Kubernetes builds the control plane and the node's programs.
-func (b Builder) Kubernetes(ctx context.Context) (Set, error) {
+// Kubernetes builds the control plane and the node's programs, for a version of KubeVirt: an older KubeVirt that does not
+// work with the newest Kubernetes has a folder kubernetes-for-kubevirt-<version>.
+func (b Builder) Kubernetes(ctx context.Context, kubevirt string) (Set, error) {
+	folder := "kubernetes-for-kubevirt-" + kubevirt
+	if _, err := os.Stat(filepath.Join(b.Source, folder)); err != nil {
+		folder = "kubernetes"
+	}
 	return b.build(ctx, source{
-		folder: "kubernetes", module: "k8s.io/kubernetes",
+		folder: folder, module: "k8s.io/kubernetes",
 		packages: []string{"cmd/kube-apiserver", "cmd/kube-controller-manager", "cmd/kube-scheduler", "cmd/kubelet", "cmd/kube-proxy"},
 		// Without a version stamped in they say v0.0.0, and clients that compare versions refuse that.
 		versionVars: []string{"k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"},
