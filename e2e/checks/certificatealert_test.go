@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,12 +24,17 @@ import (
 
 const certsProcess = "hypervisor-exporter-certs"
 
+// certificates is held by a check that spoils the webhook's, and by one that wants all to be well.
+var certificates sync.Mutex
+
 // While the process that renews certificates is away, the webhook's comes near its end, and that is told; when the
 // process is back, it renews the certificate, and the alert is over. To have one that ends in six days, the test signs it
 // with the authority's key, as the process did 24 days ago.
 func TestCertificateExpiring(t *testing.T) {
 	t.Parallel()
 	w := connect(t)
+	certificates.Lock()
+	t.Cleanup(certificates.Unlock)
 	scale := func(ctx context.Context, replicas int) {
 		patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
 		_, err := w.AppsV1().Deployments(cluster.Product).Patch(ctx, certsProcess, types.MergePatchType, patch, metav1.PatchOptions{})

@@ -50,6 +50,8 @@ func TestHypervisorctl(t *testing.T) {
 		require.Contains(t, yaml.out, "\n  type: kvm\n")
 	})
 	t.Run("check", func(t *testing.T) {
+		certificates.Lock()
+		defer certificates.Unlock()
 		got := reader.call(t, "check", "-n", namespace)
 		require.Zero(t, got.code, "all is well")
 		require.Contains(t, got.out, "1 VM has no metric: opted_out")

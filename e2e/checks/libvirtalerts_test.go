@@ -6,7 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A libvirt that hangs is told, first as what does not answer, and then by the VM of which nothing is known.
+// A libvirt that hangs is told, first as what does not answer, and then by the VM of which nothing is known. What KubeVirt
+// makes of it is left open: it gives a VM up whose libvirt hangs just when virt-handler lists its domains anew.
 func TestLibvirtFrozen(t *testing.T) {
 	t.Parallel()
 	w := connect(t)
@@ -24,5 +25,4 @@ func TestLibvirtFrozen(t *testing.T) {
 	require.NoError(t, err)
 	w.awaitResolved(t, "HypervisorExporterLibvirtUnreachable", podLabels(v, pod))
 	w.awaitResolved(t, "VirtualMachineHypervisorUnknown", vmLabels(v, pod, "hypervisor_type", "unknown"))
-	require.NoError(t, w.isIn(t.Context(), v, "Running"))
 }

@@ -10,8 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// relist is how often a kubelet before 1.36 looks whether a sidecar runs, to start the container after it. Newer ones look
+// at once (kubernetes/kubernetes#137362).
+const relist = time.Second
+
 // A VM with the sidecar starts within a tenth of the time that the same VM takes without, with KVM and with software
-// emulation.
+// emulation; with an older kubelet no more than one relist later than that.
 func TestStartTime(t *testing.T) {
 	t.Run("kvm", func(t *testing.T) { connect(t).compareStarts(t, "time-kvm") })
 	t.Run("emulated", func(t *testing.T) {
@@ -25,6 +29,10 @@ func TestStartTime(t *testing.T) {
 // a second: where their medians do not show it, it takes five more, four times, and goes by all of them.
 func (w *world) compareStarts(t *testing.T, name string) {
 	namespaces := []string{plain, labelled}
+	var wait time.Duration
+	if !w.atLeast(t, "1.36") {
+		wait = relist
+	}
 	times := map[string][]time.Duration{}
 	for round := range 25 {
 		for i := range namespaces { // each is first in half of the rounds
@@ -38,11 +46,11 @@ func (w *world) compareStarts(t *testing.T, name string) {
 		without, with := median(times[plain]), median(times[labelled])
 		t.Logf("median start of %d: %.2f s without a sidecar, %.2f s with ours: %+.1f %%", round+1,
 			without.Seconds(), with.Seconds(), 100*(with.Seconds()/without.Seconds()-1))
-		if with <= without*11/10 {
+		if with <= without*11/10+wait {
 			return
 		}
 	}
-	require.Fail(t, "the sidecar costs more than a tenth", "%v", times)
+	require.Fail(t, "the sidecar costs more than a tenth", "and %s: %v", wait, times)
 }
 
 // timeStart is the time from a VM's creation to the notice that it runs.

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/version"
 
 	"kubevirt-hypervisor-exporter/e2e/cache"
 	"kubevirt-hypervisor-exporter/e2e/cluster"
@@ -129,6 +130,14 @@ func (w *world) emulate(t *testing.T, on bool) {
 		}
 		require.Less(t, i, 30, "KubeVirt goes on with the other kind of VM")
 	}
+}
+
+// atLeast tells whether the cluster's Kubernetes is of the version or newer.
+func (w *world) atLeast(t *testing.T, wanted string) bool {
+	t.Helper()
+	server, err := w.Discovery().ServerVersion()
+	require.NoError(t, err)
+	return version.MustParseSemantic(server.GitVersion).AtLeast(version.MustParseGeneric(wanted))
 }
 
 // pod returns the VM's virt-launcher pod, once there is one.
