@@ -28,22 +28,25 @@ func (l *lab) install(ctx context.Context, p parts) error {
 	if err := l.step("images into the node", func() (err error) { product, err = l.loadImages(ctx); return }); err != nil {
 		return err
 	}
-	monitoring := make(chan error, 1)
-	go func() { monitoring <- client.InstallMonitoring(ctx, p.operator, p.prometheus) }()
+	// KubeVirt takes longest, and waits for most of it.
+	rest := make(chan error, 1)
+	go func() { rest <- l.installRest(ctx, client, p, product) }()
 	err = l.step("KubeVirt in the cluster", func() error { return client.InstallKubeVirt(ctx, p.kubevirt) })
-	if err = errors.Join(err, <-monitoring); err != nil {
+	return errors.Join(err, l.step("Prometheus and product in the cluster", func() error { return <-rest }))
+}
+
+func (l *lab) installRest(ctx context.Context, client *cluster.Client, p parts, product cluster.ProductImages) error {
+	if err := client.InstallMonitoring(ctx, p.operator, p.prometheus); err != nil {
 		return err
 	}
-	if err := l.step("Prometheus in the cluster", func() error { return client.WaitMonitoring(ctx) }); err != nil {
+	if err := client.WaitMonitoring(ctx); err != nil {
 		return err
 	}
-	return l.step("product", func() error {
-		objects, err := cluster.ProductObjects(l.product, cluster.Default, product)
-		if err != nil {
-			return err
-		}
-		return client.InstallProduct(ctx, objects)
-	})
+	objects, err := cluster.ProductObjects(l.product, cluster.Default, product)
+	if err != nil {
+		return err
+	}
+	return client.InstallProduct(ctx, objects)
 }
 
 // loadImages imports our archive and the product's, which `make image` wrote, and tells what the latter are called.

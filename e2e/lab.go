@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/mod/semver"
+
 	"kubevirt-hypervisor-exporter/e2e/cache"
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 	"kubevirt-hypervisor-exporter/e2e/images"
@@ -111,7 +113,7 @@ func (l *lab) up(ctx context.Context) (err error) {
 		return err
 	}
 	l.node.Parts = node.Parts{
-		Debian: parts.root, Kubernetes: parts.kubernetes.Dir, PauseImage: images.Pause,
+		Debian: parts.root, Kubernetes: parts.kubernetes.Dir, PauseImage: images.Pause, Reap: semver.Compare(l.kubevirt, "v1.7") < 0,
 		Binds: []string{parts.guest + ":/guest", filepath.Dir(parts.archive) + ":/images", filepath.Join(l.product, "bin") + ":/product"},
 	}
 	if err := l.step("node", func() error { return l.startNode(ctx) }); err != nil {

@@ -6,11 +6,13 @@ import "testing"
 // checks run together; in two groups, as each guest that boots takes a CPU.
 func TestEmulated(t *testing.T) {
 	w := connect(t)
+	w.startOnKVM(t)
 	w.emulated(t)
 	single := map[string]func(*testing.T, *world){
 		"start":       func(t *testing.T, w *world) { checkStart(t, w, "qemu-tcg") },
 		"guest":       checkGuest,
 		"soft-reboot": checkSoftReboot,
+		"turned":      checkTurned,
 	}
 	pairs := map[string]func(*testing.T, *world){}
 	for _, e := range endings() {

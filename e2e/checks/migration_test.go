@@ -19,14 +19,13 @@ var migrationKind = kind("kubevirt.io", "v1", "VirtualMachineInstanceMigration")
 // after its first migration, as the README says; after the second the series has followed it, and at no time did
 // two pods' series count for the one VM. A sidecar that is frozen on the source holds nothing up.
 func TestMigration(t *testing.T) {
+	t.Parallel()
 	w := connect(t)
-	second := w.secondNode(t)
 	require.NoError(t, w.Namespace(t.Context(), migrated, nil))
 	v := vm{namespace: migrated, name: "migration", migratable: true}
-	w.cordon(t, second.Name, true)
 	w.start(t, v)
 	require.False(t, hasSidecar(w.pod(t, v)), "it started before its namespace asked for the sidecar")
-	w.cordon(t, second.Name, false)
+	second := w.secondNode(t)
 
 	require.NoError(t, w.Namespace(t.Context(), migrated, map[string]string{inject: "enabled"}))
 	began := time.Now()
@@ -44,6 +43,7 @@ func TestMigration(t *testing.T) {
 	require.NoError(t, err)
 	w.migrate(t, v, "frozen")
 	w.requireOn(t, v, second.Name)
+	w.remove(t, v) // before its node goes
 }
 
 // migrate moves the VM to the other node and waits until KubeVirt says that it is there and the source's pod has ended.

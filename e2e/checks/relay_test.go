@@ -17,14 +17,14 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
-// relayPod is the relay's pod on the one node.
+// relayPod is the relay's pod on the first node.
 func (w *world) relayPod(ctx context.Context) (*corev1.Pod, error) {
 	pods, err := w.CoreV1().Pods(cluster.Relay).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=relay"})
 	if err != nil {
 		return nil, err
 	}
 	for i := range pods.Items {
-		if pods.Items[i].DeletionTimestamp == nil {
+		if pods.Items[i].DeletionTimestamp == nil && pods.Items[i].Spec.NodeName == w.node.Name {
 			return &pods.Items[i], nil
 		}
 	}

@@ -3,7 +3,6 @@ package checks
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,7 +15,8 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/node"
 )
 
-// secondNode adds a node to the cluster until the test ends, and returns once it can run VMs and has its relay.
+// secondNode adds a node to the cluster until the test ends, and returns once it can run VMs and has its relay. It is
+// cordoned, so that it gets nothing of the tests beside: only a VM that is migratable comes there nevertheless.
 func (w *world) secondNode(t *testing.T) *node.Node {
 	t.Helper()
 	dir, err := cache.User()
@@ -25,6 +25,7 @@ func (w *world) secondNode(t *testing.T) *node.Node {
 	second := node.Second(dir.Path("node-2"), w.node)
 	t.Cleanup(func() { w.removeNode(t, second) })
 	require.NoError(t, second.Start(t.Context()))
+	w.cordon(t, second.Name) // until it is ready nothing is put there anyway
 	for _, archive := range []string{node.Images, node.SidecarImage, node.RelayImage} {
 		_, err := second.Import(t.Context(), archive)
 		require.NoError(t, err)
@@ -63,11 +64,13 @@ func (w *world) removeNode(t *testing.T, second *node.Node) {
 	}
 }
 
-// cordon keeps new pods from the node, or no longer.
-func (w *world) cordon(t *testing.T, name string, on bool) {
-	patch := fmt.Appendf(nil, `{"spec":{"unschedulable":%t}}`, on)
-	_, err := w.CoreV1().Nodes().Patch(context.Background(), name, types.MergePatchType, patch, metav1.PatchOptions{})
-	require.NoError(t, err)
+// cordon keeps new pods from the node as soon as the cluster knows it.
+func (w *world) cordon(t *testing.T, name string) {
+	t.Helper()
+	eventually(t, patience, "node "+name+" to be cordoned", func(ctx context.Context) error {
+		_, err := w.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{})
+		return err
+	})
 }
 
 // launchers are the VM's pods that have not ended.

@@ -66,7 +66,7 @@ func (n *Node) configure() error {
 	}
 	for name, text := range map[string]string{
 		"kubeconfig": inside, "kubeconfig.host": outside, "containerd.toml": n.containerdConfig(), "cni/10-bridge.conflist": n.cniConfig(),
-		"kubelet.yaml": n.kubeletConfig(), "programs": programs.String(), "supervise.sh": superviseScript, partsFile: string(parts),
+		"kubelet.yaml": n.kubeletConfig(), "programs": programs.String(), "supervise.sh": superviseScript, "reap.sh": reapScript, partsFile: string(parts),
 	} {
 		if err := os.WriteFile(n.share(name), []byte(text), 0o600); err != nil {
 			return err

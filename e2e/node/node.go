@@ -24,6 +24,8 @@ var (
 	initScript string
 	//go:embed supervise.sh
 	superviseScript string
+	//go:embed reap.sh
+	reapScript string
 )
 
 // bridge connects the nodes with each other and with the machine.
@@ -45,6 +47,7 @@ type Parts struct {
 	Debian     string // root folder
 	Kubernetes string // folder of Kubernetes' programs
 	PauseImage string
+	Reap       bool     // see reap.sh
 	Binds      []string // further folders to show inside, read-only, as from:to
 }
 

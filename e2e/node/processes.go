@@ -8,6 +8,9 @@ func (n *Node) programs() []string {
 	if n.ControlPlane == nil {
 		lines = append(lines, n.controlPlane()...)
 	}
+	if n.Reap {
+		lines = append(lines, "reap /bin/bash /node/reap.sh")
+	}
 	return append(lines,
 		command("kubelet", "--config=/node/kubelet.yaml", "--kubeconfig=/node/kubeconfig", "--hostname-override="+n.Name, "--node-ip="+n.Address),
 		command("kube-proxy", "--kubeconfig=/node/kubeconfig", "--proxy-mode=nftables", "--cluster-cidr="+podNet, "--hostname-override="+n.Name,

@@ -9,12 +9,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// VMs that ran on KVM and come back emulated, beside one that stays on KVM: who is on duty is told of each VM, and of the
-// node. With VMs of both kinds there, the dashboard has something to show.
-func TestEmulationAlerts(t *testing.T) {
-	w := connect(t)
-	stays := vm{namespace: labelled, name: "stays-kvm"}
-	turned := []vm{{namespace: labelled, name: "turned-a"}, {namespace: labelled, name: "turned-b"}}
+var (
+	stays  = vm{namespace: labelled, name: "stays-kvm"}
+	turned = []vm{{namespace: labelled, name: "turned-a"}, {namespace: labelled, name: "turned-b"}}
+)
+
+// startOnKVM has VMs run on KVM, of which all but one are gone again when Prometheus has seen them.
+func (w *world) startOnKVM(t *testing.T) {
+	t.Helper()
 	w.startAll(t, append(turned, stays))
 	eventually(t, patience, "the node's rule to have seen them on KVM", func(ctx context.Context) error {
 		found, err := w.Query(ctx, `present_over_time(vmi:kubevirt_vmi_hypervisor_info:newest{name=~"turned-.",hypervisor_type="kvm"}[1d:10s])`)
@@ -24,7 +26,11 @@ func TestEmulationAlerts(t *testing.T) {
 		return err
 	})
 	w.removeForGood(t, turned)
-	w.emulated(t)
+}
+
+// VMs that ran on KVM and come back emulated, beside one that stays on KVM: who is on duty is told of each VM, and of the
+// node. With VMs of both kinds there, the dashboard has something to show.
+func checkTurned(t *testing.T, w *world) {
 	w.startAll(t, turned)
 	alerts := map[string][]map[string]string{"NodeTurnedToSoftwareEmulation": {{"node": w.pod(t, stays).Spec.NodeName}}}
 	for _, v := range turned {
