@@ -39,9 +39,7 @@ func TestAdmissionPolicy(t *testing.T) {
 	for _, v := range []vm{v, dedicated, before} {
 		w.awaitTarget(t, v, "up")
 	}
-	found, err := w.info(t.Context(), v)
-	require.NoError(t, err)
-	require.Equal(t, "kvm", found.Metric["hypervisor_type"])
+	require.Equal(t, "kvm", w.awaitInfo(t, v).Metric["hypervisor_type"])
 	w.requireAlive(t, before, compute)
 	require.NotContains(t, states.states(), "pod ready=False")
 

@@ -32,8 +32,7 @@ func TestBindings(t *testing.T) {
 			if byHand {
 				w.takeAddress(t, v)
 			}
-			var found series
-			eventually(t, time.Minute, "the VM's series", func(ctx context.Context) (err error) { found, err = w.info(ctx, v); return err })
+			found := w.awaitInfo(t, v)
 			if !byHand {
 				t.Logf("series %.1f s after phase Running", time.Since(running).Seconds())
 			}

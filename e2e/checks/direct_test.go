@@ -31,9 +31,7 @@ func TestDirect(t *testing.T) {
 		require.Equal(t, "http://"+pod.Status.PodIP+":9477/metrics", target.ScrapeURL)
 		t.Logf("%s is %s: %s", v.name, health, target.LastError)
 	}
-	found, err := w.info(t.Context(), listed)
-	require.NoError(t, err)
-	require.Equal(t, "qemu-tcg", found.Metric["hypervisor_type"])
+	require.Equal(t, "qemu-tcg", w.awaitInfo(t, listed).Metric["hypervisor_type"])
 	none, err := w.infos(t.Context(), all)
 	require.NoError(t, err)
 	require.Empty(t, none, "no series claims anything of a VM that cannot be scraped")

@@ -17,7 +17,7 @@ func TestLibvirtKilled(t *testing.T) {
 	w := connect(t)
 	v := vm{namespace: labelled, name: "libvirt"}
 	w.start(t, v)
-	eventually(t, time.Minute, "the series", func(ctx context.Context) error { _, err := w.info(ctx, v); return err })
+	w.awaitInfo(t, v)
 	connects, err := w.sidecarMetric(t.Context(), v, "hypervisor_exporter_libvirt_connects_total")
 	require.NoError(t, err)
 	pod := w.pod(t, v)

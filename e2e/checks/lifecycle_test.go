@@ -146,7 +146,7 @@ func TestPause(t *testing.T) {
 	w := connect(t)
 	v := vm{namespace: labelled, name: "pause"}
 	w.start(t, v)
-	eventually(t, time.Minute, "the series", func(ctx context.Context) error { _, err := w.info(ctx, v); return err })
+	w.awaitInfo(t, v)
 	w.subresource(t, v, "pause")
 	paused := time.Now()
 	for time.Since(paused) < 2*scrapeInterval+time.Second {
@@ -166,7 +166,7 @@ func checkSoftReboot(t *testing.T, w *world) {
 	v := vm{namespace: labelled, name: "soft-reboot", disk: "acpi"}
 	w.start(t, v)
 	w.awaitGuests(t, []vm{v})
-	eventually(t, time.Minute, "the series", func(ctx context.Context) error { _, err := w.info(ctx, v); return err })
+	w.awaitInfo(t, v)
 	compute := w.computeID(t, v)
 	w.subresource(t, v, "softreboot")
 	for began := time.Now(); time.Since(began) < 4*scrapeInterval; time.Sleep(time.Second) { // between two looks

@@ -85,6 +85,16 @@ func (w *world) info(ctx context.Context, v vm) (series, error) {
 	return found[0], nil
 }
 
+// awaitInfo waits until Prometheus has exactly one series of the VM.
+func (w *world) awaitInfo(t *testing.T, v vm) (found series) {
+	t.Helper()
+	eventually(t, time.Minute, "the series of "+v.name, func(ctx context.Context) (err error) {
+		found, err = w.info(ctx, v)
+		return err
+	})
+	return found
+}
+
 // sidecarMetric is the newest value of one of the sidecar's own metrics.
 func (w *world) sidecarMetric(ctx context.Context, v vm, name string) (float64, error) {
 	found, err := w.Query(ctx, fmt.Sprintf(`%s{namespace=%q,name=%q}`, name, v.namespace, v.name))

@@ -12,9 +12,9 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
-// Prometheus has loaded every rule of the product as the manifests have it, and can evaluate each.
+// Prometheus has loaded every rule of the product as the manifests have it, and can evaluate each. It comes before
+// TestUninstall, which has the rules loaded anew.
 func TestRules(t *testing.T) {
-	t.Parallel()
 	w := connect(t)
 	groups := productRules(t)
 	require.NotEmpty(t, groups)

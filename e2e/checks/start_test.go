@@ -29,11 +29,7 @@ func checkStart(t *testing.T, w *world, want string) {
 	pod := w.pod(t, v)
 	require.True(t, hasSidecar(pod), "no sidecar in %s", pod.Name)
 
-	var found series
-	eventually(t, time.Minute, "the VM's series in Prometheus", func(ctx context.Context) (err error) {
-		found, err = w.info(ctx, v)
-		return err
-	})
+	found := w.awaitInfo(t, v)
 	after := time.Since(running)
 	t.Logf("series %.1f s after phase Running: %v", after.Seconds(), found.Metric)
 	require.Equal(t, want, found.Metric["hypervisor_type"])

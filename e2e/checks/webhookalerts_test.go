@@ -1,7 +1,10 @@
 package checks
 
 import (
+	"context"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,6 +16,7 @@ import (
 func TestWebhookAsked(t *testing.T) {
 	t.Parallel()
 	w := connect(t)
+	w.awaitCounters(t)
 	service, err := w.CoreV1().Services(cluster.Product).Get(t.Context(), webhook, metav1.GetOptions{})
 	require.NoError(t, err)
 	output, err := w.node.Run(t.Context(), "curl", "-sk", "-m", "10", "-w", "%{http_code}", "https://"+service.Spec.ClusterIP+"/mutate")
@@ -21,6 +25,27 @@ func TestWebhookAsked(t *testing.T) {
 	reason := map[string]string{"reason": "wrong_method"}
 	w.awaitAlert(t, "HypervisorExporterWebhookErrors", reason)
 	w.awaitResolved(t, "HypervisorExporterWebhookErrors", reason)
+}
+
+// awaitCounters waits until Prometheus has the counters of each replica. What came before would not be an increase.
+func (w *world) awaitCounters(t *testing.T) {
+	t.Helper()
+	eventually(t, time.Minute, "the counters of each replica", func(ctx context.Context) error {
+		pods, err := w.CoreV1().Pods(cluster.Product).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=webhook"})
+		if err != nil {
+			return err
+		}
+		for _, pod := range pods.Items {
+			found, err := w.Query(ctx, fmt.Sprintf(`hypervisor_exporter_webhook_admissions_total{pod=%q,reason="wrong_method"}`, pod.Name))
+			if err == nil && len(found) == 0 {
+				err = fmt.Errorf("none of %s", pod.Name)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // checkGoneAlerts wants to be told that no webhook is there, that the API server goes on without it, and of the VM that has

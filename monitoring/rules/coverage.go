@@ -36,7 +36,7 @@ func restarting() Alert {
 and on (namespace, pod) up` + ofVMs,
 		Severity:    Warning,
 		Summary:     "A VM's exporter keeps dying.",
-		Description: `The exporter beside VM {{ $labels.namespace }}/{{ $labels.name }} (pod {{ $labels.pod }}, node {{ $labels.node }}) died, and was started anew, about {{ $value | humanize }} times in the last 30 minutes. The VM is not affected; scrapes meanwhile may fail.`,
+		Description: `The exporter beside VM {{ $labels.namespace }}/{{ $labels.name }} (pod {{ $labels.pod }}, node {{ $labels.node }}) died, and was started anew, about {{ $value | printf "%.0f" }} times in the last 30 minutes. The VM is not affected; scrapes meanwhile may fail.`,
 		Why:         "Between its deaths it may answer often enough for HypervisorExporterTargetDown to stay silent. A pod that has gone is no target any more.",
 	}
 }

@@ -34,7 +34,7 @@ func webhookErrors() Alert {
 		Expr:        `sum by (reason) (increase(hypervisor_exporter_webhook_admissions_total{job="` + WebhookJob + `",result="error"}[15m])) > 0`,
 		Severity:    Warning,
 		Summary:     "The webhook could not answer an admission as it should.",
-		Description: `The webhook failed to answer about {{ $value | humanize }} requests in the last 15 minutes (reason {{ $labels.reason }}). VMs among them started without an exporter.`,
+		Description: `The webhook failed to answer about {{ $value | printf "%.0f" }} requests in the last 15 minutes (reason {{ $labels.reason }}). VMs among them started without an exporter.`,
 		Why:         "The counters start at zero for each reason, so that the first error counts.",
 	}
 }
@@ -58,7 +58,7 @@ func webhookBypassed() Alert {
 ) > 0`,
 		Severity:    Warning,
 		Summary:     "The API server created pods without asking the webhook.",
-		Description: `The API server could not reach the webhook, or not within 2 seconds, for about {{ $value | humanize }} pods in the last 15 minutes, and created them without it. VMs among them have no exporter.`,
+		Description: `The API server could not reach the webhook, or not within 2 seconds, for about {{ $value | printf "%.0f" }} pods in the last 15 minutes, and created them without it. VMs among them have no exporter.`,
 		Why:         "Silent where the API server's metrics are not scraped. Its counter has no series before the first event, which increase alone would miss.",
 	}
 }
