@@ -170,7 +170,7 @@ func (l *lab) check(ctx context.Context, args []string) error {
 	if err := compile.Run(); err != nil {
 		return fmt.Errorf("compile the checks: %w", err)
 	}
-	flags := []string{"-test.v", "-test.parallel=10", "-test.timeout=40m"}
+	flags := []string{"-test.v", "-test.parallel=8", "-test.timeout=40m"}
 	for _, arg := range args {
 		if name, ok := strings.CutPrefix(arg, "-"); ok {
 			arg = "-test." + strings.TrimPrefix(name, "-")

@@ -19,7 +19,6 @@ var migrationKind = kind("kubevirt.io", "v1", "VirtualMachineInstanceMigration")
 // after its first migration, as the README says; after the second the series has followed it, and at no time did
 // two pods' series count for the one VM. A sidecar that is frozen on the source holds nothing up.
 func TestMigration(t *testing.T) {
-	t.Parallel()
 	w := connect(t)
 	require.NoError(t, w.Namespace(t.Context(), migrated, nil))
 	v := vm{namespace: migrated, name: "migration", migratable: true}

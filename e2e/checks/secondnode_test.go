@@ -8,15 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"kubevirt-hypervisor-exporter/e2e/cache"
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 	"kubevirt-hypervisor-exporter/e2e/node"
 )
 
-// secondNode adds a node to the cluster until the test ends, and returns once it can run VMs and has its relay. It is
-// cordoned, so that it gets nothing of the tests beside: only a VM that is migratable comes there nevertheless.
+// secondNode adds a node to the cluster until the test ends, and returns once it can run VMs and has its relay.
 func (w *world) secondNode(t *testing.T) *node.Node {
 	t.Helper()
 	dir, err := cache.User()
@@ -25,7 +23,6 @@ func (w *world) secondNode(t *testing.T) *node.Node {
 	second := node.Second(dir.Path("node-2"), w.node)
 	t.Cleanup(func() { w.removeNode(t, second) })
 	require.NoError(t, second.Start(t.Context()))
-	w.cordon(t, second.Name) // until it is ready nothing is put there anyway
 	for _, archive := range []string{node.Images, node.SidecarImage, node.RelayImage} {
 		_, err := second.Import(t.Context(), archive)
 		require.NoError(t, err)
@@ -62,15 +59,6 @@ func (w *world) removeNode(t *testing.T, second *node.Node) {
 			require.NoError(t, err)
 		}
 	}
-}
-
-// cordon keeps new pods from the node as soon as the cluster knows it.
-func (w *world) cordon(t *testing.T, name string) {
-	t.Helper()
-	eventually(t, patience, "node "+name+" to be cordoned", func(ctx context.Context) error {
-		_, err := w.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{})
-		return err
-	})
 }
 
 // launchers are the VM's pods that have not ended.

@@ -58,7 +58,6 @@ func (v vm) object(t *testing.T) *unstructured.Unstructured {
 	if v.disk != "" {
 		memory, grace = "192Mi", 20
 	}
-	placement := ""
 	if v.dedicated {
 		cpu = "cores: 1, dedicatedCpuPlacement: true, "
 		fmt.Fprintf(&extra, "resources: {requests: {cpu: 1, memory: %[1]s}, limits: {cpu: 1, memory: %[1]s}}", memory)
@@ -68,10 +67,10 @@ func (v vm) object(t *testing.T) *unstructured.Unstructured {
 		// channels, which Debian's QEMU mixes up now and then ("received packet magic 5145564d expected 11223344").
 		cpu += "model: host-passthrough, "
 		extra.WriteString("resources: {requests: {cpu: 100m}, limits: {cpu: 1}}")
-		placement = "tolerations: [{key: node.kubernetes.io/unschedulable, operator: Exists}]" // as the second node is
 	}
+	selector := ""
 	if v.nowhere {
-		placement = "nodeSelector: {nowhere: here}"
+		selector = "nodeSelector: {nowhere: here}"
 	}
 	objects, err := cluster.Objects(fmt.Appendf(nil, `
 apiVersion: kubevirt.io/v1
@@ -92,7 +91,7 @@ spec:
       %s
   %s
   %s
-`, v.name, v.namespace, v.name, grace, placement, cpu, memory, extra.String(), interfaces, devices.String(), networks, volumes.String()))
+`, v.name, v.namespace, v.name, grace, selector, cpu, memory, extra.String(), interfaces, devices.String(), networks, volumes.String()))
 	require.NoError(t, err)
 	if v.annotations != nil {
 		objects[0].SetAnnotations(v.annotations)
