@@ -87,18 +87,22 @@ func (l *lab) make(ctx context.Context) (p parts, err error) {
 	)
 }
 
-func (l *lab) up(ctx context.Context) (err error) {
+// up brings the cluster up. What is to be done meanwhile has time: that is waiting for the most part.
+func (l *lab) up(ctx context.Context, meanwhile ...func(context.Context) error) (err error) {
 	parts, err := l.make(ctx)
 	if err != nil {
 		return err
 	}
-	// Helm is for a check; it is built while the cluster comes up, which waits for most of that time.
-	helm := make(chan error, 1)
-	go func() {
-		_, err := programs.Builder{Source: filepath.Join(l.product, "charts", "charttest"), Cache: l.cache}.Helm(ctx)
-		helm <- err
+	meanwhile = append(meanwhile, l.buildHelm)
+	done := make(chan error, len(meanwhile))
+	for _, do := range meanwhile {
+		go func() { done <- do(ctx) }()
+	}
+	defer func() {
+		for range meanwhile {
+			err = errors.Join(err, <-done)
+		}
 	}()
-	defer func() { err = errors.Join(err, <-helm) }()
 	err = l.step("images", func() (err error) {
 		parts.archive, err = images.Archive(ctx, l.cache, parts.layer, parts.kubevirt, parts.operator, parts.prometheus)
 		return
@@ -120,6 +124,12 @@ func (l *lab) up(ctx context.Context) (err error) {
 		return err
 	}
 	return l.install(ctx, parts)
+}
+
+// buildHelm builds what one of the checks wants.
+func (l *lab) buildHelm(ctx context.Context) error {
+	_, err := programs.Builder{Source: filepath.Join(l.product, "charts", "charttest"), Cache: l.cache}.Helm(ctx)
+	return err
 }
 
 func (l *lab) startNode(ctx context.Context) error {
@@ -155,21 +165,30 @@ func (l *lab) test(ctx context.Context, args []string) (err error) {
 		}
 		err = errors.Join(err, l.end(ctx))
 	}()
-	if err := l.up(ctx); err != nil {
+	dir, err := os.MkdirTemp("", "e2e-checks-")
+	if err != nil {
 		return err
 	}
-	return l.step("checks", func() error { return l.check(ctx, args) })
+	defer func() { _ = os.RemoveAll(dir) }()
+	program := filepath.Join(dir, "checks")
+	if err := l.up(ctx, func(ctx context.Context) error { return l.compile(ctx, program) }); err != nil {
+		return err
+	}
+	return l.step("checks", func() error { return l.check(ctx, program, args) })
+}
+
+func (l *lab) compile(ctx context.Context, program string) error {
+	command := exec.CommandContext(ctx, "go", "test", "-c", "-o", program, "./checks")
+	command.Dir, command.Stdout, command.Stderr = l.source, os.Stdout, os.Stderr
+	if err := command.Run(); err != nil {
+		return fmt.Errorf("compile the checks: %w", err)
+	}
+	return nil
 }
 
 // check runs the checks; args are go test's, such as -run TestStart. It is not go test that runs them, for they would
 // outlive it.
-func (l *lab) check(ctx context.Context, args []string) error {
-	program := filepath.Join(l.node.State, "checks")
-	compile := exec.CommandContext(ctx, "go", "test", "-c", "-o", program, "./checks")
-	compile.Dir, compile.Stdout, compile.Stderr = l.source, os.Stdout, os.Stderr
-	if err := compile.Run(); err != nil {
-		return fmt.Errorf("compile the checks: %w", err)
-	}
+func (l *lab) check(ctx context.Context, program string, args []string) error {
 	flags := []string{"-test.v", "-test.parallel=8", "-test.timeout=40m"}
 	for _, arg := range args {
 		if name, ok := strings.CutPrefix(arg, "-"); ok {

@@ -140,6 +140,7 @@ address: 0.0.0.0
 clusterDNS: [%s]
 syncFrequency: 10s # how soon a pod sees that a Secret has changed; a minute else
 evictionHard: {nodefs.available: "1%%", imagefs.available: "1%%"}
+imageGCHighThresholdPercent: 100 # never: on a machine whose disk is 85 %% full images would go that nobody can pull again
 enforceNodeAllocatable: []
 cpuManagerPolicy: static
 systemReserved: {cpu: 200m} # one CPU stays shared, 1.8 can be asked for
