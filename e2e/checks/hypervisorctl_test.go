@@ -37,6 +37,7 @@ func TestHypervisorctl(t *testing.T) {
 	eventually(t, patience, out.name+" to run", func(ctx context.Context) error { return w.isIn(ctx, out, "Running") })
 	w.awaitTarget(t, web, "up")
 	reader := w.reader(t, "ctl-reader", namespace)
+	awaitVersion(t, reader, web)
 
 	t.Run("list", func(t *testing.T) {
 		table := reader.call(t, "list", "-n", namespace)
@@ -125,6 +126,18 @@ func told(t *testing.T, p plugin, v vm, flags ...string) row {
 	return list.Items[0]
 }
 
+// awaitVersion waits until QEMU's version is told, too, which libvirt says a while after the type.
+func awaitVersion(t *testing.T, p plugin, v vm) (seen row) {
+	t.Helper()
+	eventually(t, patience, "QEMU's version", func(context.Context) error {
+		if seen = told(t, p, v); seen.HypervisorVersion == "" {
+			return errors.New("none yet")
+		}
+		return nil
+	})
+	return seen
+}
+
 // requireTold fails unless the plugin says of a running VM what it runs on, and why.
 func (w *world) requireTold(t *testing.T, v vm, hypervisor string) {
 	t.Helper()
@@ -133,13 +146,7 @@ func (w *world) requireTold(t *testing.T, v vm, hypervisor string) {
 		domain, verdict = "qemu", "emulation_allowed"
 	}
 	pod, reader := w.pod(t, v), w.reader(t, "ctl-"+v.name, v.namespace)
-	var seen row
-	eventually(t, patience, "QEMU's version, which libvirt tells a moment after the type", func(context.Context) error {
-		if seen = told(t, reader, v); seen.HypervisorVersion == "" {
-			return errors.New("none yet")
-		}
-		return nil
-	})
+	seen := awaitVersion(t, reader, v)
 	require.Equal(t, row{
 		Namespace: v.namespace, Name: v.name, Phase: "Running", Node: pod.Spec.NodeName, Pod: pod.Name,
 		Type: hypervisor, Source: "relay", DomainType: domain, Architecture: "x86_64", Machine: seen.Machine,
