@@ -6,7 +6,7 @@ import "testing"
 // checks run together; in two groups, as each guest that boots takes a CPU.
 func TestEmulated(t *testing.T) {
 	w := connect(t)
-	w.startOnKVM(t)
+	w.startOnKVM(t) // for those that turn
 	w.emulated(t)
 	single := map[string]func(*testing.T, *world){
 		"start":       func(t *testing.T, w *world) { checkStart(t, w, "qemu-tcg") },
