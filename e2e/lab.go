@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -197,10 +198,13 @@ func (l *lab) check(ctx context.Context, program string, args []string) error {
 		flags = append(flags, arg)
 	}
 	command := exec.CommandContext(ctx, program, flags...)
-	command.Dir, command.Stdout, command.Stderr = filepath.Join(l.source, "checks"), os.Stdout, os.Stderr
+	var failed failures
+	command.Dir, command.Stdout, command.Stderr = filepath.Join(l.source, "checks"), io.MultiWriter(os.Stdout, &failed), os.Stderr
 	// They end with us, however we end; the kernel takes the end of the thread for ours.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return command.Run()
+	err := command.Run()
+	fmt.Print(failed.String())
+	return err
 }

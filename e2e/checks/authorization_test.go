@@ -11,8 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
 // The relay gives pages to whoever has the right that the manifests name, and to nobody else.
@@ -47,9 +45,7 @@ func TestAuthorization(t *testing.T) {
 	t.Cleanup(func() {
 		require.NoError(t, w.RbacV1().ClusterRoleBindings().Delete(context.Background(), "e2e-reader", metav1.DeleteOptions{}))
 	})
-	secret, err := w.CoreV1().Secrets(cluster.Relay).Get(t.Context(), "hypervisor-exporter-scraper", metav1.GetOptions{})
-	require.NoError(t, err)
-	for name, token := range map[string]string{"a scraper of one's own": reader, "Prometheus": string(secret.Data["token"])} {
+	for name, token := range map[string]string{"a scraper of one's own": reader, "Prometheus": w.prometheusToken(t)} {
 		code, body := ask(t, client, url, token)
 		require.Equal(t, http.StatusOK, code, "%s: %s", name, body)
 		require.Contains(t, body, `kubevirt_vmi_hypervisor_info{`)

@@ -28,18 +28,14 @@ func TestExporterKilled(t *testing.T) {
 	w.awaitReady(t, v)
 	states, compute := w.watch(t, v), w.computeID(t, v)
 	w.watchService(t, v, service, states)
-	first, alert := time.Duration(0), podLabels(v, w.pod(t, v))
+	alert := podLabels(v, w.pod(t, v))
 	for i := range 10 {
 		took := w.killExporter(t, w.pod(t, v))
 		t.Logf("kill %d: another exporter after %d ms", i+1, took.Milliseconds())
-		switch i {
-		case 0:
-			first = took
-		case 4: // later the pauses are so long that the alert's short copy no longer sees where it began
+		if i == 4 { // later the pauses are so long that the alert's short copy no longer sees where it began
 			w.awaitAlert(t, "HypervisorExporterRestarting", alert)
 		}
 	}
-	require.Less(t, first, time.Second, "the kubelet would take longer")
 	eventually(t, time.Minute, "Prometheus to know of the restarts", func(ctx context.Context) error {
 		restarts, err := w.sidecarMetric(ctx, v, "hypervisor_exporter_restarts_total")
 		if err == nil && restarts != 10 {

@@ -148,12 +148,7 @@ func TestPause(t *testing.T) {
 	w.start(t, v)
 	w.awaitInfo(t, v)
 	w.subresource(t, v, "pause")
-	paused := time.Now()
-	for time.Since(paused) < 2*scrapeInterval+time.Second {
-		_, err := w.info(t.Context(), v)
-		require.NoError(t, err, "%.1f s after the pause", time.Since(paused).Seconds())
-		time.Sleep(time.Second) // between two looks
-	}
+	w.requireThroughout(t, v, "kvm", 2*scrapeInterval+time.Second)
 	require.NoError(t, w.isIn(t.Context(), v, "Running"))
 	w.subresource(t, v, "unpause")
 	require.NoError(t, w.isIn(t.Context(), v, "Running"))
@@ -169,11 +164,8 @@ func checkSoftReboot(t *testing.T, w *world) {
 	w.awaitInfo(t, v)
 	compute := w.computeID(t, v)
 	w.subresource(t, v, "softreboot")
-	for began := time.Now(); time.Since(began) < 4*scrapeInterval; time.Sleep(time.Second) { // between two looks
-		_, err := w.info(t.Context(), v)
-		require.NoError(t, err, "%.1f s after the soft reboot", time.Since(began).Seconds())
-		require.NoError(t, w.isIn(t.Context(), v, "Running"))
-	}
+	w.requireThroughout(t, v, "qemu-tcg", 4*scrapeInterval)
+	require.NoError(t, w.isIn(t.Context(), v, "Running"))
 	require.Equal(t, compute, w.computeID(t, v))
 	require.Zero(t, sidecarStatus(w.pod(t, v)).RestartCount)
 }

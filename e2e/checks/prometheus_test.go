@@ -3,6 +3,7 @@ package checks
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strconv"
 	"testing"
 	"time"
@@ -66,6 +67,26 @@ func (w *world) scrapes(t *testing.T, v vm, last time.Duration) []bool {
 		}
 	}
 	return up
+}
+
+// requireThroughout watches the VM for a while and fails unless its series was there all along: in each page of the
+// relay, asked once a second with no hurry, and in each scrape of Prometheus that came through. That a scrape did not,
+// on a machine with other work, says nothing about the page.
+func (w *world) requireThroughout(t *testing.T, v vm, hypervisor string, last time.Duration) {
+	t.Helper()
+	client, url, token := w.relayClient(t), page(w.pod(t, v)), w.prometheusToken(t)
+	for began := time.Now(); time.Since(began) < last; time.Sleep(time.Second) { // between two looks
+		code, body := ask(t, client, url, token)
+		require.Equal(t, http.StatusOK, code, "%.1f s: %s", time.Since(began).Seconds(), body)
+		require.Contains(t, body, fmt.Sprintf("hypervisor_type=%q", hypervisor), "%.1f s", time.Since(began).Seconds())
+	}
+	t.Logf("scrapes meanwhile: up %v", w.scrapes(t, v, last))
+	vm := fmt.Sprintf("namespace=%q,name=%q", v.namespace, v.name)
+	missing, err := w.Query(t.Context(), fmt.Sprintf(`sum_over_time(up{job="hypervisor-exporter/hypervisor-exporter-vms",%[1]s}[%[3]ds]) - on(namespace,name) count_over_time(kubevirt_vmi_hypervisor_info{%[1]s,hypervisor_type=%[2]q}[%[3]ds])`,
+		vm, hypervisor, int(last.Seconds())))
+	require.NoError(t, err)
+	require.Len(t, missing, 1, "Prometheus has scrapes and series")
+	require.Equal(t, "0", missing[0].Value[1], "scrapes that came through without the series")
 }
 
 // infos are the series of the VM.

@@ -48,6 +48,14 @@ func (w *world) relayClient(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
 }
 
+// prometheusToken is what Prometheus shows relays.
+func (w *world) prometheusToken(t *testing.T) string {
+	t.Helper()
+	secret, err := w.CoreV1().Secrets(cluster.Relay).Get(t.Context(), "hypervisor-exporter-scraper", metav1.GetOptions{})
+	require.NoError(t, err)
+	return string(secret.Data["token"])
+}
+
 // ask gets a page with a token, or none, and gives status and body.
 func ask(t *testing.T, client *http.Client, url, token string) (int, string) {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -123,6 +124,9 @@ func (w *world) awaitRunning(t *testing.T, v vm) {
 
 func (w *world) create(t *testing.T, v vm) {
 	t.Helper()
+	w.lock.Lock()
+	w.vms = append(w.vms, v)
+	w.lock.Unlock()
 	require.NoError(t, w.Apply(t.Context(), v.object(t)))
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -165,5 +169,5 @@ func (w *world) removeNow(t *testing.T, v vm) {
 		}
 		time.Sleep(300 * time.Millisecond) // between two looks
 	}
-	t.Errorf("VM %s is still there %s after it was deleted", v.name, patience)
+	assert.Fail(t, "a VM is still there", "%s, %s after it was deleted", v.name, patience)
 }

@@ -37,6 +37,8 @@ type world struct {
 	*cluster.Client
 	node      *node.Node
 	explained sync.Once
+	lock      sync.Mutex
+	vms       []vm // that the check has created
 }
 
 // connect gives the cluster, with the namespaces and guests' disks that every check uses.
@@ -84,13 +86,20 @@ func (w *world) explain(t *testing.T) {
 func (w *world) print(t *testing.T) {
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
-	for _, namespace := range []string{labelled, plain, migrated, cluster.Product, cluster.Relay} {
+	for _, namespace := range []string{cluster.Product, cluster.Relay} {
 		t.Logf("namespace %s:\n%s", namespace, w.Describe(ctx, namespace))
 	}
 	targets, err := w.targets(ctx)
-	t.Logf("Prometheus' targets (%v):", err)
-	for _, target := range targets {
-		t.Logf("  %s %s %v: %s", target.Health, target.ScrapeURL, target.Labels, target.LastError)
+	t.Logf("Prometheus has %d targets (%v)", len(targets), err)
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	for _, v := range w.vms {
+		t.Logf("VM %s/%s:\n%s", v.namespace, v.name, w.Describe(ctx, v.namespace, v.name))
+		for _, target := range targets {
+			if target.Labels["namespace"] == v.namespace && target.Labels["name"] == v.name {
+				t.Logf("  its target is %s: %s %v: %s", target.Health, target.ScrapeURL, target.Labels, target.LastError)
+			}
+		}
 	}
 }
 

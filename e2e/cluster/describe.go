@@ -11,14 +11,20 @@ import (
 )
 
 // Describe says what a person needs who asks why something in a namespace does not work: the pods, each container's
-// state, the ends of their logs, and the events.
-func (c *Client) Describe(ctx context.Context, namespace string) string {
+// state, the ends of their logs, and the events. Where VMs are named, it is only those of theirs.
+func (c *Client) Describe(ctx context.Context, namespace string, vms ...string) string {
+	concerned := func(name string) bool {
+		return len(vms) == 0 || slices.ContainsFunc(vms, func(vm string) bool { return name == vm || strings.HasPrefix(name, "virt-launcher-"+vm+"-") })
+	}
 	var out strings.Builder
 	pods, err := c.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return fmt.Sprintf("list the pods of %s: %v", namespace, err)
 	}
 	for i := range pods.Items {
+		if !concerned(pods.Items[i].Name) {
+			continue
+		}
 		c.describePod(ctx, &out, &pods.Items[i])
 	}
 	events, err := c.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{})
@@ -26,6 +32,7 @@ func (c *Client) Describe(ctx context.Context, namespace string) string {
 		fmt.Fprintf(&out, "list events: %v\n", err)
 		return out.String()
 	}
+	events.Items = slices.DeleteFunc(events.Items, func(e corev1.Event) bool { return !concerned(e.InvolvedObject.Name) })
 	slices.SortFunc(events.Items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
 	for _, e := range events.Items[max(0, len(events.Items)-30):] {
 		fmt.Fprintf(&out, "event %s %s/%s %s: %s\n", e.LastTimestamp.Format("15:04:05"), e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Reason, e.Message)

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+)
+
+// failures picks out of the checks' output what failed and why: one check's reason is hard to find between the lines of
+// those beside it, and behind it stands all that was found out about its pods. String gives it once more, for the end.
+type failures struct {
+	line   []byte // not ended yet
+	picked strings.Builder
+}
+
+func (f *failures) Write(output []byte) (int, error) {
+	f.line = append(f.line, output...)
+	for {
+		line, rest, ended := bytes.Cut(f.line, []byte("\n"))
+		if !ended {
+			return len(output), nil
+		}
+		f.line = rest
+		if isFailure(string(line)) {
+			f.picked.Write(line)
+			f.picked.WriteByte('\n')
+		}
+	}
+}
+
+// isFailure knows go test's verdict, and testify's reasons, which alone begin like this.
+func isFailure(line string) bool {
+	return strings.HasPrefix(strings.TrimLeft(line, " "), "--- FAIL: ") || strings.HasPrefix(line, "        \t")
+}
+
+func (f *failures) String() string {
+	if f.picked.Len() == 0 {
+		return ""
+	}
+	return "What failed:\n" + f.picked.String()
+}
