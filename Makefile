@@ -52,7 +52,7 @@ test-programs:
 
 e2e: image ## Check the promises on a real cluster (E2E_KUBEVIRT=v1.6.0: older KubeVirt)
 	@.ci/packages $(E2E_PACKAGES)
-	cd e2e && go run . test $(ARGS)
+	cd e2e && go test . && go run . test $(ARGS)
 
 e2e-up: image ## Leave that cluster standing; prints its kubeconfig
 	@.ci/packages $(E2E_PACKAGES)

@@ -2,11 +2,12 @@ package main
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 )
 
 // failures picks out of the checks' output what failed and why: one check's reason is hard to find between the lines of
-// those beside it, and behind it stands all that was found out about its pods. String gives it once more, for the end.
+// those beside it, and behind it stands all that was found out about its pods.
 type failures struct {
 	line   []byte // not ended yet
 	picked strings.Builder
@@ -32,9 +33,14 @@ func isFailure(line string) bool {
 	return strings.HasPrefix(strings.TrimLeft(line, " "), "--- FAIL: ") || strings.HasPrefix(line, "        \t")
 }
 
-func (f *failures) String() string {
-	if f.picked.Len() == 0 {
-		return ""
+// verdict is that of a whole check, not of a part.
+var verdict = regexp.MustCompile(`(?m)^--- FAIL: (\w+) `)
+
+// checks are the names of the checks that failed.
+func (f *failures) checks() []string {
+	var names []string
+	for _, found := range verdict.FindAllStringSubmatch(f.picked.String(), -1) {
+		names = append(names, found[1])
 	}
-	return "What failed:\n" + f.picked.String()
+	return names
 }
