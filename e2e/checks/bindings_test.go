@@ -1,7 +1,6 @@
 package checks
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -70,15 +69,7 @@ func (w *world) takeAddress(t *testing.T, v vm) {
 	require.NoError(t, err)
 	_, err = w.node.Run(t.Context(), "nsenter", "-t", pid, "-n", "ip", "address", "flush", "dev", "eth0")
 	require.NoError(t, err)
-	since := time.Now()
-	eventually(t, time.Minute, "two scrapes more", func(context.Context) error {
-		up := w.scrapes(t, v, time.Since(since))
-		require.NotContains(t, up, false)
-		if len(up) < 2 {
-			return fmt.Errorf("%d", len(up))
-		}
-		return nil
-	})
+	w.requireThroughout(t, v, "kvm", 3*scrapeInterval)
 }
 
 // requireNoListener fails where a port of ours is open in the pod's network.

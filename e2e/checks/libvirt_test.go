@@ -53,12 +53,10 @@ func TestLibvirtKilled(t *testing.T) {
 		w.awaitNoSeries(t, v)
 		return
 	}
+	require.Equal(t, "kvm", w.awaitInfo(t, v).Metric["hypervisor_type"])
 	up, err := w.sidecarMetric(t.Context(), v, "hypervisor_exporter_libvirt_up")
 	require.NoError(t, err)
 	require.EqualValues(t, 1, up)
-	found, err := w.info(t.Context(), v)
-	require.NoError(t, err)
-	require.Equal(t, "kvm", found.Metric["hypervisor_type"])
 	require.Zero(t, sidecarStatus(w.pod(t, v)).RestartCount, "the sidecar outlives it")
 }
 
