@@ -78,7 +78,7 @@ func (w *world) requireThroughout(t *testing.T, v vm, hypervisor string, last ti
 	for began := time.Now(); time.Since(began) < last; time.Sleep(time.Second) { // between two looks
 		code, body := ask(t, client, url, token)
 		require.Equal(t, http.StatusOK, code, "%.1f s: %s", time.Since(began).Seconds(), body)
-		require.Contains(t, body, fmt.Sprintf("hypervisor_type=%q", hypervisor), "%.1f s", time.Since(began).Seconds())
+		require.Contains(t, body, fmt.Sprintf("kubevirt_vmi_hypervisor_info{hypervisor_type=%q,", hypervisor), "%.1f s", time.Since(began).Seconds())
 	}
 	t.Logf("scrapes meanwhile: up %v", w.scrapes(t, v, last))
 	vm := fmt.Sprintf("namespace=%q,name=%q", v.namespace, v.name)
