@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -11,6 +12,7 @@ import (
 type failures struct {
 	line   []byte // not ended yet
 	picked strings.Builder
+	beside []string // the checks that run beside others
 }
 
 func (f *failures) Write(output []byte) (int, error) {
@@ -21,6 +23,9 @@ func (f *failures) Write(output []byte) (int, error) {
 			return len(output), nil
 		}
 		f.line = rest
+		if name, ok := strings.CutPrefix(string(line), "=== PAUSE "); ok {
+			f.beside = append(f.beside, name)
+		}
 		if isFailure(string(line)) {
 			f.picked.Write(line)
 			f.picked.WriteByte('\n')
@@ -34,13 +39,14 @@ func isFailure(line string) bool {
 }
 
 // verdict is that of a whole check, not of a part.
-var verdict = regexp.MustCompile(`(?m)^--- FAIL: (\w+) `)
+var verdict = regexp.MustCompile(`--- FAIL: (\w+) `)
 
-// checks are the names of the checks that failed.
-func (f *failures) checks() []string {
-	var names []string
+// checks are the names of the checks that failed, and whether there are any and all of them ran beside others.
+func (f *failures) checks() (names []string, beside bool) {
+	beside = true
 	for _, found := range verdict.FindAllStringSubmatch(f.picked.String(), -1) {
 		names = append(names, found[1])
+		beside = beside && slices.Contains(f.beside, found[1])
 	}
-	return names
+	return names, beside && len(names) > 0
 }

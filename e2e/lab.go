@@ -190,14 +190,14 @@ func (l *lab) compile(ctx context.Context, program string) error {
 // secondTries is how many failed checks are tried again: more than that is not for want of time.
 const secondTries = 2
 
-// check runs the checks; args are go test's, such as -run TestStart. Many run beside each other on few CPUs, and one may
-// fail for want of time: it is run once more by itself, and what it said the first time is said at the end all the same.
+// check runs the checks; args are go test's, such as -run TestStart. One that runs beside others on few CPUs may fail for
+// want of time: it is run once more by itself, and what it said the first time is said at the end all the same.
 func (l *lab) check(ctx context.Context, program string, args []string) error {
 	failed, err := l.run(ctx, program, args)
-	names := failed.checks()
+	names, beside := failed.checks()
 	var ended *exec.ExitError
 	cameToAnEnd := errors.As(err, &ended) && ended.ExitCode() == 1 // go test's, unless it panicked or was killed
-	if cameToAnEnd && ctx.Err() == nil && len(names) > 0 && len(names) <= secondTries {
+	if cameToAnEnd && beside && len(names) <= secondTries && ctx.Err() == nil {
 		fmt.Println("Once more, by themselves:", names)
 		var again *failures
 		if again, err = l.run(ctx, program, []string{"-run=^(" + strings.Join(names, "|") + ")$", "-parallel=1"}); err == nil {

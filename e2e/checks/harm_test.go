@@ -53,7 +53,7 @@ func TestSidecarStopped(t *testing.T) {
 	removals.Wait()
 	t.Logf("pod gone after the VM was deleted: %.1f s without a sidecar, %.1f s with one that is well, %.1f s with one that is frozen",
 		took[0].Seconds(), took[1].Seconds(), took[2].Seconds())
-	require.Less(t, took[2], took[0]+10*time.Second, "the supervisor's 2 s, and what else the machine does")
+	require.Less(t, took[2], took[0]+5*time.Second, "the supervisor's 2 s, and what else the machine does")
 	w.awaitResolved(t, "HypervisorExporterTargetDown", alert)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -69,9 +70,13 @@ func (w *world) scrapes(t *testing.T, v vm, last time.Duration) []bool {
 	return up
 }
 
-// requireThroughout watches the VM for a while and fails unless its series was there all along: in each page of the
-// relay, asked once a second with no hurry, and in each scrape of Prometheus that came through. That a scrape did not,
-// on a machine with other work, says nothing about the page.
+func missed(scrapes []bool) int {
+	return len(slices.DeleteFunc(slices.Clone(scrapes), func(up bool) bool { return up }))
+}
+
+// requireThroughout watches the VM for a while, of two scrapes at least, and fails unless its series was there all along:
+// in each page of the relay, asked once a second with no hurry, and in each scrape of Prometheus that came through. One
+// may not, on a machine with other work, and that says nothing about the page.
 func (w *world) requireThroughout(t *testing.T, v vm, hypervisor string, last time.Duration) {
 	t.Helper()
 	client, url, token := w.relayClient(t), page(w.pod(t, v)), w.prometheusToken(t)
@@ -80,7 +85,10 @@ func (w *world) requireThroughout(t *testing.T, v vm, hypervisor string, last ti
 		require.Equal(t, http.StatusOK, code, "%.1f s: %s", time.Since(began).Seconds(), body)
 		require.Contains(t, body, fmt.Sprintf("kubevirt_vmi_hypervisor_info{hypervisor_type=%q,", hypervisor), "%.1f s", time.Since(began).Seconds())
 	}
-	t.Logf("scrapes meanwhile: up %v", w.scrapes(t, v, last))
+	up := w.scrapes(t, v, last)
+	t.Logf("scrapes meanwhile: up %v", up)
+	require.GreaterOrEqual(t, len(up), 2)
+	require.LessOrEqual(t, missed(up), 1, "scrapes missed")
 	vm := fmt.Sprintf("namespace=%q,name=%q", v.namespace, v.name)
 	missing, err := w.Query(t.Context(), fmt.Sprintf(`sum_over_time(up{job="hypervisor-exporter/hypervisor-exporter-vms",%[1]s}[%[3]ds]) - on(namespace,name) count_over_time(kubevirt_vmi_hypervisor_info{%[1]s,hypervisor_type=%[2]q}[%[3]ds])`,
 		vm, hypervisor, int(last.Seconds())))

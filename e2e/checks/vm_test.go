@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubevirt-hypervisor-exporter/e2e/cluster"
+	"kubevirt-hypervisor-exporter/e2e/poll"
 )
 
 // How a VM is connected.
@@ -124,9 +125,7 @@ func (w *world) awaitRunning(t *testing.T, v vm) {
 
 func (w *world) create(t *testing.T, v vm) {
 	t.Helper()
-	w.lock.Lock()
 	w.vms = append(w.vms, v)
-	w.lock.Unlock()
 	require.NoError(t, w.Apply(t.Context(), v.object(t)))
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -163,11 +162,6 @@ func (w *world) removeNow(t *testing.T, v vm) {
 	}
 	require.NoError(t, w.CoreV1().Pods(v.namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &zero},
 		metav1.ListOptions{LabelSelector: "check=" + v.name}))
-	for ctx.Err() == nil {
-		if w.isIn(ctx, v, "gone") == nil {
-			return
-		}
-		time.Sleep(300 * time.Millisecond) // between two looks
-	}
-	assert.Fail(t, "a VM is still there", "%s, %s after it was deleted", v.name, patience)
+	err = poll.Until(ctx, patience, "VM "+v.name+" to be gone", func(ctx context.Context) error { return w.isIn(ctx, v, "gone") })
+	assert.NoError(t, err) // there may be others to take away
 }

@@ -37,7 +37,6 @@ type world struct {
 	*cluster.Client
 	node      *node.Node
 	explained sync.Once
-	lock      sync.Mutex
 	vms       []vm // that the check has created
 }
 
@@ -91,8 +90,6 @@ func (w *world) print(t *testing.T) {
 	}
 	targets, err := w.targets(ctx)
 	t.Logf("Prometheus has %d targets (%v)", len(targets), err)
-	w.lock.Lock()
-	defer w.lock.Unlock()
 	for _, v := range w.vms {
 		t.Logf("VM %s/%s:\n%s", v.namespace, v.name, w.Describe(ctx, v.namespace, v.name))
 		for _, target := range targets {
