@@ -112,7 +112,7 @@ func (l *lab) up(ctx context.Context, meanwhile ...func(context.Context) error) 
 		return err
 	}
 	if l.node.PID() != 0 {
-		return errors.New("the cluster runs already: e2e down ends it")
+		return errRuns
 	}
 	if err := l.down(ctx); err != nil { // what a killed run left
 		return err
@@ -148,13 +148,20 @@ func (l *lab) down(ctx context.Context) error {
 	return errors.Join(l.second.Stop(ctx), l.node.Stop(ctx))
 }
 
-// end takes the cluster away after a failure or an interrupt, unless it is to be looked at.
-func (l *lab) end(ctx context.Context) error {
+// errRuns is for who comes second: the cluster is another's.
+var errRuns = errors.New("a cluster runs already: make e2e-down ends it")
+
+// end takes the cluster away after a failure or an interrupt, unless it is another's or is to be looked at. It gives the
+// failure back, with what else went wrong.
+func (l *lab) end(ctx context.Context, failure error) error {
+	if errors.Is(failure, errRuns) {
+		return failure
+	}
 	if os.Getenv("E2E_KEEP") != "" {
 		fmt.Println("E2E_KEEP is set: the cluster is left as it is, logs in", filepath.Join(l.node.State, "share", "log"))
-		return nil
+		return failure
 	}
-	return l.down(context.WithoutCancel(ctx))
+	return errors.Join(failure, l.down(context.WithoutCancel(ctx)))
 }
 
 // test brings the cluster up, checks it and takes it away whatever happened.
@@ -164,7 +171,7 @@ func (l *lab) test(ctx context.Context, args []string) (err error) {
 			err = l.down(ctx)
 			return
 		}
-		err = errors.Join(err, l.end(ctx))
+		err = l.end(ctx, err)
 	}()
 	dir, err := os.MkdirTemp("", "e2e-checks-")
 	if err != nil {

@@ -10,7 +10,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -38,7 +37,7 @@ func run(ctx context.Context, args []string) error {
 	switch args[0] {
 	case "up":
 		if err := lab.up(ctx); err != nil {
-			return errors.Join(err, lab.end(ctx))
+			return lab.end(ctx, err)
 		}
 		fmt.Printf("The cluster is up: export KUBECONFIG=%s\n", lab.node.Kubeconfig())
 		return nil
