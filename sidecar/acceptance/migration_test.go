@@ -50,7 +50,8 @@ func (s *sides) run(t *testing.T, kind libvirttest.Type, program libvirttest.Pro
 	}
 	s.sidecars[0].await(t, label)
 	s.sidecars[1].await(t, absent)
-	s.begin = time.Now()
+	s.begin = s.watchers[0].begin(t, label)
+	s.watchers[1].awaitKinds(t, s.begin, absent)
 	return vm
 }
 

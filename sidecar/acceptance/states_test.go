@@ -50,7 +50,7 @@ type step struct {
 
 func (s step) run(t *testing.T, p *sidecar, w *watcher) {
 	t.Helper()
-	begin := time.Now()
+	begin := w.begin(t, s.shows[0])
 	detections := p.page(t).number(detectionsMetric)
 	require.NoError(t, s.do(t.Context()), s.name)
 	w.awaitKinds(t, begin, s.shows...)

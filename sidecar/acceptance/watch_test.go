@@ -15,10 +15,10 @@ const slowest = 3 * time.Second
 
 // sample is one scrape of a watcher.
 type sample struct {
-	at   time.Time // when the answer was there
-	took time.Duration
-	kind string // as page.hypervisor has it
-	up   bool   // libvirt is said to answer
+	begun time.Time
+	at    time.Time // when the answer was there
+	kind  string    // as page.hypervisor has it
+	up    bool      // libvirt is said to answer
 }
 
 // watcher scrapes a sidecar in the background, all the while that a test does things.
@@ -57,9 +57,9 @@ func (w *watcher) run(s *scraper, pace time.Duration) {
 }
 
 func (w *watcher) scrape(s *scraper) {
-	begin := time.Now()
+	now := sample{begun: time.Now()}
 	found, err := s.scrape()
-	now := sample{at: time.Now(), took: time.Since(begin)}
+	now.at = time.Now()
 	if err == nil {
 		now.kind, err = found.hypervisor()
 		now.up = found.number(upMetric) == 1
@@ -85,7 +85,7 @@ func (w *watcher) check(t *testing.T) {
 	}
 	var all []time.Duration
 	for _, s := range w.samples {
-		all = append(all, s.took)
+		all = append(all, s.at.Sub(s.begun))
 	}
 	slices.Sort(all)
 	worst := all[len(all)-1]
@@ -95,11 +95,12 @@ func (w *watcher) check(t *testing.T) {
 	}
 }
 
-// since returns the samples whose answers came after the moment.
+// since returns the scrapes that were begun after the moment: one that was under way
+// then may tell of what was before.
 func (w *watcher) since(moment time.Time) []sample {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(w.samples, moment, func(s sample, m time.Time) int { return s.at.Compare(m) })
+	i, _ := slices.BinarySearchFunc(w.samples, moment, func(s sample, m time.Time) int { return s.begun.Compare(m) })
 	return slices.Clone(w.samples[i:])
 }
 
@@ -110,6 +111,15 @@ func (w *watcher) kinds(moment time.Time) []string {
 		kinds = append(kinds, s.kind)
 	}
 	return slices.Compact(kinds)
+}
+
+// begin waits for a scrape of what is shown before something is done, and tells the
+// moment from which on that was so.
+func (w *watcher) begin(t *testing.T, shown string) time.Time {
+	t.Helper()
+	begin := time.Now()
+	w.awaitKinds(t, begin, shown)
+	return begin
 }
 
 // awaitKinds waits until just these values were shown since the moment.
