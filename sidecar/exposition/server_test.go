@@ -114,10 +114,8 @@ func TestServerWaitsForItsAddress(t *testing.T) {
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, "ok\n", string(body))
 
-	began := time.Now()
 	cancel()
 	<-done
-	require.Less(t, time.Since(began), time.Second)
 	require.NoFileExists(t, path)
 }
 
