@@ -50,7 +50,7 @@ func TestOneHostileAmong250(t *testing.T) {
 				slowest = max(slowest, time.Since(began))
 			}
 			t.Logf("the slowest of %d took %v", len(pods), slowest)
-			require.Less(t, slowest, 2*time.Second)
+			require.Less(t, slowest, 5*time.Second, "one that waited for the hostile pod would take 10")
 			require.Zero(t, w.counted(scrape.RelayBusy))
 		})
 	}

@@ -14,9 +14,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is generous: where KVM is itself emulated, a guest on a busy machine takes more
-// than a minute to boot.
-const patience = 3 * time.Minute
+// patience is generous: where KVM is itself emulated, a guest on a busy machine takes
+// minutes to boot.
+const patience = 5 * time.Minute
 
 func testContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
