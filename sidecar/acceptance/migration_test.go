@@ -43,6 +43,9 @@ func startSides(t *testing.T) *sides {
 // run starts the VM on the source; what is measured begins now.
 func (s *sides) run(t *testing.T, kind libvirttest.Type, program libvirttest.Program, label string) *libvirttest.Domain {
 	t.Helper()
+	for _, daemon := range s.daemons {
+		awaitForgotten(t, daemon)
+	}
 	vm, err := s.daemons[0].Create(t.Context(), libvirttest.Guest{Namespace: "default", Name: "vm", Type: kind, Program: program})
 	require.NoError(t, err)
 	if program != libvirttest.NoProgram {

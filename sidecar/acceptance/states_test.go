@@ -149,5 +149,19 @@ func TestGuestActs(t *testing.T) {
 		for _, s := range append([]step{create}, c.then...) {
 			s.run(t, p, w)
 		}
+		awaitForgotten(t, daemon)
 	}
+}
+
+// awaitForgotten waits until libvirt has no domain. One that ends by itself is shut down, and not shown any more, some
+// time before libvirt gives its name free: with QEMU slow to exit, 0.3 s were seen.
+func awaitForgotten(t *testing.T, daemon *libvirttest.Daemon) {
+	t.Helper()
+	eventually(t, func() error {
+		names, err := daemon.Virsh(t.Context(), "list", "--all", "--name")
+		if err == nil && names != "" {
+			err = fmt.Errorf("libvirt still has %s", names)
+		}
+		return err
+	})
 }
