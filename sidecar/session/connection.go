@@ -57,9 +57,8 @@ func open(ctx context.Context, conn net.Conn, uri string, timeout time.Duration)
 // connection with it. When the context ends there is little time left, but
 // enough for a libvirt that answers, so that a farewell can follow.
 func (c *connection) call(ctx context.Context, what string, rpc func() error) error {
-	timeout := c.timeout
-	timer := time.AfterFunc(timeout, func() {
-		c.guard.Fail(fmt.Errorf("libvirt did not answer within %v", timeout))
+	timer := time.AfterFunc(c.timeout, func() {
+		c.guard.Fail(fmt.Errorf("libvirt did not answer within %v", c.timeout))
 	})
 	defer timer.Stop()
 	defer context.AfterFunc(ctx, func() { timer.Reset(closeTimeout) })()
@@ -199,10 +198,11 @@ func (c *connection) alive(ctx context.Context) error {
 // goes on, it would find farewell and hang-up together, and libvirtd 9.0 was seen to
 // end by a segfault then, 2 times of some 340.
 func (c *connection) close() {
-	c.timeout = closeTimeout
-	if c.alive(context.Background()) == nil {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if c.alive(ctx) == nil {
 		//nolint:errcheck // a libvirt that does not hear the farewell misses nothing
-		c.call(context.Background(), "close", c.virt.ConnectClose)
+		c.call(ctx, "close", c.virt.ConnectClose)
 	}
 	c.abandon()
 }

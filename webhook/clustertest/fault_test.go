@@ -75,14 +75,7 @@ func awaitFailingOpen(t *testing.T, namespace string) {
 // trust writes the authority into the webhook's configuration, as the certificate process does.
 func trust(t *testing.T, a authority) {
 	t.Helper()
-	configurations := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	configuration, err := configurations.Get(t.Context(), configurationName, metav1.GetOptions{})
-	require.NoError(t, err)
-	for i := range configuration.Webhooks {
-		configuration.Webhooks[i].ClientConfig.CABundle = a.bundle()
-	}
-	_, err = configurations.Update(t.Context(), configuration, metav1.UpdateOptions{})
-	require.NoError(t, err)
+	setWebhook(t, "clientConfig/caBundle", a.bundle())
 }
 
 // answering serves HTTPS on all addresses of the machine.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // rate is how many VMs a second start while something is changed under them.
@@ -76,9 +75,7 @@ func load(t *testing.T, namespace string) (stop func() tally) {
 // beside other tests and two busy loops, one call of 2000 took 2.3 s.
 func waitLonger(t *testing.T) {
 	t.Helper()
-	_, err := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(t.Context(), configurationName,
-		types.JSONPatchType, []byte(`[{"op":"replace","path":"/webhooks/0/timeoutSeconds","value":10}]`), metav1.PatchOptions{})
-	require.NoError(t, err)
+	setWebhook(t, "timeoutSeconds", 10)
 }
 
 // requireNoneHarmed is the promise: none failed, none was missed, and there was a load to speak of.

@@ -41,7 +41,7 @@ func TestVandalisedCABundleIsRepaired(t *testing.T) {
 	good := caBundle(t)
 	for name, bundle := range map[string][]byte{"emptied": nil, "another authority's": newAuthority(t).bundle()} {
 		t.Run(name, func(t *testing.T) {
-			setCABundle(t, bundle)
+			setWebhook(t, "clientConfig/caBundle", bundle)
 			start := time.Now()
 			require.Eventually(t, func() bool {
 				now := caBundle(t)
@@ -147,9 +147,10 @@ func caBundle(t *testing.T) []*x509.Certificate {
 	return certificates
 }
 
-func setCABundle(t *testing.T, bundle []byte) {
+// setWebhook writes one field of the webhook's configuration, whether it is there or not.
+func setWebhook(t *testing.T, field string, value any) {
 	t.Helper()
-	patch, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle}})
+	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/webhooks/0/" + field, "value": value}})
 	require.NoError(t, err)
 	_, err = server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().
 		Patch(t.Context(), configurationName, types.JSONPatchType, patch, metav1.PatchOptions{})
