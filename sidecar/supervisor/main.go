@@ -6,14 +6,15 @@
 //
 //	supervisor PATH ARGUMENT...
 //
-// It has no flags of its own, needs os and os/signal alone, and sleeps until
-// somebody signals it or its child ends.
+// It has no flags of its own and sleeps until somebody signals it or its child
+// ends.
 package main
 
 import (
 	"os"
 	"os/signal"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -40,6 +41,7 @@ func main() {
 // supervise keeps the command running until it is told to end, and gives the
 // exit code then.
 func supervise(command []string, p patience) int {
+	spareThreads(8)
 	// Nothing else that a pod may send is to end the container.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	told, ended := make(chan os.Signal, 1), make(chan os.Signal, 1)
@@ -53,4 +55,21 @@ func supervise(command []string, p patience) int {
 		log:      newLog(os.Stderr.Fd(), wantsJSON(command)),
 	}
 	return s.run()
+}
+
+// spareThreads makes idle threads while there may be more. Go's runtime ends a
+// process that needs one and gets none, as at a pod's limit of processes: beside a
+// busy machine it did once in a hundred times that the child could not be started.
+func spareThreads(count int) {
+	var made, gone sync.WaitGroup
+	made.Add(count)
+	for range count {
+		gone.Go(func() {
+			runtime.LockOSThread() // so that each has a thread of its own, until all have
+			defer runtime.UnlockOSThread()
+			made.Done()
+			made.Wait()
+		})
+	}
+	gone.Wait()
 }
