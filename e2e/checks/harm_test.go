@@ -106,6 +106,7 @@ func TestWebhookGone(t *testing.T) {
 	beside := vm{namespace: labelled, name: "before-webhook-went"}
 	w.create(t, beside)
 	require.True(t, hasSidecar(w.pod(t, beside)))
+	w.awaitNoFormerWebhook(t)
 	w.scaleWebhook(t, 0)
 	v := vm{namespace: labelled, name: "no-webhook"}
 	took := w.start(t, v)

@@ -3,6 +3,7 @@ package checks
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -29,10 +30,12 @@ type vm struct {
 	namespace, name string
 	disk            string // acpi, off or crash: a guest that acts
 	annotations     map[string]string
+	labels          map[string]string // beside check, which is its name
 	network         string // masqueradePort (""), masqueradeAll, bridge or none
 	dedicated       bool   // dedicated CPUs
 	migratable      bool   // with what a migration wants here
 	nowhere         bool   // fits no node
+	account         bool   // the guest is given the token of a ServiceAccount, and so is compute
 }
 
 func (v vm) object(t *testing.T) *unstructured.Unstructured {
@@ -51,6 +54,10 @@ func (v vm) object(t *testing.T) *unstructured.Unstructured {
 	if v.disk != "" {
 		devices.WriteString("disks: [{name: cd, bootOrder: 1, cdrom: {bus: sata, readonly: true}}]")
 		fmt.Fprintf(&volumes, "volumes: [{name: cd, persistentVolumeClaim: {claimName: %q}}]", v.disk)
+	}
+	if v.account {
+		devices.WriteString("disks: [{name: account, disk: {}}]")
+		volumes.WriteString("volumes: [{name: account, serviceAccount: {serviceAccountName: default}}]")
 	}
 	if v.disk == "crash" { // without one, nobody is told of a guest's panic
 		devices.WriteString("\n      panicDevices: [{model: isa}]")
@@ -98,6 +105,9 @@ spec:
 	if v.annotations != nil {
 		objects[0].SetAnnotations(v.annotations)
 	}
+	labels := objects[0].GetLabels()
+	maps.Copy(labels, v.labels)
+	objects[0].SetLabels(labels)
 	return objects[0]
 }
 

@@ -12,6 +12,8 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
+const webhookJob = "hypervisor-exporter/hypervisor-exporter-webhook"
+
 // Somebody asks the webhook who is not the API server, and in no way that it can answer: that is told.
 func TestWebhookAsked(t *testing.T) {
 	t.Parallel()
@@ -42,6 +44,32 @@ func (w *world) awaitCounters(t *testing.T) {
 			}
 			if err != nil {
 				return err
+			}
+		}
+		return nil
+	})
+}
+
+// awaitNoFormerWebhook waits until Prometheus shows no series of webhook pods that are gone. A check that uninstalled the
+// product and installed it again leaves such series: a reload that removes a PodMonitor writes no stale markers.
+func (w *world) awaitNoFormerWebhook(t *testing.T) {
+	t.Helper()
+	eventually(t, patience, "the series of former webhook pods to go", func(ctx context.Context) error {
+		targets, err := w.Targets(ctx, webhookJob)
+		if err != nil {
+			return err
+		}
+		current := map[string]bool{}
+		for _, target := range targets {
+			current[target.Labels["pod"]] = true
+		}
+		found, err := w.Query(ctx, fmt.Sprintf(`hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds{job=%q}`, webhookJob))
+		if err != nil {
+			return err
+		}
+		for _, series := range found {
+			if !current[series.Metric["pod"]] {
+				return fmt.Errorf("%s is still there", series.Metric["pod"])
 			}
 		}
 		return nil
