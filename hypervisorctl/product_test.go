@@ -77,7 +77,7 @@ func serveWebhook(t *testing.T, namespace string) {
 	pair, err := tls.X509KeyPair(leaf.CertPEM, leaf.KeyPEM)
 	require.NoError(t, err)
 	registry := clientprometheus.NewRegistry()
-	decide := func(pod *corev1.Pod) inject.Decision { return inject.Decide(config, pod) }
+	decide := func(pod *inject.Pod) inject.Decision { return inject.Decide(config, pod) }
 	handler := admission.NewHandler(decide, admission.NewMetrics(registry), slog.New(slog.DiscardHandler))
 	web := serve(t, handler, &tls.Config{Certificates: []tls.Certificate{pair}})
 	end := clientprometheus.NewGauge(clientprometheus.GaugeOpts{Name: "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds"})

@@ -41,14 +41,14 @@ func (m machine) create(t *testing.T) *corev1.Pod {
 	vmi := m.vmi(t)
 	content, err := os.ReadFile("../webhook/inject/testdata/" + m.fixture + ".yaml")
 	require.NoError(t, err)
-	asJSON, pod, err := inject.ReadPod(content)
+	asJSON, read, err := inject.ReadPod(content)
 	require.NoError(t, err)
-	if decision := inject.Decide(inject.Default("registry.example/sidecar:v1.2.3"), pod); decision.Injected() && !m.without {
-		patched, err := inject.Apply(asJSON, decision.Patch)
-		require.NoError(t, err)
-		pod, err = inject.ParsePod(patched)
+	if decision := inject.Decide(inject.Default("registry.example/sidecar:v1.2.3"), read); decision.Injected() && !m.without {
+		asJSON, err = inject.Apply(asJSON, decision.Patch)
 		require.NoError(t, err)
 	}
+	pod := &corev1.Pod{}
+	require.NoError(t, json.Unmarshal(asJSON, pod))
 	pod.Namespace, pod.Spec.NodeName, pod.Spec.Priority, pod.Spec.PreemptionPolicy = m.namespace, m.node, nil, nil
 	pod.GenerateName, pod.Name = "", "virt-launcher-"+m.name+"-x"
 	if pod.Annotations["kubevirt.io/domain"] != "" {

@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 
 	"kubevirt-hypervisor-exporter/webhook/admission"
 	"kubevirt-hypervisor-exporter/webhook/certs"
@@ -72,7 +71,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	registry := newRegistry()
 	source := certs.NewFileSource(f.certFile, f.keyFile, certs.DefaultPoll, logger)
 	registry.MustRegister(certs.NewCollector(source))
-	decide := func(pod *corev1.Pod) inject.Decision { return inject.Decide(config, pod) }
+	decide := func(pod *inject.Pod) inject.Decision { return inject.Decide(config, pod) }
 	server := &server{
 		source:          source,
 		handler:         admission.NewHandler(decide, admission.NewMetrics(registry), logger),

@@ -19,7 +19,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-	corev1 "k8s.io/api/core/v1"
 
 	"kubevirt-hypervisor-exporter/webhook/admission"
 	"kubevirt-hypervisor-exporter/webhook/certs"
@@ -113,7 +112,7 @@ func (r *running) admit(client *http.Client) error {
 	return err
 }
 
-func skip(*corev1.Pod) inject.Decision { return inject.Decision{Reason: inject.NotVirtLauncher} }
+func skip(*inject.Pod) inject.Decision { return inject.Decision{Reason: inject.NotVirtLauncher} }
 
 func TestReadinessSaysThatACertificateIsServed(t *testing.T) {
 	r := startServer(t, skip, 0)
@@ -152,7 +151,7 @@ func TestAnExpiredCertificateIsNotReady(t *testing.T) {
 func TestDrainDropsNothing(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	var slow atomic.Bool
-	decide := func(pod *corev1.Pod) inject.Decision {
+	decide := func(pod *inject.Pod) inject.Decision {
 		if slow.CompareAndSwap(true, false) {
 			close(entered)
 			<-release

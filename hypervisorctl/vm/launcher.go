@@ -64,7 +64,7 @@ func FromPod(cfg inject.Config, pod *corev1.Pod) Launcher {
 		Phase:     pod.Status.Phase,
 		Created:   pod.CreationTimestamp.Time,
 		Sidecar:   sidecarOf(pod),
-		Decision:  inject.Decide(cfg, pod).Reason,
+		Decision:  inject.Decide(cfg, inject.FromCore(pod)).Reason,
 		Options:   optionsOf(pod),
 	}
 	if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == "VirtualMachineInstance" {

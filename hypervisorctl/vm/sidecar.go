@@ -2,6 +2,7 @@ package vm
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -58,16 +59,14 @@ type Sidecar struct {
 
 func sidecarOf(pod *corev1.Pod) Sidecar {
 	sidecar := Sidecar{Version: pod.Annotations[inject.AnnotationStatus]}
-	present := false
-	for i := range pod.Spec.InitContainers {
-		present = present || pod.Spec.InitContainers[i].Name == inject.ContainerName
-	}
-	if !present {
+	at := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == inject.ContainerName })
+	if at < 0 {
 		return sidecar
 	}
-	for i := range pod.Spec.Volumes {
-		sidecar.Socket = sidecar.Socket || pod.Spec.Volumes[i].Name == inject.VolumeName
-	}
+	// A read-only mount of the volume takes the place of a token; the socket's is the other one.
+	sidecar.Socket = slices.ContainsFunc(pod.Spec.InitContainers[at].VolumeMounts, func(m corev1.VolumeMount) bool {
+		return m.Name == inject.VolumeName && !m.ReadOnly
+	})
 	sidecar.State = Starting
 	for i := range pod.Status.InitContainerStatuses {
 		if status := &pod.Status.InitContainerStatuses[i]; status.Name == inject.ContainerName {

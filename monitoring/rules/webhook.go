@@ -33,9 +33,9 @@ func webhookErrors() Alert {
 		Name:        "HypervisorExporterWebhookErrors",
 		Expr:        `sum by (reason) (increase(hypervisor_exporter_webhook_admissions_total{job="` + WebhookJob + `",result="error"}[15m])) > 0`,
 		Severity:    Warning,
-		Summary:     "The webhook could not answer an admission as it should.",
-		Description: `The webhook failed to answer about {{ $value | printf "%.0f" }} requests in the last 15 minutes (reason {{ $labels.reason }}). VMs among them started without an exporter.`,
-		Why:         "The counters start at zero for each reason, so that the first error counts.",
+		Summary:     "The webhook has a fault: it could not answer an admission.",
+		Description: `The webhook met an error of its own in about {{ $value | printf "%.0f" }} admissions in the last 15 minutes (reason {{ $labels.reason }}). VMs among them started without an exporter.`,
+		Why:         "The counters start at zero for each reason, so that the first error counts. Requests that anyone can send are counted elsewhere (hypervisor_exporter_webhook_rejected_requests_total).",
 	}
 }
 

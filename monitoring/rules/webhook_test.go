@@ -66,12 +66,12 @@ func webhookErrorScenarios() []scenario {
 	forged := counted(1, "panic", 10, 60)
 	forged.labels = forged.labels.with("job", VMsJob)
 	return []scenario{
-		{rule: rule, kind: fires, story: "at the first error", input: []line{counted(1, "panic", 10, 60), counted(2, "too_large", 60, 61)},
+		{rule: rule, kind: fires, story: "at the first error", input: []line{counted(1, "panic", 10, 60), counted(2, "unencodable_patch", 60, 61)},
 			want:      []moment{at(11, because("panic")), at(9)},
-			describes: "The webhook failed to answer about 1 requests in the last 15 minutes (reason panic). VMs among them started without an exporter."},
+			describes: "The webhook met an error of its own in about 1 admissions in the last 15 minutes (reason panic). VMs among them started without an exporter."},
 		{rule: rule, kind: fires, story: "both replicas are one alert for each reason",
-			input: []line{counted(1, "panic", 10, 60), counted(2, "panic", 11, 60), counted(2, "too_large", 12, 60)},
-			want:  []moment{at(15, because("panic"), because("too_large"))}},
+			input: []line{counted(1, "panic", 10, 60), counted(2, "panic", 11, 60), counted(2, "unencodable_patch", 12, 60)},
+			want:  []moment{at(15, because("panic"), because("unencodable_patch"))}},
 		{rule: rule, kind: silent, story: "pods that are skipped", input: []line{skipped}, want: []moment{at(15)}},
 		{rule: rule, kind: silent, story: "a VM's pod that says it is the webhook is not believed", input: []line{forged}, want: []moment{at(15)}},
 		{rule: rule, kind: resolves, story: "fifteen minutes after the last error", input: []line{counted(1, "panic", 10, 60)},

@@ -7,7 +7,6 @@
 package admission
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,9 +15,9 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // Path is where the API server sends reviews.
@@ -30,9 +29,9 @@ type Handler struct {
 	metrics *Metrics
 	logger  *slog.Logger
 
-	work     gate
-	large    gate
-	buffers  sync.Pool
+	bodies   *budget
+	decoding *budget
+	rejected *rejectedLog
 	draining atomic.Bool
 }
 
@@ -41,9 +40,9 @@ type Handler struct {
 func NewHandler(decide Decider, metrics *Metrics, logger *slog.Logger) *Handler {
 	return &Handler{
 		decide: decide, metrics: metrics, logger: logger,
-		work:    make(gate, workers()),
-		large:   make(gate, largeAtOnce),
-		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		bodies:   newBudget(bodyMemory),
+		decoding: newBudget(decodeMemory),
+		rejected: newRejectedLog(logger),
 	}
 }
 
@@ -70,6 +69,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, result.problem.kind)
 	}
 	h.metrics.count(result, time.Since(start))
+	if result.problem != nil && result.problem.kind.Rejected() {
+		h.rejected.write(&result)
+		return
+	}
 	result.log(h.logger)
 }
 
@@ -85,31 +88,27 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (answer []byte, 
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	if isLarge(r) {
-		if !h.large.enter(ctx) {
-			return nil, failed(Overloaded, errors.New("too many large bodies at once"))
-		}
-		defer h.large.leave()
+	received := share{of: h.bodies}
+	defer received.release()
+	body, problem := readBody(ctx, w, r, &received)
+	if problem != nil {
+		return nil, outcome{problem: problem}
 	}
-	buffer := h.buffers.Get().(*bytes.Buffer)
-	defer h.giveBack(buffer)
-	if kind, err := readBody(w, r, buffer); err != nil {
-		return nil, failed(kind, err)
+	if !utf8.Valid(body) {
+		// An API server sends none. For each such byte the decoder would write three.
+		return nil, failed(NotAReview, errors.New("the body is not UTF-8"))
 	}
-	if !h.work.enter(ctx) {
-		return nil, failed(Overloaded, errors.New("no turn within "+patience.String()))
+	values, err := countValues(body)
+	if err != nil {
+		return nil, failed(TooComplex, err)
 	}
-	defer h.work.leave()
-	return answerTo(buffer.Bytes(), h.decide)
-}
-
-// giveBack keeps a buffer for the next request unless it grew beyond what any
-// ordinary request needs: one large body must not stay in memory for ever.
-func (h *Handler) giveBack(buffer *bytes.Buffer) {
-	if buffer.Cap() <= smallBody {
-		buffer.Reset()
-		h.buffers.Put(buffer)
+	decoded := share{of: h.decoding}
+	defer decoded.release()
+	// The text of a string is copied once, and twice for a moment where it has escapes.
+	if err := decoded.raise(ctx, int64(2*len(body)+values*valueCost)); err != nil {
+		return nil, failed(Overloaded, fmt.Errorf("no memory to decode it within %s", patience))
 	}
+	return answerTo(body, h.decide)
 }
 
 func checkHeader(r *http.Request) (Problem, error) {
@@ -123,8 +122,9 @@ func checkHeader(r *http.Request) (Problem, error) {
 	return 0, nil
 }
 
-// refuse answers with an HTTP error.
+// refuse answers with an HTTP error and closes the connection, unread as its body may be.
 func refuse(w http.ResponseWriter, kind Problem) {
+	w.Header().Set("Connection", "close")
 	status := http.StatusBadRequest
 	switch kind {
 	case WrongMethod:
@@ -132,7 +132,9 @@ func refuse(w http.ResponseWriter, kind Problem) {
 		w.Header().Set("Allow", http.MethodPost)
 	case WrongContentType:
 		status = http.StatusUnsupportedMediaType
-	case TooLarge:
+	case UnknownLength:
+		status = http.StatusLengthRequired
+	case TooLarge, TooComplex:
 		status = http.StatusRequestEntityTooLarge
 	case Overloaded:
 		status = http.StatusServiceUnavailable

@@ -19,7 +19,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	admissionv1 "k8s.io/api/admission/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -45,7 +44,7 @@ func newBench(decide Decider) *bench {
 	return b
 }
 
-func realDecision(pod *corev1.Pod) inject.Decision {
+func realDecision(pod *inject.Pod) inject.Decision {
 	return inject.Decide(inject.Default(testImage), pod)
 }
 
@@ -63,6 +62,20 @@ func (b *bench) do(r *http.Request) *httptest.ResponseRecorder {
 
 func (b *bench) counted(result, reason string) float64 {
 	return testutil.ToFloat64(b.metrics.admissions.WithLabelValues(result, reason))
+}
+
+// problems is how often the problem was counted.
+func (b *bench) problems(p Problem) float64 { return testutil.ToFloat64(b.metrics.of(p)) }
+
+// errors are the admissions that the alert counts.
+func (b *bench) errors() float64 {
+	sum := 0.0
+	for _, p := range Problems() {
+		if !p.Rejected() {
+			sum += b.problems(p)
+		}
+	}
+	return sum
 }
 
 // review is what an API server sends for the creation of a pod.
@@ -179,13 +192,16 @@ func TestDryRunIsAnsweredTheSame(t *testing.T) {
 // Whatever goes wrong with a review: allowed, no patch, a warning, a count, a line.
 func TestProblemsAllow(t *testing.T) {
 	pod := virtLauncher(t)
+	hanging := bytes.Replace(pod, []byte(`"cpu":"100m"`), []byte(`"cpu":"1e-2147483647"`), 1)
+	require.NotEqual(t, pod, hanging)
+	endless := []byte(`{"spec":{"containers":[{"securityContext":{"seLinuxOptions":{"level":"` + strings.Repeat("<", 5000) + `"}}}]}}`)
 	for name, c := range map[string]struct {
 		body   []byte
 		decide Decider
 		want   Problem
 	}{
-		"panic":              {review(t, pod, nil), func(*corev1.Pod) inject.Decision { panic("boom") }, Panicked},
-		"nil panic":          {review(t, pod, nil), func(*corev1.Pod) inject.Decision { var p *corev1.Pod; _ = p.Name; return inject.Decision{} }, Panicked},
+		"panic":              {review(t, pod, nil), func(*inject.Pod) inject.Decision { panic("boom") }, Panicked},
+		"nil panic":          {review(t, pod, nil), func(*inject.Pod) inject.Decision { var p *inject.Pod; _ = p.Name; return inject.Decision{} }, Panicked},
 		"pod of wrong types": {review(t, []byte(`{"spec":{"containers":7}}`), nil), realDecision, UnreadablePod},
 		"pod is a list":      {review(t, []byte(`[]`), nil), realDecision, UnreadablePod},
 		"no pod":             {review(t, nil, nil), realDecision, UnreadablePod},
@@ -196,10 +212,12 @@ func TestProblemsAllow(t *testing.T) {
 		"update":             {review(t, pod, func(r *admissionv1.AdmissionReview) { r.Request.Operation = admissionv1.Update }), realDecision, NotAPodCreation},
 		"subresource":        {review(t, pod, func(r *admissionv1.AdmissionReview) { r.Request.SubResource = "status" }), realDecision, NotAPodCreation},
 		"another kind":       {review(t, pod, func(r *admissionv1.AdmissionReview) { r.Request.Kind.Kind = "Deployment" }), realDecision, NotAPodCreation},
-		"unencodable patch": {review(t, pod, nil), func(*corev1.Pod) inject.Decision {
+		"unencodable patch": {review(t, pod, nil), func(*inject.Pod) inject.Decision {
 			return inject.Decision{Reason: inject.Injected, Patch: []inject.Operation{{Value: func() {}}}}
 		}, UnencodablePatch},
-		"wrong type beside the pod": {[]byte(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u","userInfo":3}}`), realDecision, UnreadableReview},
+		"quantity that hangs":       {review(t, hanging, nil), realDecision, UnreadablePod},
+		"endless SELinux level":     {review(t, endless, nil), realDecision, UnreadablePod},
+		"wrong type beside the pod": {[]byte(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u","namespace":3}}`), realDecision, UnreadableReview},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(c.decide)
@@ -212,7 +230,8 @@ func TestProblemsAllow(t *testing.T) {
 			require.Nil(t, got.Response.PatchType)
 			require.Equal(t, []string{"hypervisor-exporter: " + c.want.Sentence()}, got.Response.Warnings)
 			require.LessOrEqual(t, len(got.Response.Warnings[0]), 256)
-			require.InDelta(t, 1, b.counted("error", c.want.String()), 0)
+			require.InDelta(t, 1, b.problems(c.want), 0)
+			require.Equal(t, !c.want.Rejected(), b.errors() == 1, "only an error of ours is counted as one")
 			require.Equal(t, 1, strings.Count(b.log.String(), "\n"))
 			require.Contains(t, b.log.String(), `"level":"WARN"`)
 			require.Equal(t, c.want == Panicked, testutil.ToFloat64(b.metrics.panics) == 1)
@@ -227,42 +246,43 @@ func TestRequestsThatAreNoReview(t *testing.T) {
 		r.Header.Set("Content-Type", contentType)
 		return r
 	}
-	chunked := request(http.MethodPost, "application/json", io.LimitReader(spaces{}, maxBody+1))
+	chunked := request(http.MethodPost, "application/json", bytes.NewReader(good))
 	chunked.ContentLength = -1
+	cut := request(http.MethodPost, "application/json", io.MultiReader(bytes.NewReader(good[:10]), broken{}))
+	cut.ContentLength = int64(len(good))
+	large := request(http.MethodPost, "application/json", broken{})
+	large.ContentLength = maxBody + 1
 	for name, c := range map[string]struct {
 		request *http.Request
 		want    Problem
 		status  int
 	}{
-		"GET":              {request(http.MethodGet, "application/json", nil), WrongMethod, 405},
-		"no content type":  {request(http.MethodPost, "", bytes.NewReader(good)), WrongContentType, 415},
-		"protobuf":         {request(http.MethodPost, "application/vnd.kubernetes.protobuf", bytes.NewReader(good)), WrongContentType, 415},
-		"too large":        {request(http.MethodPost, "application/json", bytes.NewReader(make([]byte, maxBody+1))), TooLarge, 413},
-		"too large, later": {chunked, TooLarge, 413},
-		"broken off":       {request(http.MethodPost, "application/json", io.MultiReader(bytes.NewReader(good[:10]), broken{})), UnreadableBody, 400},
-		"empty":            {request(http.MethodPost, "application/json", strings.NewReader("")), NotAReview, 400},
-		"no JSON":          {request(http.MethodPost, "application/json", strings.NewReader("{")), NotAReview, 400},
-		"no request":       {request(http.MethodPost, "application/json", strings.NewReader(`{"kind":"AdmissionReview"}`)), NotAReview, 400},
-		"no uid":           {request(http.MethodPost, "application/json", strings.NewReader(`{"request":{}}`)), NotAReview, 400},
+		"GET":             {request(http.MethodGet, "application/json", nil), WrongMethod, 405},
+		"no content type": {request(http.MethodPost, "", bytes.NewReader(good)), WrongContentType, 415},
+		"protobuf":        {request(http.MethodPost, "application/vnd.kubernetes.protobuf", bytes.NewReader(good)), WrongContentType, 415},
+		"no length":       {chunked, UnknownLength, 411},
+		"too large":       {large, TooLarge, 413},
+		"closed early":    {cut, UnreadableBody, 400},
+		"too many values": {request(http.MethodPost, "application/json", strings.NewReader("["+strings.Repeat("0,", maxValues))), TooComplex, 413},
+		"too deep":        {request(http.MethodPost, "application/json", strings.NewReader(strings.Repeat("[", maxDepth+1))), TooComplex, 413},
+		"endless uid":     {request(http.MethodPost, "application/json", strings.NewReader(`{"request":{"uid":"`+strings.Repeat("u", 129)+`"}}`)), NotAReview, 400},
+		"not UTF-8":       {request(http.MethodPost, "application/json", strings.NewReader("{\"request\":{\"uid\":\"\xff\"}}")), NotAReview, 400},
+		"empty":           {request(http.MethodPost, "application/json", strings.NewReader("")), NotAReview, 400},
+		"no JSON":         {request(http.MethodPost, "application/json", strings.NewReader("{")), NotAReview, 400},
+		"no request":      {request(http.MethodPost, "application/json", strings.NewReader(`{"kind":"AdmissionReview"}`)), NotAReview, 400},
+		"no uid":          {request(http.MethodPost, "application/json", strings.NewReader(`{"request":{}}`)), NotAReview, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(realDecision)
 			w := b.do(c.request)
 			require.Equal(t, c.status, w.Code)
 			require.Contains(t, w.Body.String(), c.want.Sentence())
-			require.InDelta(t, 1, b.counted("error", c.want.String()), 0)
+			require.Equal(t, "close", w.Header().Get("Connection"))
+			require.InDelta(t, 1, b.problems(c.want), 0)
+			require.Zero(t, b.errors(), "a stranger must not fire the alert")
 			require.Equal(t, 1, strings.Count(b.log.String(), "\n"))
 		})
 	}
-}
-
-type spaces struct{}
-
-func (spaces) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
-	return len(p), nil
 }
 
 type broken struct{}
@@ -308,7 +328,8 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	problems, err := testutil.GatherAndLint(b.registry)
 	require.NoError(t, err)
 	require.Empty(t, problems)
-	require.Equal(t, len(inject.Reasons())+len(Problems()), testutil.CollectAndCount(b.metrics.admissions), "all series are there from the start")
+	series := testutil.CollectAndCount(b.metrics.admissions) + testutil.CollectAndCount(b.metrics.rejected)
+	require.Equal(t, len(inject.Reasons())+len(Problems()), series, "all series are there from the start")
 }
 
 func TestProblemsHaveNamesAndSentences(t *testing.T) {

@@ -1,13 +1,14 @@
 package admission
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -17,59 +18,82 @@ const (
 	// is stored); a review holds at most two such objects, new and old; 1 MiB
 	// is left for the rest. controller-runtime comes to the same 7 MiB.
 	maxBody = 7 << 20
-	// smallBody holds any pod that KubeVirt makes ten times over.
-	smallBody = 256 << 10
-	// largeAtOnce bounds the memory for bodies that nobody should send: anyone
-	// in the cluster can reach the port.
-	largeAtOnce = 2
-	// patience is how long an admission waits for its turn. The API server
-	// gives up after timeoutSeconds 2; and a wait is better than a refusal,
-	// which would leave a VM without its sidecar.
+	// firstRead is how much memory a body gets before any of it has arrived. It gets
+	// as much again as has arrived each time: memory is held by sending, not by promising.
+	firstRead = 8 << 10
+	// bodyMemory and decodeMemory bound, in bytes, all bodies under way and what is decoded
+	// of them at the same time. Anyone in the cluster can reach the port. Beside them are the
+	// copies that bodies make while they grow, at most half of bodyMemory, and what the one
+	// review that is larger than decodeMemory takes more, at most 8 MiB: below 40 MiB of the
+	// 64 that the manifests allow.
+	bodyMemory   = 10 << 20
+	decodeMemory = 16 << 20
+	// patience is how long an admission may take to arrive and wait for memory. The
+	// API server gives up after timeoutSeconds 2; and a wait is better than a
+	// refusal, which would leave a VM without its sidecar.
 	patience = 1500 * time.Millisecond
 )
 
-// workers is how many reviews are decoded and decided on at once: work that
-// only needs a CPU gets no faster by having more of it open, only larger.
-func workers() int { return max(8, 4*runtime.GOMAXPROCS(0)) }
-
-// gate lets a number of holders in.
-type gate chan struct{}
-
-// enter waits for a place until ctx ends; false without one.
-func (g gate) enter(ctx context.Context) bool {
-	select {
-	case g <- struct{}{}:
-		return true
-	default:
-	}
-	select {
-	case g <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+// budget is a number of bytes that requests share.
+type budget struct {
+	bytes int64
+	free  *semaphore.Weighted
 }
 
-func (g gate) leave() { <-g }
-
-// readBody reads at most maxBody bytes into buffer. A length that is not given
-// is taken for a large one.
-func readBody(w http.ResponseWriter, r *http.Request, buffer *bytes.Buffer) (Problem, error) {
-	if r.ContentLength > maxBody {
-		return TooLarge, errors.New("content length over the limit")
-	}
-	if r.ContentLength > 0 && r.ContentLength <= smallBody {
-		// One byte more than needed: ReadFrom grows a full buffer to find the end.
-		buffer.Grow(int(r.ContentLength) + bytes.MinRead)
-	}
-	_, err := io.Copy(buffer, http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return TooLarge, err
-	}
-	return UnreadableBody, err
+func newBudget(bytes int64) *budget {
+	return &budget{bytes: bytes, free: semaphore.NewWeighted(bytes)}
 }
 
-func isLarge(r *http.Request) bool {
-	return r.ContentLength < 0 || r.ContentLength > smallBody
+// share is what one request holds of a budget.
+type share struct {
+	of   *budget
+	held int64
+}
+
+// raise waits until the request may hold that many bytes, or ctx ends. What is more than
+// the budget gets all of it.
+func (s *share) raise(ctx context.Context, bytes int64) error {
+	more := min(bytes, s.of.bytes) - s.held
+	if more <= 0 {
+		return nil
+	}
+	if err := s.of.free.Acquire(ctx, more); err != nil {
+		return err
+	}
+	s.held += more
+	return nil
+}
+
+func (s *share) release() {
+	s.of.free.Release(s.held)
+	s.held = 0
+}
+
+// readBody reads the body into memory that it takes from the share as bytes arrive.
+func readBody(ctx context.Context, w http.ResponseWriter, r *http.Request, memory *share) ([]byte, *problem) {
+	switch {
+	case r.ContentLength < 0:
+		return nil, &problem{kind: UnknownLength, err: errors.New("no content length")}
+	case r.ContentLength > maxBody:
+		return nil, &problem{kind: TooLarge, err: fmt.Errorf("content length %d", r.ContentLength)}
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		// A recorder in a test has no deadlines, a server's connection has.
+		_ = http.NewResponseController(w).SetReadDeadline(deadline)
+	}
+	length := int(r.ContentLength)
+	var body []byte
+	for len(body) < length {
+		size := min(length, max(firstRead, 2*len(body)))
+		if err := memory.raise(ctx, int64(size)); err != nil {
+			return nil, &problem{kind: Overloaded, err: fmt.Errorf("no memory for the body within %s", patience)}
+		}
+		grown := make([]byte, size)
+		read, err := io.ReadFull(r.Body, grown[copy(grown, body):])
+		if err != nil {
+			return nil, &problem{kind: UnreadableBody, err: fmt.Errorf("after %d of %d bytes: %w", len(body)+read, length, err)}
+		}
+		body = grown
+	}
+	return body, nil
 }

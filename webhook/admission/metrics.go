@@ -19,6 +19,7 @@ const (
 // Metrics count what the handler does. Their labels have a fixed set of values.
 type Metrics struct {
 	admissions *prometheus.CounterVec
+	rejected   *prometheus.CounterVec
 	duration   prometheus.Histogram
 	inFlight   prometheus.Gauge
 	panics     prometheus.Counter
@@ -32,18 +33,22 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		admissions: factory.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "admissions_total",
-			Help: "Admission requests by result (injected, skipped, error) and reason.",
+			Help: "Answered admissions of pods by result (injected, skipped, error) and reason. An error is one of the webhook itself.",
 		}, []string{"result", "reason"}),
+		rejected: factory.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "rejected_requests_total",
+			Help: "Requests that were not decided on, by reason. Anyone who reaches the port can make them.",
+		}, []string{"reason"}),
 		duration: factory.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "admission_duration_seconds",
-			Help: "Time from the request's header to the written answer.",
+			Help: "Time from the request's header to the written answer, without rejected requests.",
 			// The last bucket is the API server's timeout, after which an
 			// answer is of no use.
 			Buckets: []float64{.0005, .001, .003, .01, .1, .5, 2},
 		}),
 		inFlight: factory.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "admissions_in_flight",
-			Help: "Admission requests being answered at this moment.",
+			Help: "Requests being answered at this moment.",
 		}),
 		panics: factory.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "panics_total",
@@ -54,7 +59,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		m.admissions.WithLabelValues(resultOf(reason), reason.String())
 	}
 	for _, problem := range Problems() {
-		m.admissions.WithLabelValues(resultError, problem.String())
+		m.of(problem)
 	}
 	return m
 }
@@ -66,14 +71,25 @@ func resultOf(reason inject.Reason) string {
 	return resultSkipped
 }
 
-func (m *Metrics) count(o outcome, took time.Duration) {
-	m.duration.Observe(took.Seconds())
-	if o.problem == nil {
-		m.admissions.WithLabelValues(resultOf(o.decision.Reason), o.decision.Reason.String()).Inc()
-		return
+// of is the counter of a problem.
+func (m *Metrics) of(problem Problem) prometheus.Counter {
+	if problem.Rejected() {
+		return m.rejected.WithLabelValues(problem.String())
 	}
-	m.admissions.WithLabelValues(resultError, o.problem.kind.String()).Inc()
-	if o.problem.kind == Panicked {
+	return m.admissions.WithLabelValues(resultError, problem.String())
+}
+
+func (m *Metrics) count(o outcome, took time.Duration) {
+	if o.problem != nil {
+		m.of(o.problem.kind).Inc()
+		if o.problem.kind.Rejected() {
+			return
+		}
+	} else {
+		m.admissions.WithLabelValues(resultOf(o.decision.Reason), o.decision.Reason.String()).Inc()
+	}
+	m.duration.Observe(took.Seconds())
+	if o.problem != nil && o.problem.kind == Panicked {
 		m.panics.Inc()
 	}
 }

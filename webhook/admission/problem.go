@@ -2,28 +2,36 @@ package admission
 
 import "fmt"
 
-// Problem is what can go wrong in an admission. It is the metric's reason when
-// the result is error, and the log's; none of its values comes from a request.
+// Problem is what can go wrong in an admission. It is the reason in metrics and
+// log; none of its values comes from a request.
 type Problem int
 
 // The problems, in the order in which a request can meet them.
 const (
-	// WrongMethod, WrongContentType, TooLarge, UnreadableBody, Overloaded and
-	// NotAReview are answered with an HTTP error: there is no review to answer.
+	// Those up to NotAReview are answered with an HTTP error: there is no review to
+	// answer, or none that may be read.
 	WrongMethod Problem = iota
 	WrongContentType
+	UnknownLength
 	TooLarge
 	UnreadableBody
 	Overloaded
+	TooComplex
 	NotAReview
 	// Those from here on are answered: allowed, no patch, with a warning.
 	UnreadableReview
 	UnknownVersion
 	NotAPodCreation
 	UnreadablePod
+	// Panicked and UnencodablePatch are errors of ours.
 	Panicked
 	UnencodablePatch
 )
+
+// Rejected says that anyone who reaches the port can make the problem. The webhook cannot
+// tell an API server from others (it asks for no client certificate), so such a problem
+// is counted apart and no alert depends on it.
+func (p Problem) Rejected() bool { return p < Panicked }
 
 // Problems lists them all, so that metrics can start at zero.
 func Problems() []Problem {
@@ -41,12 +49,16 @@ func (p Problem) String() string {
 		return "wrong_method"
 	case WrongContentType:
 		return "wrong_content_type"
+	case UnknownLength:
+		return "unknown_length"
 	case TooLarge:
 		return "too_large"
 	case UnreadableBody:
 		return "unreadable_body"
 	case Overloaded:
 		return "overloaded"
+	case TooComplex:
+		return "too_complex"
 	case NotAReview:
 		return "not_a_review"
 	case UnreadableReview:
@@ -65,21 +77,25 @@ func (p Problem) String() string {
 	return fmt.Sprintf("problem_%d", int(p))
 }
 
-// Sentence tells whoever creates the pod, or reads the log, what it means.
+// Sentence says what it means, to those who create the pod or read the log.
 func (p Problem) Sentence() string {
 	switch p {
 	case WrongMethod:
 		return "only POST is answered here"
 	case WrongContentType:
 		return "the body must be application/json"
+	case UnknownLength:
+		return "the request must say how long its body is (Content-Length)"
 	case TooLarge:
 		return fmt.Sprintf("the body is larger than %d bytes, more than an API server sends", maxBody)
 	case UnreadableBody:
 		return "the body could not be read to its end"
 	case Overloaded:
 		return "too many admissions at once; the pod goes on without a sidecar"
+	case TooComplex:
+		return fmt.Sprintf("the body has more than %d JSON values, more than %d levels of them, or a number of more than %d characters", maxValues, maxDepth, maxScalar)
 	case NotAReview:
-		return "the body is not an AdmissionReview with a request and its uid"
+		return "the body is not an AdmissionReview with a request and a short uid"
 	case UnreadableReview:
 		return "not injected: the review could not be read"
 	case UnknownVersion:

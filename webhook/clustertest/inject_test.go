@@ -47,6 +47,8 @@ func requireNothingElseChanged(t *testing.T, with, without *unstructured.Unstruc
 	require.Equal(t, map[string]any{"name": "hypervisor-exporter", "emptyDir": map[string]any{}}, volumes[len(volumes)-1], "appended")
 	require.NoError(t, unstructured.SetNestedSlice(with.Object, volumes[:len(volumes)-1], "spec", "volumes"))
 	annotations := with.GetAnnotations()
+	require.Equal(t, with.GetOwnerReferences()[0].Name, annotations["hypervisor-exporter.kubevirt.io/vmi"])
+	delete(annotations, "hypervisor-exporter.kubevirt.io/vmi")
 	require.NotEmpty(t, annotations["hypervisor-exporter.kubevirt.io/status"])
 	delete(annotations, "hypervisor-exporter.kubevirt.io/status")
 	with.SetAnnotations(annotations)
@@ -83,6 +85,8 @@ func TestWebhookIsNotAsked(t *testing.T) {
 		{"not a launcher", changed(t, enabled, func(pod *unstructured.Unstructured) {
 			setLabel(pod, "kubevirt.io", "hotplug-disk")
 		})},
+		{"no VMI", changed(t, enabled, func(pod *unstructured.Unstructured) { pod.SetOwnerReferences(nil) })},
+		{"not a VMI's", func() *unstructured.Unstructured { return launcher(t, enabled, "owner-other-kind") }},
 		{"injected already", changed(t, enabled, func(pod *unstructured.Unstructured) { addSidecar(t, pod) })},
 		{"kube-system", changed(t, "kube-system", func(*unstructured.Unstructured) {})},
 		{"our own namespace", func() *unstructured.Unstructured {

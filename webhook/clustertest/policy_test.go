@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
 
+	"kubevirt-hypervisor-exporter/internal/contract"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
@@ -55,7 +57,7 @@ func TestPolicyReadsSizesAsTheWebhookDoes(t *testing.T) {
 
 func TestPolicyJoinsSafeVolumesAsTheWebhookDoes(t *testing.T) {
 	both := applyPolicy(t)
-	for _, list := range []string{"", "private", "private,public", "hypervisor-exporter", "private,hypervisor-exporter,public", ","} {
+	for _, list := range []string{"", "private", "private,public", "hypervisor-exporter", "private,hypervisor-exporter,public", ",", strings.Repeat("v", 4096), strings.Repeat("v", 4097)} {
 		injections := both.requireSame(t, func(pod *unstructured.Unstructured) {
 			setAnnotation(pod, "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes", list)
 		}, "masq")
@@ -63,18 +65,32 @@ func TestPolicyJoinsSafeVolumesAsTheWebhookDoes(t *testing.T) {
 	}
 }
 
-// What an API server takes of annotations is 256 KiB; the status must not be what has a VM refused.
-func TestPolicyLeavesTheStatusOutOfFullAnnotations(t *testing.T) {
+// What an API server takes of annotations is 256 KiB; ours must not be what has a VM refused. Without room for the
+// VM's name the pod is left as it is.
+func TestPolicyKeepsWithinTheRoomForAnnotations(t *testing.T) {
 	both := applyPolicy(t)
-	for _, size := range []int{200_000, 261_000, 262_140} {
-		injections := both.requireSame(t, func(pod *unstructured.Unstructured) {
-			used := 0
-			for key, value := range pod.GetAnnotations() {
-				used += len(key) + len(value)
-			}
-			setAnnotation(pod, "filler", strings.Repeat("ä", (size-used-len("filler"))/2))
-		}, "masq")
-		require.Equal(t, 1, injections)
+	const limit, name = 256 << 10, len(contract.AnnotationVMI) + len("masq")
+	const status = len(inject.AnnotationStatus) + len("v0.1.0")
+	for spare, injected := range map[int]int{60_000: 1, name + status: 1, name + status - 1: 1, name: 1, name - 1: 0, 0: 0} {
+		for _, standing := range []string{"", contract.AnnotationVMI, inject.AnnotationStatus} {
+			t.Run(fmt.Sprint(spare, " ", standing), func(t *testing.T) {
+				injections := both.requireSame(t, func(pod *unstructured.Unstructured) {
+					used := 0
+					for key, value := range pod.GetAnnotations() {
+						used += len(key) + len(value)
+					}
+					// An odd rest is one byte of its own: "ä" has two.
+					size := limit - spare - used - len("filler")
+					setAnnotation(pod, "filler", strings.Repeat("ä", size/2)+strings.Repeat("x", size%2))
+					if standing != "" {
+						setAnnotation(pod, standing, "x")
+					}
+				}, "masq")
+				if standing == "" {
+					require.Equal(t, injected, injections)
+				}
+			})
+		}
 	}
 }
 

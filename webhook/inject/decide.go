@@ -29,7 +29,7 @@ func (d Decision) Injected() bool { return d.Reason == Injected }
 // The pod is only ever read: the patch is built from what we add, never as a
 // difference to a re-marshalled pod, which would strip the fields that are
 // newer than our types.
-func Decide(cfg Config, pod *corev1.Pod) Decision {
+func Decide(cfg Config, pod *Pod) Decision {
 	if reason := refuse(cfg, pod); reason != Injected {
 		return Decision{Reason: reason, Warnings: refusalWarnings(reason)}
 	}
@@ -37,7 +37,10 @@ func Decide(cfg Config, pod *corev1.Pod) Decision {
 	if reason := refuseSize(pod, size); reason != Injected {
 		return Decision{Reason: reason, Warnings: refusalWarnings(reason)}
 	}
-	patch, patchWarnings := patchFor(cfg, pod, container(cfg, pod, size))
+	patch, patchWarnings, fits := patchFor(cfg, pod, container(cfg, pod, size))
+	if !fits {
+		return Decision{Reason: AnnotationsFull, Warnings: refusalWarnings(AnnotationsFull)}
+	}
 	warnings = slices.Concat(switchWarnings(pod), warnings, patchWarnings)
 	return Decision{Reason: Injected, Warnings: warnings, Patch: patch}
 }
@@ -52,14 +55,15 @@ func Decide(cfg Config, pod *corev1.Pod) Decision {
 //	regular container of our name              yes → name_taken
 //	container compute                          no  → no_compute
 //	volume libvirt-runtime, mounted in compute no  → no_libvirt_runtime
-//	annotation kubevirt.io/domain              no  → no_domain
+//	controller reference to a VMI              no  → no_vmi
 //	hostNetwork                                yes → host_network
 //	our TCP port in another container (Direct) yes → port_taken
-//	our volume or where it is mounted (Unix)   yes → volume_taken
+//	our volume or where it is mounted          yes → volume_taken
 //	a pull secret the image needs              no  → no_pull_secret
 //	any cpu or memory stated                   no  → best_effort
 //	room in spec.resources (refuseSize)        no  → pod_level_resources
-func refuse(cfg Config, pod *corev1.Pod) Reason {
+//	room for our annotation (patchFor)         no  → annotations_full
+func refuse(cfg Config, pod *Pod) Reason {
 	// Hotplug attachment pods carry another value of the label (KubeVirt
 	// template.go), and the objectSelector only lets virt-launcher through.
 	if pod.Labels[labelKubeVirt] != launcherLabelValue {
@@ -89,15 +93,15 @@ func refuse(cfg Config, pod *corev1.Pod) Reason {
 	if !hasLibvirtRuntime(pod, compute) {
 		return NoLibvirtRuntime
 	}
-	if pod.Annotations[annotationDomain] == "" {
-		return NoDomain
+	if _, ok := vmiName(pod); !ok {
+		return NoVMI
 	}
 	return refuseSurroundings(cfg, pod)
 }
 
 // refuseSurroundings finds what in a proper virt-launcher pod would turn the
 // sidecar into harm.
-func refuseSurroundings(cfg Config, pod *corev1.Pod) Reason {
+func refuseSurroundings(cfg Config, pod *Pod) Reason {
 	// With hostNetwork the API server sets hostPort to the container port
 	// (defaults.go defaultHostNetworkPorts), of a port that is only declared, too:
 	// the scheduler would then put one VM a node. With exposure Direct the port
@@ -105,15 +109,11 @@ func refuseSurroundings(cfg Config, pod *corev1.Pod) Reason {
 	if pod.Spec.HostNetwork {
 		return HostNetwork
 	}
-	switch cfg.Exposure {
-	case Unix:
-		if volumeTaken(pod) {
-			return VolumeTaken
-		}
-	case Direct:
-		if portTaken(cfg.Port, pod) {
-			return PortTaken
-		}
+	if cfg.Exposure == Direct && portTaken(cfg.Port, pod) {
+		return PortTaken
+	}
+	if volumeTaken(pod) {
+		return VolumeTaken
 	}
 	if len(cfg.PullSecrets) > 0 && !hasAnyPullSecret(cfg.PullSecrets, pod) {
 		return NoPullSecret
@@ -124,7 +124,7 @@ func refuseSurroundings(cfg Config, pod *corev1.Pod) Reason {
 	return Injected
 }
 
-func find(containers []corev1.Container, name string) *corev1.Container {
+func find(containers []Container, name string) *Container {
 	for i := range containers {
 		if containers[i].Name == name {
 			return &containers[i]
@@ -133,13 +133,13 @@ func find(containers []corev1.Container, name string) *corev1.Container {
 	return nil
 }
 
-func hasLibvirtRuntime(pod *corev1.Pod, compute *corev1.Container) bool {
-	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == libvirtVolume }) &&
-		slices.ContainsFunc(compute.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == libvirtVolume })
+func hasLibvirtRuntime(pod *Pod, compute *Container) bool {
+	return slices.ContainsFunc(pod.Spec.Volumes, func(v NamedObject) bool { return v.Name == libvirtVolume }) &&
+		slices.ContainsFunc(compute.VolumeMounts, func(m VolumeMount) bool { return m.Name == libvirtVolume })
 }
 
-func hasAnyPullSecret(names []string, pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Spec.ImagePullSecrets, func(r corev1.LocalObjectReference) bool {
+func hasAnyPullSecret(names []string, pod *Pod) bool {
+	return slices.ContainsFunc(pod.Spec.ImagePullSecrets, func(r NamedObject) bool {
 		return slices.Contains(names, r.Name)
 	})
 }
@@ -149,31 +149,31 @@ func hasAnyPullSecret(names []string, pod *corev1.Pod) bool {
 // network namespace: the sidecar binds first, as an init container, and the
 // other would fail and take the VM with it. Where the port is compute's it is
 // the guest's, and a scrape would be answered by the guest.
-func portTaken(port int32, pod *corev1.Pod) bool {
-	return anyPort(pod, func(p corev1.ContainerPort) bool {
-		return p.ContainerPort == port && (p.Protocol == corev1.ProtocolTCP || p.Protocol == "")
+func portTaken(port int32, pod *Pod) bool {
+	return anyPort(pod, func(p ContainerPort) bool {
+		return p.ContainerPort == port && (p.Protocol == string(corev1.ProtocolTCP) || p.Protocol == "")
 	})
 }
 
 // volumeTaken says whether the pod has what the relay would take for the
 // sidecar's. A second volume of the name would have the pod rejected; a container
 // that mounts something at our place is perhaps a sidecar that somebody put there.
-func volumeTaken(pod *corev1.Pod) bool {
-	mounts := func(c corev1.Container) bool {
-		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return path.Clean(m.MountPath) == exposureDirectory })
+func volumeTaken(pod *Pod) bool {
+	mounts := func(c Container) bool {
+		return slices.ContainsFunc(c.VolumeMounts, func(m VolumeMount) bool { return path.Clean(m.MountPath) == exposureDirectory })
 	}
-	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == VolumeName }) ||
+	return slices.ContainsFunc(pod.Spec.Volumes, func(v NamedObject) bool { return v.Name == VolumeName }) ||
 		slices.ContainsFunc(pod.Spec.Containers, mounts) || slices.ContainsFunc(pod.Spec.InitContainers, mounts)
 }
 
-func anyPort(pod *corev1.Pod, match func(corev1.ContainerPort) bool) bool {
-	matches := func(c corev1.Container) bool { return slices.ContainsFunc(c.Ports, match) }
+func anyPort(pod *Pod, match func(ContainerPort) bool) bool {
+	matches := func(c Container) bool { return slices.ContainsFunc(c.Ports, match) }
 	return slices.ContainsFunc(pod.Spec.Containers, matches) || slices.ContainsFunc(pod.Spec.InitContainers, matches)
 }
 
 // switchWarnings tells of a value of the opt-out switch that we do not know. It
 // counts as a yes: the namespace is labelled.
-func switchWarnings(pod *corev1.Pod) []string {
+func switchWarnings(pod *Pod) []string {
 	var warnings []string
 	for _, source := range []struct {
 		kind   string

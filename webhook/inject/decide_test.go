@@ -6,23 +6,22 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
+	"kubevirt-hypervisor-exporter/internal/contract"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
 func TestPullSecrets(t *testing.T) {
-	has := func(names ...string) []corev1.LocalObjectReference {
-		var refs []corev1.LocalObjectReference
+	has := func(names ...string) []inject.NamedObject {
+		var refs []inject.NamedObject
 		for _, name := range names {
-			refs = append(refs, corev1.LocalObjectReference{Name: name})
+			refs = append(refs, inject.NamedObject{Name: name})
 		}
 		return refs
 	}
 	tests := map[string]struct {
 		needs []string
-		has   []corev1.LocalObjectReference
+		has   []inject.NamedObject
 		want  inject.Reason
 	}{
 		"none needed":          {nil, nil, inject.Injected},
@@ -47,51 +46,41 @@ func TestPullSecrets(t *testing.T) {
 	}
 }
 
-func TestStatusIsLeftOutWhereAnnotationsAreFull(t *testing.T) {
+// The VM's name comes first: without room for it the pod is left as it is.
+func TestFullAnnotations(t *testing.T) {
 	const limit = 256 << 10 // apimachinery TotalAnnotationSizeLimitB
+	const status = len(inject.AnnotationStatus) + len("v1.2.3")
 	for _, test := range []struct {
-		name   string
-		spare  int
-		status bool
-	}{{"just fits", 0, true}, {"one byte too many", -1, false}} {
-		t.Run(test.name, func(t *testing.T) {
-			_, _, pod := readInput(t, "testdata/masq")
-			fill := limit - len(inject.AnnotationStatus) - len("v1.2.3") - len("fill") - test.spare
-			for key, value := range pod.Annotations {
-				fill -= len(key) + len(value)
-			}
-			pod.Annotations["fill"] = strings.Repeat("x", fill)
-
-			decision := inject.Decide(testConfig(), pod)
-			require.True(t, decision.Injected())
-			if test.status {
-				require.Len(t, decision.Patch, 3)
-				require.Empty(t, decision.Warnings)
-				return
-			}
-			require.Len(t, decision.Patch, 2)
-			require.Len(t, decision.Warnings, 1)
-		})
+		name       string
+		spare      int // bytes that the name leaves of the limit
+		reason     inject.Reason
+		operations int
+	}{
+		{"all fits", status, inject.Injected, 4},
+		{"one byte too many for the status", status - 1, inject.Injected, 3},
+		{"the name just fits", 0, inject.Injected, 3},
+		{"one byte too many for the name", -1, inject.AnnotationsFull, 0},
+	} {
+		for _, standing := range []string{"", "the owner's"} {
+			t.Run(test.name+", annotation "+standing, func(t *testing.T) {
+				_, _, pod := readInput(t, "testdata/masq")
+				fill := limit - len(contract.AnnotationVMI) - len("masq") - len("fill") - test.spare
+				for key, value := range pod.Annotations {
+					fill -= len(key) + len(value)
+				}
+				pod.Annotations["fill"] = strings.Repeat("x", fill)
+				if standing != "" {
+					pod.Annotations[contract.AnnotationVMI] = standing // replaced, so it takes no room
+				}
+				decision := inject.Decide(testConfig(), pod)
+				require.Equal(t, test.reason, decision.Reason)
+				require.Len(t, decision.Patch, test.operations)
+				require.Equal(t, test.operations != 4, len(decision.Warnings) == 1)
+			})
+		}
 	}
 }
 
-// The pod is what the API server sent before validating it. Without the guard
-// the first value hangs the test and the second makes it panic.
-func TestQuantitiesThatHangAreNotAddedUp(t *testing.T) {
-	for _, value := range []string{"1e500000000", "1e2147483647"} {
-		_, _, pod := readInput(t, "testdata/pod-level-room")
-		pod.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse(value)
-		require.Equal(t, inject.PodLevelResources, inject.Decide(testConfig(), pod).Reason)
-		pod.Spec.Resources = nil
-		require.Equal(t, inject.Injected, inject.Decide(testConfig(), pod).Reason, "nothing is added up without pod-level resources")
-	}
-	_, _, pod := readInput(t, "testdata/pod-level-room")
-	pod.Spec.Containers[0].Resources.Requests[corev1.ResourceMemory] = resource.MustParse("4e8")
-	require.Equal(t, inject.Injected, inject.Decide(testConfig(), pod).Reason)
-}
-
-// Decide is called by every request of the webhook at once. Under -race this
-// fails if it writes to the pod or the configuration.
 func TestDecideMayBeCalledAtOnce(t *testing.T) {
 	_, _, pod := readInput(t, "testdata/pod-level-room")
 	cfg := testConfig()
@@ -110,9 +99,9 @@ func TestDecideMayBeCalledAtOnce(t *testing.T) {
 func TestDecideLeavesThePodAlone(t *testing.T) {
 	for _, name := range inputs(t) {
 		_, _, pod := readInput(t, name)
-		before := pod.DeepCopy()
+		before := marshal(t, pod)
 		inject.Decide(testConfig(), pod)
-		require.Equal(t, before, pod)
+		require.Equal(t, before, marshal(t, pod))
 	}
 }
 

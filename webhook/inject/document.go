@@ -16,12 +16,46 @@ import (
 // ParsePod reads a pod's JSON leniently and exactly as the API server does:
 // names are case-sensitive and unknown fields are passed over. Both matter to a
 // patch, whose paths speak of the JSON and not of our types.
-func ParsePod(podJSON []byte) (*corev1.Pod, error) {
-	pod := &corev1.Pod{}
+//
+// It allocates at most 384 bytes for each JSON value and the text of the strings
+// that Decide reads. The caller bounds both.
+func ParsePod(podJSON []byte) (*Pod, error) {
+	pod := &Pod{}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(podJSON, pod); err != nil {
 		return nil, fmt.Errorf("parse pod: %w", err)
 	}
+	if err := checkSELinux(pod); err != nil {
+		return nil, fmt.Errorf("parse pod: %w", err)
+	}
 	return pod, nil
+}
+
+// parseWhole is ParsePod for a pod that its user wrote: a wrong type in a field that
+// Decide does not read is an error, too.
+func parseWhole(podJSON []byte) (*Pod, error) {
+	pod, err := ParsePod(podJSON)
+	if err != nil {
+		return nil, err
+	}
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(podJSON, &corev1.Pod{}); err != nil {
+		return nil, fmt.Errorf("parse pod: %w", err)
+	}
+	return pod, nil
+}
+
+// checkSELinux bounds the one text of a container that the sidecar takes over.
+func checkSELinux(pod *Pod) error {
+	const longest = 4096 // Linux: a security context is at most one page
+	for i := range pod.Spec.Containers {
+		sc := pod.Spec.Containers[i].SecurityContext
+		if sc == nil || sc.SELinuxOptions == nil {
+			continue
+		}
+		if o := sc.SELinuxOptions; len(o.User)+len(o.Role)+len(o.Type)+len(o.Level) > longest {
+			return fmt.Errorf("seLinuxOptions of more than %d bytes", longest)
+		}
+	}
+	return nil
 }
 
 // ReadPod reads one YAML or JSON document as a pod, typed and as JSON. Where
@@ -30,7 +64,7 @@ func ParsePod(podJSON []byte) (*corev1.Pod, error) {
 // It reads as kubectl does (YAML 1.1). Where that makes no pod of it, YAML 1.2
 // is tried: to YAML 1.1 the bare annotation value y is a boolean, and writers
 // such as PyYAML do not quote it.
-func ReadPod(document []byte) (podJSON []byte, pod *corev1.Pod, err error) {
+func ReadPod(document []byte) (podJSON []byte, pod *Pod, err error) {
 	podJSON, err = yaml.YAMLToJSON(document)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read YAML: %w", err)
@@ -41,7 +75,7 @@ func ReadPod(document []byte) (podJSON []byte, pod *corev1.Pod, err error) {
 	if err := checkSingle(document); err != nil {
 		return nil, nil, err
 	}
-	pod, err = ParsePod(podJSON)
+	pod, err = parseWhole(podJSON)
 	if err == nil {
 		return podJSON, pod, nil
 	}
@@ -49,7 +83,7 @@ func ReadPod(document []byte) (podJSON []byte, pod *corev1.Pod, err error) {
 	if newerErr != nil {
 		return nil, nil, err
 	}
-	if pod, newerErr = ParsePod(newer); newerErr != nil {
+	if pod, newerErr = parseWhole(newer); newerErr != nil {
 		return nil, nil, err
 	}
 	return newer, pod, nil

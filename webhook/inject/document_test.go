@@ -46,9 +46,9 @@ func TestReadPodOfSomethingElse(t *testing.T) {
 
 // encoding/json would take Spec for spec, and a patch to /spec would not apply.
 func TestParsePodIsCaseSensitive(t *testing.T) {
-	pod, err := inject.ParsePod([]byte(`{"Spec":{"nodeName":"a"},"spec":{"NodeName":"b"}}`))
+	pod, err := inject.ParsePod([]byte(`{"Spec":{"hostNetwork":true},"spec":{"HostNetwork":true}}`))
 	require.NoError(t, err)
-	require.Empty(t, pod.Spec.NodeName)
+	require.False(t, pod.Spec.HostNetwork)
 }
 
 func TestReadPodRefusesToLoseADocument(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 // Explain says in a few lines, for people, what becomes of a pod and why. It
 // knows the pod only: whether its namespace is labelled is not looked at.
-func Explain(cfg Config, pod *corev1.Pod) string {
+func Explain(cfg Config, pod *Pod) string {
 	decision := Decide(cfg, pod)
 	var b strings.Builder
 	fmt.Fprintf(&b, "pod %s: %s: %s\n", podName(pod), decision.Reason, decision.Reason.Sentence())
@@ -25,7 +25,7 @@ func Explain(cfg Config, pod *corev1.Pod) string {
 	return b.String()
 }
 
-func explainSidecar(b *strings.Builder, cfg Config, pod *corev1.Pod) {
+func explainSidecar(b *strings.Builder, cfg Config, pod *Pod) {
 	s, _ := sizeFor(cfg, pod)
 	c := container(cfg, pod, s)
 	fmt.Fprintf(b, "  sidecar %s, image %s, cpu %s, memory %s, GOMEMLIMIT %s, exposure %s at %s, %s\n",
@@ -41,7 +41,7 @@ func user(sc *corev1.SecurityContext) string {
 
 // podName is namespace and name as far as a pod has them, escaped: it may come
 // from a file that nobody checked.
-func podName(pod *corev1.Pod) string {
+func podName(pod *Pod) string {
 	name := pod.Name
 	if name == "" {
 		name = pod.GenerateName + "…"

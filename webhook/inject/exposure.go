@@ -72,14 +72,3 @@ func (e Exposure) mounts() []corev1.VolumeMount {
 	}
 	return []corev1.VolumeMount{{Name: VolumeName, MountPath: exposureDirectory}}
 }
-
-// volumes are the sidecar's own. No sizeLimit: the kubelet evicts a pod that
-// exceeds one, and the VM with it. Not in memory: the node's tmpfs would be
-// mounted after the relay's view of the node was made, and counts as the pod's
-// memory.
-func (e Exposure) volumes() []corev1.Volume {
-	if e == Direct {
-		return nil
-	}
-	return []corev1.Volume{{Name: VolumeName, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
-}

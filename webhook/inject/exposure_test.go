@@ -47,7 +47,7 @@ func TestDirectListensOnThePodsAddress(t *testing.T) {
 	sidecar := initContainer(after, inject.ContainerName)
 	require.Equal(t, []string{"--web.listen-address=[$(POD_IP)]:9477", "--web.bind-to-device"}, sidecar.Args)
 	require.Equal(t, "status.podIP", sidecar.Env[0].ValueFrom.FieldRef.FieldPath)
-	require.Len(t, after.Spec.Volumes, len(pod.Spec.Volumes))
+	require.Len(t, after.Spec.Volumes, len(pod.Spec.Volumes)+1, "what takes the token's place")
 	for _, address := range []string{"10.244.0.7", "fd00:10:244::7"} {
 		expanded := strings.ReplaceAll(strings.TrimPrefix(sidecar.Args[0], "--web.listen-address="), "$(POD_IP)", address)
 		host, port, err := net.SplitHostPort(expanded)

@@ -38,7 +38,7 @@ func inputs(t testing.TB) []string {
 	return names
 }
 
-func readInput(t testing.TB, name string) (document, podJSON []byte, pod *corev1.Pod) {
+func readInput(t testing.TB, name string) (document, podJSON []byte, pod *inject.Pod) {
 	t.Helper()
 	document, err := os.ReadFile(name + ".yaml")
 	require.NoError(t, err)
@@ -96,7 +96,7 @@ func TestEveryGoldenHasAnInput(t *testing.T) {
 func TestGoldenDirect(t *testing.T) {
 	cfg := testConfig()
 	cfg.Exposure = inject.Direct
-	names := []string{"masq", "masq-ports", "bridge", "istio-native", "migration-target", "port-taken", "port-guest", "port-name-taken", "port-udp", "volume-taken"}
+	names := []string{"masq", "service-account", "masq-ports", "bridge", "istio-native", "migration-target", "port-taken", "port-guest", "port-name-taken", "port-udp", "volume-taken"}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			document, podJSON, pod := readInput(t, "testdata/"+name)
@@ -119,9 +119,9 @@ func TestGoldenDirect(t *testing.T) {
 
 // Every reason that a pod can give is shown by an input. NoPullSecret needs a
 // configuration, see TestPullSecrets; PortTaken needs exposure Direct, see
-// TestGoldenDirect.
+// TestGoldenDirect; AnnotationsFull needs 256 KiB, see TestFullAnnotations.
 func TestInputsShowEveryReason(t *testing.T) {
-	shown := map[inject.Reason]bool{inject.NoPullSecret: true, inject.PortTaken: true}
+	shown := map[inject.Reason]bool{inject.NoPullSecret: true, inject.PortTaken: true, inject.AnnotationsFull: true}
 	for _, name := range inputs(t) {
 		_, _, pod := readInput(t, name)
 		shown[inject.Decide(testConfig(), pod).Reason] = true
@@ -143,8 +143,9 @@ func TestInputsKeepTheirInvariants(t *testing.T) {
 // The scheduler sees the same pod as before, and the sidecar's request.
 func TestOnlyTheSidecarIsRequested(t *testing.T) {
 	for _, name := range inputs(t) {
-		_, podJSON, before := readInput(t, name)
-		decision := inject.Decide(testConfig(), before)
+		_, podJSON, pod := readInput(t, name)
+		before := decoded(t, podJSON)
+		decision := inject.Decide(testConfig(), pod)
 		if !decision.Injected() {
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	kjson "sigs.k8s.io/json"
 
+	"kubevirt-hypervisor-exporter/internal/contract"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
@@ -19,7 +20,7 @@ const safeVolumes = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volume
 
 // checkDecision holds for every pod whatever: goldens, random pods and fuzzed
 // ones all go through it.
-func checkDecision(t require.TestingT, cfg inject.Config, podJSON []byte, pod *corev1.Pod) inject.Decision {
+func checkDecision(t require.TestingT, cfg inject.Config, podJSON []byte, pod *inject.Pod) inject.Decision {
 	decision := inject.Decide(cfg, pod)
 	require.Equal(t, marshal(t, decision), marshal(t, inject.Decide(cfg, pod)), "not deterministic")
 	checkWarnings(t, decision.Warnings)
@@ -31,7 +32,7 @@ func checkDecision(t require.TestingT, cfg inject.Config, podJSON []byte, pod *c
 	return decision
 }
 
-func checkInjected(t require.TestingT, cfg inject.Config, podJSON []byte, before *corev1.Pod, decision inject.Decision) {
+func checkInjected(t require.TestingT, cfg inject.Config, podJSON []byte, before *inject.Pod, decision inject.Decision) {
 	for _, op := range decision.Patch {
 		require.Equal(t, "add", op.Op)
 	}
@@ -49,11 +50,43 @@ func checkInjected(t require.TestingT, cfg inject.Config, podJSON []byte, before
 	require.Equal(t, inject.AlreadyInjected, again.Reason)
 	require.Empty(t, again.Patch)
 
-	require.Equal(t, computePodQOS(before), computePodQOS(after), "QoS class")
-	checkPodSecurity(t, before, after)
+	name, named := after.Annotations[contract.AnnotationVMI]
+	require.True(t, named, "the sidecar cannot name its VM")
+	require.Equal(t, controllerOf(before).Name, name)
+
+	coreBefore := &corev1.Pod{}
+	if kjson.UnmarshalCaseSensitivePreserveInts(podJSON, coreBefore) != nil {
+		return // no API server would send it: a wrong type in what Decide does not read
+	}
+	coreAfter := decoded(t, patchedJSON)
+	require.Equal(t, computePodQOS(coreBefore), computePodQOS(coreAfter), "QoS class")
+	checkPodSecurity(t, coreBefore, coreAfter)
+	checkNoToken(t, coreAfter)
 	if len(strictErrors(t, podJSON)) == 0 {
 		require.Empty(t, strictErrors(t, patchedJSON), "the patched pod does not decode strictly")
 	}
+}
+
+func controllerOf(pod *inject.Pod) inject.OwnerReference {
+	for _, owner := range pod.OwnerReferences {
+		if owner.Controller != nil && *owner.Controller {
+			return owner
+		}
+	}
+	return inject.OwnerReference{}
+}
+
+// checkNoToken holds what keeps the API server from mounting a token into the sidecar (kubernetes
+// plugin/pkg/admission/serviceaccount, mountServiceAccountToken): a mount at exactly this path.
+func checkNoToken(t require.TestingT, after *corev1.Pod) {
+	mounts := initContainer(after, inject.ContainerName).VolumeMounts
+	at := slices.IndexFunc(mounts, func(m corev1.VolumeMount) bool {
+		return m.MountPath == "/var/run/secrets/kubernetes.io/serviceaccount"
+	})
+	require.GreaterOrEqual(t, at, 0, "the API server would mount a token")
+	require.True(t, mounts[at].ReadOnly)
+	volume := slices.IndexFunc(after.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == mounts[at].Name })
+	require.NotNil(t, after.Spec.Volumes[volume].EmptyDir, "not an empty directory of ours")
 }
 
 func checkWarnings(t require.TestingT, warnings []string) {
@@ -66,16 +99,20 @@ func checkWarnings(t require.TestingT, warnings []string) {
 }
 
 // canonical is a pod's JSON with sorted members, every number as it was written,
-// and without what is ours: our init container, our volume and our annotation. A list of
-// init containers that is missing, null or empty is the same.
+// and without what is ours: our init container, our volume and our annotations. A list of
+// init containers, or annotations, that are missing, null or empty are the same.
 func canonical(t require.TestingT, podJSON []byte) string {
 	decoder := json.NewDecoder(bytes.NewReader(podJSON))
 	decoder.UseNumber()
 	var pod map[string]any
 	require.NoError(t, decoder.Decode(&pod))
 	if metadata, ok := pod["metadata"].(map[string]any); ok {
+		if metadata["annotations"] == nil {
+			metadata["annotations"] = map[string]any{}
+		}
 		if annotations, ok := metadata["annotations"].(map[string]any); ok {
 			delete(annotations, inject.AnnotationStatus)
+			delete(annotations, contract.AnnotationVMI)
 			if list, ok := annotations[safeVolumes].(string); ok {
 				annotations[safeVolumes] = strings.TrimSuffix(list, ","+inject.VolumeName)
 			}
@@ -112,11 +149,16 @@ func strictErrors(t require.TestingT, podJSON []byte) []error {
 	return strict
 }
 
+// patched is the pod with the patch, as the API server decodes it.
 func patched(t require.TestingT, podJSON []byte, patch []inject.Operation) *corev1.Pod {
 	patchedJSON, err := inject.Apply(podJSON, patch)
 	require.NoError(t, err)
-	pod, err := inject.ParsePod(patchedJSON)
-	require.NoError(t, err)
+	return decoded(t, patchedJSON)
+}
+
+func decoded(t require.TestingT, podJSON []byte) *corev1.Pod {
+	pod := &corev1.Pod{}
+	require.NoError(t, kjson.UnmarshalCaseSensitivePreserveInts(podJSON, pod))
 	return pod
 }
 

@@ -15,8 +15,8 @@ const (
 	ContainerName = "hypervisor-exporter"
 	// PortName is the name of the sidecar's port, which the PodMonitor selects.
 	PortName = "hv-metrics"
-	// VolumeName is the volume of the sidecar's socket. The relay finds it on the
-	// node by this name.
+	// VolumeName is the sidecar's volume: it holds the socket with exposure Unix, which the
+	// relay finds on the node by this name, and takes the place of a token with each exposure.
 	VolumeName = "hypervisor-exporter"
 )
 
@@ -25,13 +25,18 @@ const (
 const (
 	labelKubeVirt          = "kubevirt.io"
 	launcherLabelValue     = "virt-launcher"
-	annotationDomain       = "kubevirt.io/domain"
+	groupKubeVirt          = "kubevirt.io"
 	annotationProvisioning = "kubevirt.io/ephemeral-provisioning"
 	annotationSafeVolumes  = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 	computeContainer       = "compute"
 	libvirtVolume          = "libvirt-runtime"
 	libvirtDirectory       = "/var/run/libvirt"
+	restartAlways          = "Always"
 )
+
+// tokenDirectory is where the API server mounts the ServiceAccount's token into every container that mounts
+// nothing there, compared as text (kubernetes plugin/pkg/admission/serviceaccount, DefaultAPITokenMountPath).
+const tokenDirectory = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // What the sidecar has to itself, with exposure Unix; Direct needs the pod's address.
 const (

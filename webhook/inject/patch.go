@@ -3,12 +3,15 @@ package inject
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	corev1 "k8s.io/api/core/v1"
 	metavalidation "k8s.io/apimachinery/pkg/api/validation"
+
+	"kubevirt-hypervisor-exporter/internal/contract"
 )
 
 // Operation is one operation of a JSON patch (RFC 6902). We only ever add.
@@ -29,8 +32,13 @@ func add(value any, path ...string) Operation {
 }
 
 // patchFor adds the sidecar after all other init containers, where it moves
-// nobody, its volume, and the status annotation.
-func patchFor(cfg Config, pod *corev1.Pod, sidecar corev1.Container) ([]Operation, []string) {
+// nobody, its volume, and our annotations. It returns false where the pod's
+// annotations have no room for the VM's name.
+func patchFor(cfg Config, pod *Pod, sidecar corev1.Container) ([]Operation, []string, bool) {
+	ours, complete := annotations(cfg, pod)
+	if ours == nil {
+		return nil, nil, false
+	}
 	var patch []Operation
 	if len(pod.Spec.InitContainers) == 0 {
 		// "-" needs an array to append to. It may be missing, null or empty:
@@ -39,44 +47,61 @@ func patchFor(cfg Config, pod *corev1.Pod, sidecar corev1.Container) ([]Operatio
 	} else {
 		patch = append(patch, add(sidecar, "spec", "initContainers", "-"))
 	}
-	for _, volume := range cfg.Exposure.volumes() {
-		// The list is there: a pod without volumes has no libvirt-runtime.
-		patch = append(patch, add(volume, "spec", "volumes", "-"))
+	// The list is there: a pod without volumes has no libvirt-runtime.
+	patch = append(patch, add(volume(), "spec", "volumes", "-"))
+	if len(pod.Annotations) == 0 {
+		// As above: the map may be missing, null or empty.
+		patch = append(patch, add(ours, "metadata", "annotations"))
+	} else {
+		for _, key := range slices.Sorted(maps.Keys(ours)) {
+			patch = append(patch, add(ours[key], "metadata", "annotations", key))
+		}
 	}
-	version := cfg.SidecarVersion()
-	ours := map[string]string{AnnotationStatus: version}
-	safeVolumes, listed := safeVolumes(cfg, pod)
-	if listed {
-		ours[annotationSafeVolumes] = safeVolumes
+	if !complete {
+		return patch, []string{warning("the pod's annotations are full: %s is left out", AnnotationStatus)}, true
 	}
-	if !roomFor(ours, pod) {
-		return patch, []string{warning("the pod's annotations are full: %s is left out", AnnotationStatus)}
-	}
-	if listed {
-		patch = append(patch, add(safeVolumes, "metadata", "annotations", annotationSafeVolumes))
-	}
-	// The map is there: a pod without annotations has no kubevirt.io/domain.
-	return append(patch, add(version, "metadata", "annotations", AnnotationStatus)), nil
+	return patch, nil, true
 }
+
+// annotations are those that we set: the VM's name, which replaces what a VM's owner wrote there, and, where
+// there is room (complete), the sidecar's version and the list of safe volumes. Nil means that there is no room
+// for the name.
+func annotations(cfg Config, pod *Pod) (ours map[string]string, complete bool) {
+	name, _ := vmiName(pod)
+	required := map[string]string{contract.AnnotationVMI: name}
+	if !roomFor(required, pod) {
+		return nil, false
+	}
+	all := map[string]string{contract.AnnotationVMI: name, AnnotationStatus: cfg.SidecarVersion()}
+	if list, listed := safeVolumes(pod); listed {
+		all[annotationSafeVolumes] = list
+	}
+	if !roomFor(all, pod) {
+		return required, false
+	}
+	return all, true
+}
+
+// maxSafeVolumes bounds the list that we copy into a patch, in bytes: in JSON and base64 it takes up to eight
+// times as many. It holds the names of some two hundred volumes.
+const maxSafeVolumes = 4 << 10
 
 // safeVolumes is the pod's list of local volumes that do not keep the cluster
 // autoscaler from emptying a node, with ours added. A pod without a list has none
 // made: KubeVirt's own emptyDirs keep it where it is already (cluster-autoscaler,
 // utils/drain HasBlockingLocalStorage: every local volume must be in the list).
-func safeVolumes(cfg Config, pod *corev1.Pod) (list string, listed bool) {
+// A list of more than maxSafeVolumes stays as it is.
+func safeVolumes(pod *Pod) (list string, listed bool) {
 	list = pod.Annotations[annotationSafeVolumes]
-	volumes := cfg.Exposure.volumes()
-	for _, volume := range volumes {
-		if list != "" && !slices.Contains(strings.Split(list, ","), volume.Name) {
-			return list + "," + volume.Name, true
-		}
+	if list == "" || len(list) > maxSafeVolumes || strings.Contains(","+list+",", ","+VolumeName+",") {
+		return "", false
 	}
-	return "", false
+	return list + "," + VolumeName, true
 }
 
 // roomFor keeps us from having a pod rejected whose annotations are just
 // below the API server's limit of 256 KiB for all of them.
-func roomFor(ours map[string]string, pod *corev1.Pod) bool {
+func roomFor(ours map[string]string, pod *Pod) bool {
 	total := 0
 	for key, value := range ours {
 		total += len(key) + len(value)

@@ -10,6 +10,7 @@ import (
 
 func TestPatchOperations(t *testing.T) {
 	const status = `{"op":"add","path":"/metadata/annotations/hypervisor-exporter.kubevirt.io~1status","value":"v1.2.3"}`
+	const vmi = `{"op":"add","path":"/metadata/annotations/hypervisor-exporter.kubevirt.io~1vmi","value":"masq"}`
 	const volume = `{"op":"add","path":"/spec/volumes/-","value":{"name":"hypervisor-exporter","emptyDir":{}}}`
 	tests := map[string]struct{ first, value string }{
 		"masq":                  {`"path":"/spec/initContainers/-"`, `"value":{"name":"hypervisor-exporter"`},
@@ -20,10 +21,11 @@ func TestPatchOperations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, _, pod := readInput(t, "testdata/"+name)
 			patch := inject.Decide(testConfig(), pod).Patch
-			require.Len(t, patch, 3)
+			require.Len(t, patch, 4)
 			require.Contains(t, marshal(t, patch[0]), `{"op":"add",`+test.first+`,`+test.value)
 			require.JSONEq(t, volume, marshal(t, patch[1]))
 			require.JSONEq(t, status, marshal(t, patch[2]))
+			require.JSONEq(t, vmi, marshal(t, patch[3]))
 		})
 	}
 }

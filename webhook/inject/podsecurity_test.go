@@ -39,12 +39,12 @@ func passes(t require.TestingT, level psapi.Level, pod *corev1.Pod) policy.Aggre
 func TestInputsReachPodSecurityLevels(t *testing.T) {
 	allowed := map[psapi.Level]int{}
 	for _, name := range inputs(t) {
-		_, _, pod := readInput(t, name)
+		_, podJSON, pod := readInput(t, name)
 		if !inject.Decide(testConfig(), pod).Injected() {
 			continue
 		}
 		for _, level := range []psapi.Level{psapi.LevelBaseline, psapi.LevelRestricted} {
-			if passes(t, level, pod).Allowed {
+			if passes(t, level, decoded(t, podJSON)).Allowed {
 				allowed[level]++
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"kubevirt-hypervisor-exporter/internal/contract"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
@@ -41,7 +42,13 @@ func randomConfig(t *rapid.T) inject.Config {
 func randomPod(t *rapid.T) object {
 	metadata := unknown(t, object{"name": name(t), "namespace": "default"})
 	put(t, metadata, "labels", object{"kubevirt.io": mostly(t, "virt-launcher", "hotplug-disk"), text(t): text(t)})
-	annotations := object{"kubevirt.io/domain": mostly(t, text(t)+"x", ""), text(t): text(t)}
+	put(t, metadata, "ownerReferences", []any{object{
+		"apiVersion": mostly(t, "kubevirt.io/v1", "apps/v1"), "kind": mostly(t, "VirtualMachineInstance", "ReplicaSet"),
+		"name": mostly(t, "web.shop", "My VM"), "uid": "u", "controller": rapid.IntRange(0, 19).Draw(t, "controller") > 0}})
+	annotations := object{"kubevirt.io/domain": text(t), text(t): text(t)}
+	if rarely(t) {
+		annotations[contract.AnnotationVMI] = text(t)
+	}
 	for _, key := range []string{inject.AnnotationCPU, inject.AnnotationMemory, inject.AnnotationInject, inject.AnnotationStatus} {
 		if rarely(t) {
 			annotations[key] = rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"false", "true", "1", "20m", "64Mi", "1e9", "-1", "0"})).Draw(t, key)

@@ -60,9 +60,9 @@ func addCompute(sum, more corev1.ResourceList) int {
 func TestInputsReachEveryQoSClass(t *testing.T) {
 	classes := map[corev1.PodQOSClass]int{}
 	for _, name := range inputs(t) {
-		_, _, pod := readInput(t, name)
+		_, podJSON, pod := readInput(t, name)
 		if inject.Decide(testConfig(), pod).Injected() {
-			classes[computePodQOS(pod)]++
+			classes[computePodQOS(decoded(t, podJSON))]++
 		}
 	}
 	require.Positive(t, classes[corev1.PodQOSGuaranteed])

@@ -16,13 +16,14 @@ const (
 	NameTaken
 	NoCompute
 	NoLibvirtRuntime
-	NoDomain
+	NoVMI
 	HostNetwork
 	PortTaken
 	VolumeTaken
 	NoPullSecret
 	BestEffort
 	PodLevelResources
+	AnnotationsFull
 	Injected
 )
 
@@ -51,8 +52,8 @@ func texts(r Reason) reasonText {
 		return reasonText{"no_compute", "the pod has no container compute, so there is no hypervisor to report on", false}
 	case NoLibvirtRuntime:
 		return reasonText{"no_libvirt_runtime", "the pod has no volume libvirt-runtime mounted in compute, so the libvirt socket is out of reach", false}
-	case NoDomain:
-		return reasonText{"no_domain", "the pod has no annotation kubevirt.io/domain, so the sidecar could not name its VM", false}
+	case NoVMI:
+		return reasonText{"no_vmi", "the pod's controller is not a VirtualMachineInstance, so the sidecar could not name its VM", false}
 	case HostNetwork:
 		return reasonText{"host_network", "the pod uses the node's network, where the sidecar's port would open on the node and keep other VMs off it", false}
 	case PortTaken:
@@ -65,6 +66,8 @@ func texts(r Reason) reasonText {
 		return reasonText{"best_effort", "no container of the pod states cpu or memory, and the sidecar's own would change the QoS class from BestEffort", false}
 	case PodLevelResources:
 		return reasonText{"pod_level_resources", "the pod-level resources (spec.resources) leave no room for the sidecar's; raise them by the sidecar's cpu and memory", false}
+	case AnnotationsFull:
+		return reasonText{"annotations_full", "the pod's annotations leave no room for the VM's name (256 KiB is the limit); shorten them", false}
 	case Injected:
 		return reasonText{"injected", "the sidecar is added", true}
 	default:

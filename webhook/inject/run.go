@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -75,7 +74,7 @@ func (c *command) document(raw []byte) error {
 	}
 }
 
-func (c *command) pod(raw, asJSON []byte, pod *corev1.Pod) error {
+func (c *command) pod(raw, asJSON []byte, pod *Pod) error {
 	decision := Decide(c.cfg, pod)
 	for _, w := range decision.Warnings {
 		if _, err := fmt.Fprintf(c.warn, "pod %s: %s\n", podName(pod), w); err != nil {

@@ -8,13 +8,13 @@ import (
 // may do. The libvirt socket lets in the uid of its owner alone (mode 0700), so
 // uid and gid are compute's (107, or 0 in KubeVirt's legacy root mode) and never
 // one of our own: where neither compute nor the pod states one, neither do we.
-func securityContext(pod *corev1.Pod, compute *corev1.Container) *corev1.SecurityContext {
+func securityContext(pod *Pod, compute *Container) *corev1.SecurityContext {
 	ours, theirs := compute.SecurityContext, pod.Spec.SecurityContext
 	if ours == nil {
-		ours = &corev1.SecurityContext{}
+		ours = &SecurityContext{}
 	}
 	if theirs == nil {
-		theirs = &corev1.PodSecurityContext{}
+		theirs = &PodSecurityContext{}
 	}
 	no, yes := false, true
 	return &corev1.SecurityContext{
@@ -36,7 +36,7 @@ func securityContext(pod *corev1.Pod, compute *corev1.Container) *corev1.Securit
 // seccompProfile is RuntimeDefault where the pod states none. Compute's own is
 // not looked at: it is made for QEMU, and a pod that only sets it on its
 // containers passes Pod Security "restricted" only if each of them has one.
-func seccompProfile(pod *corev1.PodSecurityContext) *corev1.SeccompProfile {
+func seccompProfile(pod *PodSecurityContext) *corev1.SeccompProfile {
 	if pod.SeccompProfile != nil {
 		return nil
 	}

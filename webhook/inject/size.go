@@ -2,7 +2,6 @@ package inject
 
 import (
 	"fmt"
-	"regexp"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -38,13 +37,8 @@ func validateBounds(what string, q resource.Quantity, b bounds) error {
 	return nil
 }
 
-// plainQuantity is what of Kubernetes' quantities an annotation may be. It
-// leaves out exponents, with which a few bytes ("1e-2147483647") keep
-// resource.ParseQuantity busy for minutes.
-var plainQuantity = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,6})?(m|k|M|G|Ki|Mi|Gi)?$`)
-
 // sizeFor is the configured size, changed by the pod's annotations.
-func sizeFor(cfg Config, pod *corev1.Pod) (size, []string) {
+func sizeFor(cfg Config, pod *Pod) (size, []string) {
 	cpu, cpuWarnings := override(pod, AnnotationCPU, cfg.CPU, cpuBounds)
 	memory, memoryWarnings := override(pod, AnnotationMemory, cfg.Memory, memoryBounds)
 	// In thousandths (the scale of a CPU) and in whole bytes, rounded up, which
@@ -69,16 +63,14 @@ func sizeFor(cfg Config, pod *corev1.Pod) (size, []string) {
 // be: runc starts a container within its limit. At 10m the sidecar's cgroup was
 // throttled for 1.8 s until it served (with 54 ms of CPU used), and the VM's own
 // container starts after it.
-func limitsCPU(pod *corev1.Pod) bool {
-	if _, ok := find(pod.Spec.Containers, computeContainer).Resources.Limits[corev1.ResourceCPU]; ok {
-		return true
-	}
-	return pod.Spec.Resources != nil
+func limitsCPU(pod *Pod) bool {
+	limits := find(pod.Spec.Containers, computeContainer).Resources.Limits
+	return limits != nil && limits.CPU.Stated || pod.Spec.Resources != nil
 }
 
 // override reads a quantity from an annotation. Nonsense gets the default;
 // a proper quantity out of bounds gets the nearer bound; both with a warning.
-func override(pod *corev1.Pod, key string, standard resource.Quantity, b bounds) (resource.Quantity, []string) {
+func override(pod *Pod, key string, standard resource.Quantity, b bounds) (resource.Quantity, []string) {
 	value, ok := pod.Annotations[key]
 	if !ok {
 		return standard, nil
@@ -94,17 +86,6 @@ func override(pod *corev1.Pod, key string, standard resource.Quantity, b bounds)
 	default:
 		return q, nil
 	}
-}
-
-func parsePlain(value string) (resource.Quantity, error) {
-	if !plainQuantity.MatchString(value) {
-		return resource.Quantity{}, fmt.Errorf("%q is no plain quantity", value)
-	}
-	q, err := resource.ParseQuantity(value)
-	if err == nil && q.Sign() <= 0 {
-		return resource.Quantity{}, fmt.Errorf("%q is not above zero", value)
-	}
-	return q, err
 }
 
 func (s size) resources() corev1.ResourceRequirements {

@@ -1,0 +1,56 @@
+package admission
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// outcome is what became of one request: a decision or a problem.
+type outcome struct {
+	decision inject.Decision
+	problem  *problem
+	// from the request, for the log
+	namespace, name string
+	dryRun          bool
+}
+
+type problem struct {
+	kind  Problem
+	err   error
+	stack []byte
+}
+
+func failed(kind Problem, err error) outcome { return outcome{problem: &problem{kind: kind, err: err}} }
+
+// about notes which pod the request is about. Its own name comes after that of the pod, which may be empty.
+func (o *outcome) about(r *admissionRequest) {
+	o.namespace = r.Namespace
+	o.name = cmp.Or(o.name, r.Name)
+	o.dryRun = r.DryRun != nil && *r.DryRun
+}
+
+// log writes one line: at debug for a decision, at warn for a problem. What comes from the
+// request is cut to what a name of Kubernetes may have.
+func (o *outcome) log(logger *slog.Logger) {
+	namespace, name := fmt.Sprintf("%.63s", o.namespace), fmt.Sprintf("%.253s", o.name)
+	if o.problem == nil {
+		logger.Debug("admission", "reason", o.decision.Reason, "namespace", namespace,
+			"pod", name, "dry_run", o.dryRun, "warnings", o.decision.Warnings)
+		return
+	}
+	attrs := []any{"reason", o.problem.kind, "namespace", namespace, "pod", name}
+	if o.problem.err != nil {
+		attrs = append(attrs, "err", fmt.Sprintf("%.256s", o.problem.err))
+	}
+	if o.problem.stack != nil {
+		attrs = append(attrs, "stack", string(o.problem.stack))
+	}
+	message := "admission went wrong: "
+	if o.problem.kind.Rejected() {
+		message = "request rejected: "
+	}
+	logger.Warn(message+o.problem.kind.Sentence(), attrs...)
+}
