@@ -78,29 +78,27 @@ func isRefusal(err error) bool {
 	return errors.As(err, &refusal)
 }
 
-// observe looks at the domain of the given name, or at every domain where there is
-// none of it. A domain that vanishes meanwhile is left out. Of a crowd without
-// that name only the names are told.
-func (c *connection) observe(ctx context.Context, name string) (hypervisor.Observation, error) {
-	domains, err := c.list(ctx, name)
-	if err != nil {
-		return hypervisor.Observation{}, err
+// observe asks for the state of the domain of the given name, or of every domain where
+// there is none of it; a domain that vanishes meanwhile is left out. Where there are
+// more than maxLooks without that name, only the names are told.
+func (c *connection) observe(ctx context.Context, name string) ([]libvirt.Domain, []hypervisor.State, error) {
+	listed, err := c.list(ctx, name)
+	if err != nil || len(listed) > maxLooks {
+		return listed, make([]hypervisor.State, len(listed)), err
 	}
-	var seen hypervisor.Observation
-	for _, domain := range domains {
-		d := hypervisor.Domain{Name: domain.Name}
-		if len(domains) <= maxLooks {
-			d, err = c.describe(ctx, domain)
-		}
+	var domains []libvirt.Domain
+	var states []hypervisor.State
+	for _, domain := range listed {
+		state, err := c.state(ctx, domain)
 		switch {
 		case libvirt.IsNotFound(err):
 		case err != nil:
-			return hypervisor.Observation{}, err
+			return nil, nil, err
 		default:
-			seen.Domains = append(seen.Domains, d)
+			domains, states = append(domains, domain), append(states, state)
 		}
 	}
-	return seen, nil
+	return domains, states, nil
 }
 
 func (c *connection) list(ctx context.Context, name string) (domains []libvirt.Domain, err error) {
@@ -114,21 +112,13 @@ func (c *connection) list(ctx context.Context, name string) (domains []libvirt.D
 	return domains, err
 }
 
-func (c *connection) describe(ctx context.Context, domain libvirt.Domain) (hypervisor.Domain, error) {
-	d := hypervisor.Domain{Name: domain.Name}
-	err := c.call(ctx, "get the domain's state", func() error {
+func (c *connection) state(ctx context.Context, domain libvirt.Domain) (s hypervisor.State, err error) {
+	err = c.call(ctx, "get the domain's state", func() error {
 		state, reason, err := c.virt.DomainGetState(domain, 0)
-		d.State = hypervisor.State{State: libvirt.DomainState(state), Reason: reason}
+		s = hypervisor.State{State: libvirt.DomainState(state), Reason: reason}
 		return err
 	})
-	if err != nil {
-		return d, err
-	}
-	err = c.call(ctx, "get the domain's XML", func() (err error) {
-		d.XML, err = c.virt.DomainGetXMLDesc(domain, 0)
-		return err
-	})
-	return d, err
+	return s, err
 }
 
 // libVersion asks for libvirt's version.
@@ -142,7 +132,7 @@ func (c *connection) libVersion(ctx context.Context) (version string, err error)
 
 // askHypervisorVersion asks without a deadline: the first time that libvirt hears
 // the question it probes every emulator on its disk, which was seen to take from
-// 3 to 80 seconds, in one of its workers (there are 20). The answer is sent once,
+// 3 to 80 seconds, in one of its 5 workers of high priority. The answer is sent once,
 // if it comes before the connection ends.
 func (c *connection) askHypervisorVersion() <-chan string {
 	answer := make(chan string, 1)
