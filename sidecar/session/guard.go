@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // readOnly is VIR_CONNECT_RO. go-libvirt always opens with flags 0.
@@ -37,6 +38,8 @@ type guard struct {
 	done   chan struct{}
 	opened chan struct{}
 
+	// xmlSince is when the XML that is being read began to come; nil if none is.
+	xmlSince atomic.Pointer[time.Time]
 	// restarted is set when an event has told that a domain starts or goes on.
 	restarted atomic.Bool
 	// questions counts those for XML; only the session touches it.

@@ -186,6 +186,27 @@ func TestSessionLargestXML(t *testing.T) {
 	}
 }
 
+// TestSessionSlowXML: while XML comes in, other answers cannot; that is no reason to leave
+// libvirt, for as long as xmlTimeout.
+func TestSessionSlowXML(t *testing.T) {
+	xml := kvmXML + strings.Repeat(" ", 1<<20)
+	sink := start(t, peer{xml: xml, twist: func(conn net.Conn, call frame) bool {
+		if call.procedure() != procDomainGetXMLDesc {
+			return false
+		}
+		whole := answer(call, xdr{}.text(xml))
+		conn.Write(whole[:100]) //nolint:errcheck // the session tells
+		for _, part := range [][]byte{whole[100:200], whole[200:]} {
+			<-time.After(300 * time.Millisecond)
+			conn.Write(part) //nolint:errcheck // the session tells
+		}
+		return true
+	}}.listen(t), func(c *Config) { c.Timeout, c.Keepalive = 200*time.Millisecond, 50*time.Millisecond })
+	sink.await(t, "the type", func(l *log) bool { return l.described(1, nil) })
+	sink.await(t, "pings", func(l *log) bool { return l.heard > 2 })
+	require.Empty(t, sink.lost)
+}
+
 // TestSessionDoubtsStart: a libvirt that starts lists a domain whose QEMU has died as
 // running until it finds out, and sends no event for it. The next resync is an hour off.
 func TestSessionDoubtsStart(t *testing.T) {
