@@ -20,8 +20,9 @@ import (
 // one that would fail in the same way again.
 const exitUsage = 64
 
-// keepalive is the time between two signs of life on an idle connection. With
-// the timeout it bounds how long a libvirt that hangs goes unnoticed: 20 s.
+// keepalive is the time between two pings on an idle connection. With the timeout it
+// bounds how long a libvirt that hangs goes unnoticed: 20 s. It is at most half of the
+// grace period, which counts from the last answer: an idle connection never exceeds that.
 const keepalive = 15 * time.Second
 
 // The commands.
@@ -47,7 +48,7 @@ type options struct {
 
 // parse reads the command line. On an error it has written one line and the usage.
 func parse(args []string, uid int, stderr io.Writer) (*options, error) {
-	o := &options{session: session.Config{Keepalive: keepalive}}
+	o := &options{}
 	app := application(o, uid, stderr)
 	command, err := app.Parse(args)
 	if err == nil {
@@ -76,7 +77,7 @@ func application(o *options, uid int, stderr io.Writer) *kingpin.Application {
 		Default(defaultURI(uid)).StringVar(&o.session.URI)
 	app.Flag("libvirt.timeout", "How long libvirt may take to answer before the connection is made anew.").
 		Default("5s").DurationVar(&o.session.Timeout)
-	app.Flag("libvirt.grace", "How long a VMI keeps its type while libvirt does not answer; after that the type is unknown.").
+	app.Flag("libvirt.grace", "How long a VMI keeps its type after libvirt's last answer; after that the type is unknown. At least 1s.").
 		Default("30s").DurationVar(&o.grace)
 	app.Flag("libvirt.resync", "Time between two looks at the domain that no event asked for.").
 		Default("5m").DurationVar(&o.session.Resync)
@@ -117,9 +118,10 @@ func (o *options) check() error {
 			return fmt.Errorf("--%s must be more than 0, not %v", d.flag, d.value)
 		}
 	}
-	if o.grace < 0 {
-		return fmt.Errorf("--libvirt.grace must not be less than 0, not %v", o.grace)
+	if o.grace < time.Second {
+		return fmt.Errorf("--libvirt.grace must be at least 1s, not %v", o.grace)
 	}
+	o.session.Keepalive = min(keepalive, o.grace/2)
 	for _, address := range o.listenAddresses {
 		if err := exposition.CheckAddress(address); err != nil {
 			return fmt.Errorf("--web.listen-address: %w", err)

@@ -27,12 +27,13 @@ func TestParseDefaults(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	o, err := parse([]string{
-		"--web.listen-address=unix:///a", "--web.listen-address=127.0.0.1:1", "--libvirt.grace=0s", "--web.runtime-metrics",
+		"--web.listen-address=unix:///a", "--web.listen-address=127.0.0.1:1", "--libvirt.grace=2s", "--web.runtime-metrics",
 		"--log.level=debug", "--log.format=json",
 	}, 107, nil)
 	require.NoError(t, err)
 	require.Equal(t, []string{"unix:///a", "127.0.0.1:1"}, o.listenAddresses)
-	require.Zero(t, o.grace)
+	require.Equal(t, 2*time.Second, o.grace)
+	require.Equal(t, time.Second, o.session.Keepalive, "an idle connection is heard of within the grace period")
 	require.True(t, o.runtimeMetrics)
 
 	o, err = parse([]string{"healthcheck", "--web.listen-address=unix:///a"}, 107, nil)

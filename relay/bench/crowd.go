@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +32,9 @@ type still struct{ snapshot *hypervisor.Snapshot }
 // Snapshot implements exposition.Source.
 func (s still) Snapshot() *hypervisor.Snapshot { return s.snapshot }
 
+// HeardAt implements exposition.Source.
+func (s still) HeardAt() time.Time { return time.Now() }
+
 // newStill is a VM that runs on KVM.
 func newStill(logger *slog.Logger) (still, error) {
 	identity, err := hypervisor.NewIdentity("bench", "vm", "node")
@@ -40,7 +44,8 @@ func newStill(logger *slog.Logger) (still, error) {
 	tracker := hypervisor.NewTracker(identity, 30*time.Second, time.Now, logger)
 	tracker.Connected(hypervisor.Versions{Hypervisor: "7.2.19", Libvirt: "9.0.0"})
 	tracker.Observed(hypervisor.Observation{Domains: []hypervisor.Domain{{
-		Name: identity.DomainName(), State: hypervisor.State{State: libvirt.DomainRunning}, XML: `<domain type="kvm"/>`,
+		Name: identity.DomainName(), State: hypervisor.State{State: libvirt.DomainRunning},
+		Description: hypervisor.Describe(strings.NewReader(`<domain type="kvm"/>`)),
 	}}})
 	return still{tracker.Snapshot()}, nil
 }

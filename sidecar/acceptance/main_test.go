@@ -12,7 +12,7 @@ import (
 )
 
 // The binaries under test; TestMain builds them.
-var plain, raced string
+var plain, raced, supervisor string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -38,7 +38,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	plain, raced = filepath.Join(dir, "sidecar"), filepath.Join(dir, "sidecar-race")
+	plain, raced, supervisor = filepath.Join(dir, "sidecar"), filepath.Join(dir, "sidecar-race"), filepath.Join(dir, "supervisor")
 	// Whoever the sidecar runs as must reach its binary.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -48,10 +48,11 @@ func buildAndRun(m *testing.M) int {
 		cgo  string
 		args []string
 	}{
-		{"CGO_ENABLED=0", []string{"build", "-o", plain}},
-		{"CGO_ENABLED=1", []string{"build", "-race", "-o", raced}},
+		{"CGO_ENABLED=0", []string{"-o", plain, "kubevirt-hypervisor-exporter/sidecar"}},
+		{"CGO_ENABLED=1", []string{"-race", "-o", raced, "kubevirt-hypervisor-exporter/sidecar"}},
+		{"CGO_ENABLED=0", []string{"-o", supervisor, "kubevirt-hypervisor-exporter/sidecar/supervisor"}},
 	} {
-		cmd := exec.Command("go", append(build.args, "kubevirt-hypervisor-exporter/sidecar")...)
+		cmd := exec.Command("go", append([]string{"build"}, build.args...)...)
 		cmd.Env = append(os.Environ(), build.cgo)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the sidecar (-race needs a C compiler: apt-get install -y gcc libc6-dev): %v\n%s", err, out)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit/memlimit"
 	"kubevirt-hypervisor-exporter/sidecar/libvirttest"
 )
 
@@ -39,8 +41,9 @@ type setup struct {
 	uid    int      // KubeVirt's, libvirttest.QEMUUser
 	listen string   // a Unix socket in a folder of its own
 	args   []string
-	stderr *os.File // instead of the log
-	keep   bool     // its end is the test's business
+	stderr *os.File        // instead of the log
+	group  *memlimit.Group // as a container: limited, under the supervisor, with the image's environment
+	keep   bool            // its end is the test's business
 }
 
 // sidecar is a running process of the binary under test.
@@ -76,6 +79,9 @@ func start(t *testing.T, s setup) *sidecar {
 	p.scraper = newScraper(t, s.listen, s.vmi)
 	args := append([]string{"--web.listen-address=" + s.listen, "--libvirt.socket=" + s.socket}, s.args...)
 	p.cmd = command(s.binary, s.uid, s.env, args...)
+	if s.group != nil {
+		p.cmd = container(s.group, s.binary, s.uid, s.env, args...)
+	}
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if s.stderr != nil {
 		p.cmd.Stdout, p.cmd.Stderr = s.stderr, s.stderr
@@ -98,6 +104,18 @@ func command(binary string, uid int, env []string, args ...string) *exec.Cmd {
 	if os.Getuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
 	}
+	return cmd
+}
+
+// container runs the sidecar as its container does (Containerfile), in the group. The
+// group can be entered by root only.
+func container(group *memlimit.Group, binary string, uid int, env []string, args ...string) *exec.Cmd {
+	user := strconv.Itoa(uid)
+	line := append([]string{"setpriv", "--reuid", user, "--regid", user, "--clear-groups", supervisor, binary}, args...)
+	line = group.Command(line...)
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1", "GOGC=10", "GOMEMLIMIT=12MiB"}, env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
 }
 

@@ -27,6 +27,7 @@ const (
 	procConnectClose  = 2
 	procDomainDestroy = 12
 	procGetXMLDesc    = 14
+	procGetState      = 212
 	procListDomains   = 273
 	procRegister      = 316
 	procLifecycle     = 318
@@ -68,6 +69,7 @@ func words(values ...uint32) []byte {
 type seen struct {
 	at     time.Time
 	client bool // from the sidecar
+	link   *link
 	frame  frame
 }
 
@@ -152,20 +154,20 @@ func (p *proxy) serve(conn net.Conn) {
 	p.mu.Unlock()
 	go func() {
 		defer target.Close()
-		p.pump(conn, func(f frame) error { _, err := target.Write(f); return err }, true)
+		p.pump(l, conn, func(f frame) error { _, err := target.Write(f); return err })
 	}()
-	p.pump(target, func(f frame) error { return p.deliver(l, f) }, false)
+	p.pump(l, target, func(f frame) error { return p.deliver(l, f) })
 }
 
 // pump hands on packets until one side ends.
-func (p *proxy) pump(from io.Reader, to func(frame) error, client bool) {
+func (p *proxy) pump(l *link, from net.Conn, to func(frame) error) {
 	for {
 		f, err := readFrame(from)
 		if err != nil {
 			return
 		}
 		p.mu.Lock()
-		p.seen = append(p.seen, seen{time.Now(), client, f})
+		p.seen = append(p.seen, seen{time.Now(), from == l.sidecar, l, f})
 		p.mu.Unlock()
 		if to(f) != nil {
 			return
@@ -216,6 +218,32 @@ func (p *proxy) call(t *testing.T, procedure uint32, payload []byte) frame {
 		require.FailNow(t, "libvirtd did not answer the test's own call")
 		return nil
 	}
+}
+
+// cut ends the sidecar's newest connection.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	newest := p.links[len(p.links)-1]
+	_ = newest.sidecar.Close()
+	_ = newest.libvirtd.Close()
+}
+
+// openXML tells for each connection how many questions for XML have no answer.
+func (p *proxy) openXML() map[*link]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	open := map[*link]int{}
+	for _, s := range p.seen {
+		switch {
+		case s.frame.program() != remoteProgram || s.frame.procedure() != procGetXMLDesc:
+		case s.client:
+			open[s.link]++
+		default:
+			open[s.link]--
+		}
+	}
+	return open
 }
 
 // connections counts those made so far.

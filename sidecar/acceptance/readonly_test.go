@@ -96,6 +96,14 @@ func TestIdle(t *testing.T) {
 		}
 		return nil
 	})
+	// What follows a connection is over once nothing was asked for longer than the last
+	// of its waits, 6.4 s.
+	eventually(t, func() error {
+		if calls := proxy.calls(time.Now().Add(-8 * time.Second)); len(calls) > 0 {
+			return fmt.Errorf("%d calls in 8 s", len(calls))
+		}
+		return nil
+	})
 	w := p.watch(t, 100*time.Millisecond)
 	begin := time.Now()
 	<-time.After(idle)

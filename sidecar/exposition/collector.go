@@ -18,13 +18,13 @@ var (
 		"The VMI's libvirt domain as libvirt describes it. Present while the VMI runs and libvirt answers; the value is always 1.",
 		"namespace", "name", "node", "domain_type", "arch", "machine", "hypervisor_version", "libvirt_version")
 	libvirtUp = newMetric(prometheus.GaugeValue, "hypervisor_exporter_libvirt_up",
-		"Whether libvirt answers (1) or not (0).")
+		"Whether libvirt answers (1) or not (0): there is a connection, and the last answer is not older than --libvirt.grace.")
 	libvirtConnects = newMetric(prometheus.CounterValue, "hypervisor_exporter_libvirt_connects_total",
 		"Connections to libvirt that were opened.")
 	detections = newMetric(prometheus.CounterValue, "hypervisor_exporter_detections_total",
-		"How often the type of a running domain was read from its XML.")
+		"How often the type of a running domain was read from its XML: when the domain appears, and again after a start, a resume, a migration or a new connection to libvirt.")
 	detectionErrors = newMetric(prometheus.CounterValue, "hypervisor_exporter_detection_errors_total",
-		"What kept the type from being read: xml (not parsable), no_type (none in the XML), no_match (no domain is surely the VMI's), libvirt (no connection, or a call failed).",
+		"What kept the type from being read: xml (not parsable), no_type (none in the XML), no_match (no domain is surely the VMI's), libvirt (no connection, a call that failed, or no answer), too_large (the XML does not fit into the sidecar's memory).",
 		"reason")
 	identityValid = newMetric(prometheus.GaugeValue, "hypervisor_exporter_identity_valid",
 		"Whether the environment names a namespace, VMI and node that could exist (1) or not (0); without them no VMI is shown.")
@@ -57,9 +57,24 @@ func (m Metric) send(ch chan<- prometheus.Metric, value float64, labels ...strin
 	ch <- prometheus.MustNewConstMetric(m.desc, m.Type, value, labels...)
 }
 
-// Source gives the newest snapshot without waiting for anything.
+// Source gives the newest snapshot, and when libvirt last answered, without waiting for
+// anything.
 type Source interface {
 	Snapshot() *hypervisor.Snapshot
+	HeardAt() time.Time
+}
+
+// A moment is all that a page depends on.
+type moment struct {
+	snapshot *hypervisor.Snapshot
+	view     hypervisor.View
+}
+
+// momentOf reads the source; the snapshot is at least as new as the answer it is aged by.
+func momentOf(source Source, now time.Time) moment {
+	heard := source.HeardAt()
+	snapshot := source.Snapshot()
+	return moment{snapshot, snapshot.At(now, heard)}
 }
 
 // collector turns the newest snapshot into metrics.
@@ -78,12 +93,12 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
-	snapshot := c.source.Snapshot()
-	view := snapshot.At(c.now())
+	m := momentOf(c.source, c.now())
+	snapshot, view := m.snapshot, m.view
 	if snapshot.Identity.Valid() && view.Present {
 		collectVMI(ch, snapshot, view)
 	}
-	libvirtUp.send(ch, number(snapshot.Connected))
+	libvirtUp.send(ch, number(view.Up))
 	libvirtConnects.send(ch, float64(snapshot.Connects))
 	detections.send(ch, float64(snapshot.Detections))
 	for reason, count := range snapshot.Errors {

@@ -32,8 +32,13 @@ KubeVirt's own mapping of libvirt's domain states:
 | domain state | series |
 |---|---|
 | running, blocked, pmsuspended; paused by user, I/O error, watchdog, snapshot, save, dump, … | present |
-| paused: starting up, incoming migration on a target, switched over on a source, post-copy source, post-copy failed | absent |
+| paused by a migration, if this sidecar has seen the domain run: a source, until libvirt shuts it off | present |
+| paused by a migration otherwise: a target that waits for its memory | absent |
+| paused: starting up, post-copy source, post-copy failed | absent |
 | no domain, shutdown, shut off, crashed, migrated away | absent |
+
+A sidecar that was restarted while its VM is paused by a migration has not seen it run, and shows nothing
+until it runs again.
 
 `+"`hypervisor_type`"+` comes from the type of the libvirt domain:
 
@@ -42,10 +47,15 @@ KubeVirt's own mapping of libvirt's domain states:
 | `+"`<domain type=\"kvm\">`"+` | `+"`kvm`"+` |
 | `+"`<domain type=\"qemu\">`"+` | `+"`qemu-tcg`"+` |
 | any other type | `+"`unknown`"+`; `+"`domain_type`"+` of `+"`kubevirt_vmi_hypervisor_domain_info`"+` has it raw |
-| XML that does not tell | `+"`unknown`"+` |
+| XML that does not tell, or that libvirt has not sent within 5 s (`+"`--libvirt.timeout`"+`) of the domain's appearance | `+"`unknown`"+` |
 
-When libvirt stops answering, a running VMI keeps its type for 30 s (`+"`--libvirt.grace`"+`) and
-then becomes `+"`unknown`"+` until libvirt is heard again.
+The XML is read when a domain appears, and again after a resume, a migration and a new connection to libvirt. Until
+the new answer comes, the last one stands: a libvirt whose workers all wait for a QEMU that hangs still reports
+states, but sends no XML.
+
+A running VMI keeps its type for 30 s (`+"`--libvirt.grace`"+`) after libvirt's last answer and then becomes
+`+"`unknown`"+` until libvirt answers again. An idle libvirt is pinged every 15 s. It makes no difference whether libvirt
+does not answer or the sidecar does not ask, because its log is stuck, for example.
 
 `+"`hypervisor_version`"+` is empty until libvirt has told it: a libvirt that has several emulators on
 its disk probes them all first.

@@ -57,7 +57,8 @@ func metricsHandler(config Config) http.Handler {
 	return &pages{config: config, render: render}
 }
 
-// renderer writes the metrics as the client asks for them.
+// renderer writes the metrics as the client asks for them. Each request gathers by
+// itself: with CoalesceGather, one could join a gather that had read an older snapshot.
 func renderer(config Config) http.Handler {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(collector{source: config.Source, now: config.Now, restarts: config.Restarts}, versioncollector.NewCollector(program))
@@ -69,7 +70,6 @@ func renderer(config Config) http.Handler {
 		ErrorHandling:       promhttp.HTTPErrorOnError,
 		OfferedCompressions: compressions(config),
 		MaxRequestsInFlight: maxScrapes,
-		CoalesceGather:      true,
 		Timeout:             scrapeTimeout,
 		EnableOpenMetrics:   true,
 	})

@@ -15,10 +15,10 @@ import (
 // made anew for each visitor, as what it shows changes.
 func landing(config Config) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		snapshot := config.Source.Snapshot()
+		now := momentOf(config.Source, config.Now())
 		page, err := web.NewLandingPage(web.LandingConfig{
 			Name:        "KubeVirt hypervisor exporter",
-			Description: describe(snapshot, snapshot.At(config.Now())),
+			Description: describe(now.snapshot, now.view),
 			Version:     version.Info(),
 			Profiling:   "false",
 			Links: []web.LandingLinks{

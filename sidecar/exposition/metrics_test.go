@@ -36,14 +36,18 @@ type fixed hypervisor.Snapshot
 
 func (f fixed) Snapshot() *hypervisor.Snapshot { s := hypervisor.Snapshot(f); return &s }
 
+// HeardAt is when each of the snapshots here was current: libvirt answered at t0.
+func (f fixed) HeardAt() time.Time { return t0 }
+
 func start(id hypervisor.Identity) hypervisor.Snapshot { return hypervisor.Start(id, grace, t0) }
 
 // running is a snapshot of a running VMI whose domain has this XML.
 func running(id hypervisor.Identity, xml string) hypervisor.Snapshot {
 	s := start(id).AfterConnect(hypervisor.Versions{Hypervisor: "7.2.22", Libvirt: "9.0.0"})
 	return s.AfterObservation(hypervisor.Observation{Domains: []hypervisor.Domain{{
-		Name: id.DomainName(), State: hypervisor.State{State: libvirt.DomainRunning, Reason: 1}, XML: xml,
-	}}}, t0.Add(1500*time.Millisecond))
+		Name: id.DomainName(), State: hypervisor.State{State: libvirt.DomainRunning, Reason: 1},
+		Description: hypervisor.Describe(strings.NewReader(xml)),
+	}}}, t0, t0.Add(1500*time.Millisecond))
 }
 
 func domainXML(kind string) string {
@@ -80,7 +84,7 @@ func metricsPage(t *testing.T, h http.Handler, accept string) string {
 
 func TestExposition(t *testing.T) {
 	kvm := running(shopWeb, domainXML("kvm"))
-	lost := kvm.AfterLoss(fmt.Errorf("gone"), t0.Add(time.Minute))
+	lost := kvm.AfterLoss(fmt.Errorf("gone"))
 	longest := hypervisor.Identity{Namespace: strings.Repeat("n", 63), Name: strings.Repeat("v", 253), Node: strings.Repeat("h", 253)}
 	for name, test := range map[string]struct {
 		snapshot hypervisor.Snapshot
@@ -94,9 +98,11 @@ func TestExposition(t *testing.T) {
 		"unparsable":      {snapshot: running(shopWeb, "<domain")},
 		"hostile-machine": {snapshot: running(shopWeb, `<domain type="a&quot;} 1&#10;up 0"/>`)},
 		"longest-names":   {snapshot: running(longest, domainXML("kvm"))},
-		"gone":            {snapshot: kvm.AfterObservation(hypervisor.Observation{}, t0.Add(time.Hour)), at: time.Hour},
-		"lost":            {snapshot: lost, at: time.Minute + grace - time.Second},
-		"lost-for-long":   {snapshot: lost, at: time.Minute + grace},
+		"gone":            {snapshot: kvm.AfterObservation(hypervisor.Observation{}, t0, t0.Add(time.Hour))},
+		"lost":            {snapshot: lost, at: grace - time.Second},
+		"lost-for-long":   {snapshot: lost, at: grace},
+		"stuck":           {snapshot: kvm, at: grace},
+		"too-large":       {snapshot: running(shopWeb, `<domain type="kvm">`+strings.Repeat("<a>", 200))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := handler(test.snapshot, t0.Add(test.at))

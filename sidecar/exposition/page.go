@@ -9,8 +9,6 @@ import (
 	"sync"
 
 	"github.com/prometheus/common/expfmt"
-
-	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
 )
 
 // pages answers scrapes from memory: what is shown changes a few times in a VM's
@@ -24,12 +22,6 @@ type pages struct {
 	mu    sync.Mutex
 	shown moment
 	forms map[form]page
-}
-
-// A moment is what a page depends on.
-type moment struct {
-	snapshot *hypervisor.Snapshot
-	view     hypervisor.View
 }
 
 // A form is how a page is written. There are few, however clients ask.
@@ -65,8 +57,7 @@ func (p *pages) page(r *http.Request) page {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	snapshot := p.config.Source.Snapshot()
-	if now := (moment{snapshot, snapshot.At(p.config.Now())}); now != p.shown {
+	if now := momentOf(p.config.Source, p.config.Now()); now != p.shown {
 		p.shown, p.forms = now, map[form]page{}
 	}
 	if kept, ok := p.forms[wanted]; ok {

@@ -1,9 +1,6 @@
 package hypervisor
 
-import (
-	"log/slog"
-	"time"
-)
+import "log/slog"
 
 // Change is one line for the log: something became other than it was.
 type Change struct {
@@ -12,10 +9,10 @@ type Change struct {
 	Attrs   []slog.Attr
 }
 
-// Changes lists what a log should say of the step from one snapshot to the next,
-// taken at the given moments. Steps that change nothing give nothing, so that a
-// fault that lasts is one line however often it is met.
-func Changes(before, after Snapshot, was, now time.Time) []Change {
+// Changes lists what a log should say of the step from one snapshot to the next;
+// expired tells that the grace period has ended in between. Steps that change nothing
+// give nothing, so that a fault that lasts is one line however often it is met.
+func Changes(before, after Snapshot, expired bool) []Change {
 	var changes []Change
 	add := func(level slog.Level, message string, attrs ...slog.Attr) {
 		changes = append(changes, Change{Level: level, Message: message, Attrs: attrs})
@@ -26,8 +23,8 @@ func Changes(before, after Snapshot, was, now time.Time) []Change {
 	case !after.Connected && (before.Connected || text(after.LostErr) != text(before.LostErr)):
 		add(slog.LevelWarn, "libvirt does not answer; trying again", slog.Any("err", after.LostErr))
 	}
-	if after.Expired(now) && !before.Expired(was) && after.Running {
-		add(slog.LevelWarn, "libvirt was not heard for the grace period; the hypervisor type is unknown", slog.Duration("grace", after.Grace))
+	if expired && after.Running {
+		add(slog.LevelWarn, "libvirt has not answered for the grace period; the hypervisor type is unknown", slog.Duration("grace", after.Grace))
 	}
 	if after.Match != before.Match {
 		changes = append(changes, matchChange(after)...)

@@ -4,9 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"strings"
-
-	"libvirt.org/go/libvirtxml"
+	"io"
 )
 
 // kubevirtXMLNamespace marks the metadata that KubeVirt puts into its domains
@@ -17,10 +15,12 @@ const kubevirtXMLNamespace = "http://kubevirt.io"
 // label values. libvirt's and QEMU's own names stay below 40.
 const maxNameLength = 128
 
-// The two ways in which a domain's XML can fail to tell its type.
+// The ways in which a domain's XML can fail to tell its type.
 var (
-	ErrXML    = errors.New("domain XML cannot be parsed")
-	ErrNoType = errors.New("domain XML names no domain type")
+	ErrXML      = errors.New("domain XML cannot be parsed")
+	ErrNoType   = errors.New("domain XML names no domain type")
+	ErrTooLarge = errors.New("domain XML is too large to be read in the sidecar's memory")
+	ErrNoAnswer = errors.New("libvirt has not answered the question for the domain's XML")
 )
 
 // Detection is what a domain's XML says of its hypervisor. DomainType is raw
@@ -34,61 +34,90 @@ type Detection struct {
 	KubeVirt bool
 }
 
-// domainXML is the part of libvirtxml.Domain that tells the hypervisor. The whole
-// of it would do as well, but for its price: 256 KiB of <disk/> make 22 MiB of
-// structs, in a container that is killed at 24, and one number that libvirtxml
-// cannot read, in a device that is of no interest here, would hide the type.
-type domainXML struct {
-	XMLName  xml.Name                   `xml:"domain"`
-	Type     string                     `xml:"type,attr"`
-	OS       *libvirtxml.DomainOS       `xml:"os"`
-	Metadata *libvirtxml.DomainMetadata `xml:"metadata"`
+// Description is one answer to the question for a domain's XML. It is never written
+// again, so equal pointers mean the same answer.
+type Description struct {
+	Detection Detection
+	// Err is why Detection says nothing: it wraps ErrXML, ErrNoType, ErrTooLarge or
+	// ErrNoAnswer, or is nil.
+	Err error
 }
 
-// Detect reads a domain's XML. It returns ErrXML or ErrNoType where the XML does
-// not say the type, and never panics, whatever the XML.
-func Detect(text string) (detection Detection, err error) {
-	// The XML comes from the other side of a socket, and libvirtxml has
-	// hand-written unmarshallers: a bug in one must not end the sidecar.
+// Describe reads a domain's XML; see Detect.
+func Describe(r io.Reader) *Description {
+	detection, err := Detect(r)
+	return &Description{Detection: detection, Err: err}
+}
+
+// Detect reads a domain's XML, at most up to what it looks for: the type of the
+// domain, <os> and <metadata>. It returns ErrXML, ErrNoType or ErrTooLarge where the
+// XML does not say the type, and never panics, whatever the XML. It keeps no more
+// than one token of the XML in memory: libvirt sends up to 4 MiB, and the container
+// is killed at 24.
+func Detect(r io.Reader) (detection Detection, err error) {
+	// The XML comes from the other side of a socket: a bug in the decoder must not
+	// end the sidecar.
 	defer func() {
 		if p := recover(); p != nil {
 			detection, err = Detection{}, fmt.Errorf("%w: %v", ErrXML, p)
 		}
 	}()
-	var domain domainXML
-	if err := xml.Unmarshal([]byte(text), &domain); err != nil {
+	detection, err = readDomain(newScanner(r))
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		return Detection{}, err
+	case err != nil:
 		return Detection{}, fmt.Errorf("%w: %w", ErrXML, err)
-	}
-	if domain.Type == "" {
+	case detection.DomainType == "":
 		return Detection{}, ErrNoType
-	}
-	detection = Detection{Type: typeOf(domain.Type), DomainType: domain.Type}
-	if domain.OS != nil && domain.OS.Type != nil {
-		detection.Arch, detection.Machine = domain.OS.Type.Arch, domain.OS.Type.Machine
 	}
 	if longest := max(len(detection.DomainType), len(detection.Arch), len(detection.Machine)); longest > maxNameLength {
 		return Detection{}, fmt.Errorf("%w: a type, arch or machine of %d bytes", ErrXML, longest)
 	}
-	detection.KubeVirt = domain.Metadata != nil && hasKubeVirtMetadata(domain.Metadata.XML)
 	return detection, nil
 }
 
-func hasKubeVirtMetadata(metadata string) bool {
-	decoder := xml.NewDecoder(strings.NewReader(metadata))
-	for {
-		token, err := decoder.Token()
-		if err != nil {
-			return false
+func readDomain(s *scanner) (detection Detection, err error) {
+	domain, err := s.root()
+	if err != nil {
+		return Detection{}, err
+	}
+	if domain.Name.Local != "domain" {
+		return Detection{}, fmt.Errorf("element <%s> where <domain> is due", domain.Name.Local)
+	}
+	detection.DomainType = attribute(domain, "type")
+	detection.Type = typeOf(detection.DomainType)
+	sawOS, sawMetadata := false, false
+	err = s.children(func(child xml.StartElement) (more bool, err error) {
+		switch child.Name.Local {
+		case "os":
+			sawOS = true
+			err = s.children(func(element xml.StartElement) (bool, error) {
+				if element.Name.Local == "type" {
+					detection.Arch, detection.Machine = attribute(element, "arch"), attribute(element, "machine")
+				}
+				return true, s.skip()
+			})
+		case "metadata":
+			sawMetadata = true
+			err = s.children(func(element xml.StartElement) (bool, error) {
+				detection.KubeVirt = detection.KubeVirt || element.Name.Space == kubevirtXMLNamespace
+				return true, s.skip()
+			})
+		default:
+			err = s.skip()
 		}
-		element, ok := token.(xml.StartElement)
-		if !ok {
-			continue
-		}
-		if element.Name.Space == kubevirtXMLNamespace {
-			return true
-		}
-		if err := decoder.Skip(); err != nil {
-			return false
+		return !sawOS || !sawMetadata, err
+	})
+	return detection, err
+}
+
+// attribute returns the value of an element's attribute, empty if it has none.
+func attribute(element xml.StartElement, name string) string {
+	for _, a := range element.Attr {
+		if a.Name.Space == "" && a.Name.Local == name {
+			return a.Value
 		}
 	}
+	return ""
 }

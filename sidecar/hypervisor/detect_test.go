@@ -3,8 +3,10 @@ package hypervisor
 import (
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -20,7 +22,7 @@ func TestDetectGenuineDomains(t *testing.T) {
 	require.NotEmpty(t, paths)
 	var got strings.Builder
 	for _, path := range paths {
-		detection, err := Detect(read(t, path))
+		detection, err := Detect(strings.NewReader(read(t, path)))
 		require.NoError(t, err, path)
 		fmt.Fprintf(&got, "%s: %s %+v\n", filepath.Base(path), detection.Type, detection)
 	}
@@ -73,15 +75,86 @@ func TestDetect(t *testing.T) {
 		{name: "not a domain", xml: `<network type="kvm"/>`, err: ErrXML},
 		{name: "not UTF-8", xml: "<domain type=\"\xff\"/>", err: ErrXML},
 		{name: "a type of kilobytes", xml: `<domain type="` + strings.Repeat("k", 4096) + `"/>`, err: ErrXML},
-		{name: "nested without end", xml: `<domain type="kvm">` + strings.Repeat("<a>", 20_000), err: ErrXML},
+		{name: "nested without end", xml: `<domain type="kvm">` + strings.Repeat("<a>", 20_000), err: ErrTooLarge},
+		{name: "a description without end", xml: `<domain type="kvm"><description>` + strings.Repeat("a", maxToken+1), err: ErrTooLarge},
+		{name: "an attribute without end", xml: `<domain type="kvm" a="` + strings.Repeat("a", maxToken+1), err: ErrTooLarge},
+		{
+			name: "the longest text that is read",
+			xml:  `<domain type="kvm"><description>` + strings.Repeat("a", maxToken-20) + `</description></domain>`,
+			want: Detection{Type: KVM, DomainType: "kvm"},
+		},
+		{
+			name: "what is looked for comes before what is too large",
+			xml:  `<domain type="kvm"><metadata/><os><type arch="x86_64">hvm</type></os><devices a="` + strings.Repeat("a", maxToken+1),
+			want: Detection{Type: KVM, DomainType: "kvm", Arch: "x86_64"},
+		},
+		{
+			name: "a type of something else inside",
+			xml:  `<domain type="qemu"><os><loader type="kvm"><type arch="a"/></loader><type arch="b">hvm</type></os><devices><disk type="kvm"/></devices></domain>`,
+			want: Detection{Type: QEMUTCG, DomainType: "qemu", Arch: "b"},
+		},
+		{name: "before the domain", xml: `<?xml version="1.0"?><!-- a --><domain type="kvm"/>`, want: Detection{Type: KVM, DomainType: "kvm"}},
+		{name: "an entity of one's own", xml: `<!DOCTYPE d [<!ENTITY a "kvm">]><domain type="&a;"/>`, err: ErrXML},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := Detect(test.xml)
+			got, err := Detect(strings.NewReader(test.xml))
 			require.ErrorIs(t, err, test.err)
 			require.Equal(t, test.want, got)
 		})
 	}
 }
+
+// TestDetectInLittleMemory: the largest XML that libvirt sends, 4 MiB, needs less than
+// 1 MiB while it is read, whatever it is made of.
+func TestDetectInLittleMemory(t *testing.T) {
+	const size = 4 << 20
+	const end = `</metadata><os><type arch="x86_64" machine="q35">hvm</type></os></domain>`
+	for name, part := range map[string]string{
+		"elements":   `<a b="c">d</a>`,
+		"comments":   `<!-- a -->`,
+		"namespaces": `<a xmlns="b" xmlns:c="d"/>`,
+		"long texts": `<a>` + strings.Repeat("b", maxToken/2) + `</a>`,
+		"attributes": `<a` + strings.Repeat(` b="c"`, 1000) + `/>`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			begin := `<domain type="kvm"><metadata>`
+			text := begin + strings.Repeat(part, (size-len(begin)-len(end))/len(part)) + end
+			r := &metered{from: strings.NewReader(text)}
+			r.measure()
+			got, err := Detect(r)
+			require.NoError(t, err)
+			require.Equal(t, Detection{Type: KVM, DomainType: "kvm", Arch: "x86_64", Machine: "q35"}, got)
+			t.Logf("%d kB more on the heap", r.grown()>>10)
+			require.Less(t, r.grown(), uint64(1<<20))
+		})
+	}
+}
+
+// metered is a reader that measures the live heap now and then while it is read.
+type metered struct {
+	from           io.Reader
+	reads          int
+	least, largest uint64
+}
+
+func (m *metered) Read(p []byte) (int, error) {
+	if m.reads++; m.reads%16 == 0 {
+		m.measure()
+	}
+	return m.from.Read(p)
+}
+
+func (m *metered) measure() {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	if m.least == 0 {
+		m.least = stats.HeapAlloc
+	}
+	m.largest = max(m.largest, stats.HeapAlloc)
+}
+
+func (m *metered) grown() uint64 { return m.largest - m.least }
 
 // FuzzDetect: whatever the XML, an answer is a type that the XML names or an
 // error, and small enough for a label.
@@ -92,7 +165,7 @@ func FuzzDetect(f *testing.F) {
 		f.Add(read(f, path))
 	}
 	f.Fuzz(func(t *testing.T, xml string) {
-		got, err := Detect(xml)
+		got, err := Detect(strings.NewReader(xml))
 		if err != nil {
 			require.Zero(t, got)
 			return

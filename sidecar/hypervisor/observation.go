@@ -1,15 +1,25 @@
 package hypervisor
 
+// DomainID identifies one run of a domain. libvirt gives a domain a new number each
+// time it starts; one that does not run has the number -1.
+type DomainID struct {
+	UUID   [16]byte
+	Number int32
+}
+
 // Domain is one domain as libvirt described it at one moment.
 type Domain struct {
 	Name  string
+	ID    DomainID
 	State State
-	// XML is the live domain's XML, as libvirt gave it.
-	XML string
+	// Description is the newest answer to the question for the domain's XML. It is
+	// nil while libvirt has not answered yet: a domain of which nothing is known is
+	// not shown.
+	Description *Description
 }
 
-// Observation is one look at libvirt: every domain behind the socket. A domain
-// that vanished during the look is not in it.
+// Observation is one read of libvirt: every domain behind the socket. A domain that
+// vanished during the read is not in it.
 type Observation struct {
 	Domains []Domain
 }
@@ -25,7 +35,7 @@ type Versions struct {
 type Match int
 
 const (
-	// NoDomain: there is none.
+	// NoDomain: there is none, or libvirt has not described the ones that are there.
 	NoDomain Match = iota
 	// Named: the domain has the name that KubeVirt gives the VMI's domain.
 	Named
@@ -65,7 +75,10 @@ func choose(id Identity, domains []Domain) (Domain, Match) {
 	}
 	var ours []Domain
 	for _, domain := range domains {
-		if detection, err := Detect(domain.XML); err == nil && detection.KubeVirt {
+		if domain.Description == nil {
+			return Domain{}, NoDomain // it may be KubeVirt's
+		}
+		if domain.Description.Detection.KubeVirt {
 			ours = append(ours, domain)
 		}
 	}

@@ -15,8 +15,11 @@ const (
 	ReasonNoType
 	// ReasonNoMatch: there are domains, but none that is surely the VMI's.
 	ReasonNoMatch
-	// ReasonLibvirt: a connection was lost or refused, or libvirt failed a call.
+	// ReasonLibvirt: a connection was lost or refused, or libvirt failed a call or left
+	// it without an answer.
 	ReasonLibvirt
+	// ReasonTooLarge: the domain's XML does not fit into the sidecar's memory.
+	ReasonTooLarge
 	// ErrorReasons is how many reasons there are.
 	ErrorReasons
 )
@@ -32,6 +35,8 @@ func (r ErrorReason) String() string {
 		return "no_match"
 	case ReasonLibvirt:
 		return "libvirt"
+	case ReasonTooLarge:
+		return "too_large"
 	case ErrorReasons:
 		return "invalid"
 	default:
@@ -43,26 +48,29 @@ func (r ErrorReason) String() string {
 // methods returns a new one and leaves the old one as it is.
 type Snapshot struct {
 	Identity Identity
-	// Grace is how long a domain last seen running keeps its type while libvirt
-	// cannot be heard; after that the type is Unknown.
+	// Grace is how long a domain last seen running keeps its type after libvirt's last
+	// answer; after that the type is Unknown.
 	Grace time.Duration
 
-	// Connected tells that libvirt answers.
+	// Connected tells that there is a connection to libvirt.
 	Connected bool
-	// LostAt is when libvirt stopped answering; zero while the rest is current.
-	LostAt time.Time
-	// LostErr is why libvirt does not answer; nil while it does.
+	// LostErr is why there is none; nil while there is.
 	LostErr error
 
 	// Running tells that the VMI would be in phase Running.
-	Running   bool
+	Running bool
+	// Ran is the VMI's domain if it has been seen running here; zero if not.
+	Ran       DomainID
 	State     State
 	Match     Match
 	Domain    string
 	Detection Detection
-	// DetectErr is why Detection says nothing: ErrXML, ErrNoType or nil.
+	// DetectErr is why Detection says nothing, as Description.Err; nil if it does.
 	DetectErr error
 	Versions  Versions
+
+	// counted is the answer that Detections and Errors counted last.
+	counted *Description
 
 	// ChangedAt is when Running or the type last became another.
 	ChangedAt  time.Time
@@ -76,8 +84,8 @@ func Start(id Identity, grace time.Duration, now time.Time) Snapshot {
 	return Snapshot{Identity: id, Grace: grace, ChangedAt: now}
 }
 
-// AfterConnect is the snapshot once a connection to libvirt is open. What was
-// known before the last one broke stays stale until the next observation.
+// AfterConnect is the snapshot once a connection to libvirt is open. What was known
+// before the last one broke stays until the next observation.
 func (s Snapshot) AfterConnect(v Versions) Snapshot {
 	s.Connected, s.LostErr, s.Versions = true, nil, v
 	s.Connects++
@@ -91,27 +99,32 @@ func (s Snapshot) AfterVersions(v Versions) Snapshot {
 }
 
 // AfterLoss is the snapshot once libvirt no longer answers, or still does not.
-func (s Snapshot) AfterLoss(err error, now time.Time) Snapshot {
-	if s.LostAt.IsZero() {
-		s.LostAt = now
-	}
+func (s Snapshot) AfterLoss(err error) Snapshot {
 	s.Connected, s.LostErr = false, err
 	s.Errors[ReasonLibvirt]++
 	return s
 }
 
-// AfterObservation is the snapshot once libvirt has been looked at whole.
-func (s Snapshot) AfterObservation(o Observation, now time.Time) Snapshot {
-	before := s.At(now)
-	s.LostAt = time.Time{}
+// AfterObservation is the snapshot once libvirt has told its domains; heard is when it
+// had answered before that.
+func (s Snapshot) AfterObservation(o Observation, heard, now time.Time) Snapshot {
+	before := s.At(now, heard)
 	var domain Domain
 	domain, s.Match = choose(s.Identity, o.Domains)
-	s.Domain, s.State, s.Running = domain.Name, domain.State, domain.State.Running()
 	if s.Match == Foreign || s.Match == Ambiguous {
 		s.Errors[ReasonNoMatch]++
 	}
-	s = s.detect(domain)
-	if after := s.At(now); after.Present != before.Present || after.Type != before.Type {
+	s.Domain, s.State = domain.Name, domain.State
+	switch {
+	case domain.State.Running(false):
+		s.Ran = domain.ID
+	case domain.ID != s.Ran:
+		s.Ran = DomainID{}
+	}
+	ran := s.Ran != DomainID{}
+	s.Running = domain.State.Running(ran) && domain.Description != nil
+	s = s.detect(domain.Description)
+	if after := s.At(now, now); after.Present != before.Present || after.Type != before.Type {
 		s.ChangedAt = now
 	} else {
 		s.ChangedAt = before.ChangedAt
@@ -119,52 +132,70 @@ func (s Snapshot) AfterObservation(o Observation, now time.Time) Snapshot {
 	return s
 }
 
-// detect reads the type of a running domain; a domain that does not run has none.
-func (s Snapshot) detect(domain Domain) Snapshot {
+// detect takes the type of a running domain; a domain that does not run has none. Each
+// answer of libvirt is counted once.
+func (s Snapshot) detect(description *Description) Snapshot {
 	s.Detection, s.DetectErr = Detection{}, nil
 	if !s.Running {
 		return s
 	}
-	s.Detections++
-	s.Detection, s.DetectErr = Detect(domain.XML)
-	switch {
-	case errors.Is(s.DetectErr, ErrNoType):
-		s.Errors[ReasonNoType]++
-	case s.DetectErr != nil:
-		s.Errors[ReasonXML]++
+	s.Detection, s.DetectErr = description.Detection, description.Err
+	if description == s.counted {
+		return s
+	}
+	s.counted = description
+	if !errors.Is(s.DetectErr, ErrNoAnswer) {
+		s.Detections++
+	}
+	if s.DetectErr != nil {
+		s.Errors[reasonOf(s.DetectErr)]++
 	}
 	return s
 }
 
+func reasonOf(err error) ErrorReason {
+	switch {
+	case errors.Is(err, ErrNoType):
+		return ReasonNoType
+	case errors.Is(err, ErrTooLarge):
+		return ReasonTooLarge
+	case errors.Is(err, ErrNoAnswer):
+		return ReasonLibvirt
+	default:
+		return ReasonXML
+	}
+}
+
 // View is what may be said at one moment.
 type View struct {
+	// Up tells that libvirt answers.
+	Up bool
 	// Present tells that the VMI runs, as far as is known.
 	Present bool
 	// Type is meaningful while Present.
 	Type Type
-	// Details tells that Detection and Versions may be shown as well: libvirt was
-	// heard within the grace period, and the XML told the type.
+	// Details tells that Detection and Versions may be shown as well: libvirt has
+	// answered within the grace period, and the XML told the type.
 	Details bool
 	// ChangedAt is when Present or Type last became another.
 	ChangedAt time.Time
 }
 
-// At is what may be said at the given moment: the grace period ends by itself,
-// without anything having to wake up for it.
-func (s Snapshot) At(now time.Time) View {
-	view := View{Present: s.Running, Type: s.Detection.Type, ChangedAt: s.ChangedAt}
-	if s.Expired(now) {
+// At is what may be said at the given moment, if libvirt last answered at heard. The
+// grace period ends by itself: nothing has to wake up for it, and nothing that is stuck
+// can keep it from ending.
+func (s Snapshot) At(now, heard time.Time) View {
+	view := View{Up: s.Connected, Present: s.Running, Type: s.Detection.Type, ChangedAt: s.ChangedAt}
+	if s.Expired(now, heard) {
 		if view.Type != Unknown && view.Present {
-			view.ChangedAt = s.LostAt.Add(s.Grace)
+			view.ChangedAt = heard.Add(s.Grace)
 		}
-		view.Type = Unknown
+		view.Up, view.Type = false, Unknown
 		return view
 	}
 	view.Details = view.Present && s.DetectErr == nil
 	return view
 }
 
-// Expired reports whether libvirt has been silent for longer than the grace period.
-func (s Snapshot) Expired(now time.Time) bool {
-	return !s.LostAt.IsZero() && now.Sub(s.LostAt) >= s.Grace
-}
+// Expired reports whether libvirt's last answer is as old as the grace period.
+func (s Snapshot) Expired(now, heard time.Time) bool { return now.Sub(heard) >= s.Grace }

@@ -2,7 +2,9 @@ package hypervisor
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +17,8 @@ var (
 	running = State{libvirt.DomainRunning, int32(libvirt.DomainRunningBooted)}
 	paused  = State{libvirt.DomainPaused, int32(libvirt.DomainPausedUser)}
 	shutoff = State{libvirt.DomainShutoff, int32(libvirt.DomainShutoffDestroyed)}
+	moving  = State{libvirt.DomainPaused, int32(libvirt.DomainPausedMigration)}
+	torn    = State{libvirt.DomainPaused, int32(libvirt.DomainPausedPostcopy)}
 )
 
 const (
@@ -25,96 +29,183 @@ const (
 	grace     = 30 * time.Second
 )
 
+// described is the domain of number 1 under a name; without XML, libvirt has not told it.
+func described(name string, state State, xml string) Domain {
+	domain := Domain{Name: name, ID: DomainID{Number: 1}, State: state}
+	if xml != "" {
+		domain.Description = Describe(strings.NewReader(xml))
+	}
+	return domain
+}
+
 func one(state State, xml string) Observation {
-	return Observation{Domains: []Domain{{Name: "shop_web", State: state, XML: xml}}}
+	return Observation{Domains: []Domain{described("shop_web", state, xml)}}
+}
+
+// numbered is as one, of another run of the domain.
+func numbered(number int32, state State, xml string) Observation {
+	o := one(state, xml)
+	o.Domains[0].ID.Number = number
+	return o
+}
+
+// world is what a story moves on.
+type world struct {
+	Snapshot
+	heard, now time.Time
 }
 
 // A step of a story: what happens, if anything but time, and what may be said after it.
 type step struct {
 	after   time.Duration // since the step before
-	happens func(Snapshot, time.Time) Snapshot
+	happens func(*world)
 	want    View // but ChangedAt
 	changed bool // the change is dated to this moment
 	logs    []slog.Level
 }
 
-func connect(s Snapshot, _ time.Time) Snapshot { return s.AfterConnect(Versions{Libvirt: "9.0.0"}) }
+func connect(w *world) { w.Snapshot = w.AfterConnect(Versions{Libvirt: "9.0.0"}) }
 
-func lose(text string) func(Snapshot, time.Time) Snapshot {
-	return func(s Snapshot, now time.Time) Snapshot { return s.AfterLoss(errors.New(text), now) }
+func hear(w *world) { w.heard = w.now }
+
+func lose(text string) func(*world) {
+	return func(w *world) { w.Snapshot = w.AfterLoss(errors.New(text)) }
 }
 
-func see(o Observation) func(Snapshot, time.Time) Snapshot {
-	return func(s Snapshot, now time.Time) Snapshot { return s.AfterObservation(o, now) }
+func see(o Observation) func(*world) {
+	return func(w *world) {
+		w.Snapshot = w.AfterObservation(o, w.heard, w.now)
+		w.heard = w.now
+	}
 }
 
 func TestSnapshot(t *testing.T) {
-	absent := View{}
-	shown := func(t Type) View { return View{Present: true, Type: t, Details: true} }
-	bare := View{Present: true, Type: Unknown}
+	down, absent := View{}, View{Up: true}
+	shown := func(t Type) View { return View{Up: true, Present: true, Type: t, Details: true} }
+	cut := func(v View) View { v.Up = false; return v } // there is no connection
+	bare := View{Up: true, Present: true, Type: Unknown}
+	info, warn, fault := []slog.Level{slog.LevelInfo}, []slog.Level{slog.LevelWarn}, []slog.Level{slog.LevelError}
+	const second = time.Second
 	for name, story := range map[string][]step{
 		"a VM's life": {
-			{happens: lose("no socket"), want: absent, logs: []slog.Level{slog.LevelWarn}},
-			{after: time.Second, happens: lose("no socket"), want: absent},
-			{after: time.Second, happens: connect, want: absent, logs: []slog.Level{slog.LevelInfo}},
+			{happens: lose("no socket"), want: down, logs: warn},
+			{after: second, happens: lose("no socket"), want: down},
+			{after: second, happens: connect, want: absent, logs: info},
 			{happens: see(Observation{}), want: absent},
-			{after: time.Second, happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: []slog.Level{slog.LevelInfo}},
-			{after: time.Second, happens: see(one(paused, kvmXML)), want: shown(KVM)},
-			{after: time.Second, happens: see(one(running, kvmXML)), want: shown(KVM)},
-			{after: time.Second, happens: see(one(shutoff, kvmXML)), want: absent, changed: true, logs: []slog.Level{slog.LevelInfo}},
-			{after: time.Second, happens: see(Observation{}), want: absent},
-			{after: time.Second, happens: see(one(running, tcgXML)), want: shown(QEMUTCG), changed: true, logs: []slog.Level{slog.LevelInfo}},
+			{after: second, happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: second, happens: see(one(paused, kvmXML)), want: shown(KVM)},
+			{after: second, happens: see(one(running, kvmXML)), want: shown(KVM)},
+			{after: second, happens: see(one(shutoff, kvmXML)), want: absent, changed: true, logs: info},
+			{after: second, happens: see(Observation{}), want: absent},
+			{after: second, happens: see(one(running, tcgXML)), want: shown(QEMUTCG), changed: true, logs: info},
 		},
 		"libvirt is lost, and found within the grace period": {
-			{happens: connect, want: absent, logs: []slog.Level{slog.LevelInfo}},
-			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: []slog.Level{slog.LevelInfo}},
-			{after: time.Minute, happens: lose("gone"), want: shown(KVM), logs: []slog.Level{slog.LevelWarn}},
-			{after: grace - 1, want: shown(KVM)},
-			{happens: connect, want: shown(KVM), logs: []slog.Level{slog.LevelInfo}},
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: 10 * second, happens: hear, want: shown(KVM)},
+			{after: second, happens: lose("gone"), want: cut(shown(KVM)), logs: warn},
+			{after: grace - second - 1, want: cut(shown(KVM))},
+			{happens: connect, want: shown(KVM), logs: info},
 			{happens: see(one(running, kvmXML)), want: shown(KVM)},
-			{after: time.Hour, want: shown(KVM)},
 		},
 		"libvirt is lost for longer": {
-			{happens: connect, want: absent, logs: []slog.Level{slog.LevelInfo}},
-			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: []slog.Level{slog.LevelInfo}},
-			{happens: lose("gone"), want: shown(KVM), logs: []slog.Level{slog.LevelWarn}},
-			{after: grace, want: bare, changed: true},
-			{after: time.Second, happens: lose("gone"), want: bare, logs: []slog.Level{slog.LevelWarn}},
-			{after: time.Second, happens: lose("gone"), want: bare},
-			{after: time.Second, happens: lose("refused"), want: bare, logs: []slog.Level{slog.LevelWarn}},
-			{after: time.Second, happens: connect, want: bare, logs: []slog.Level{slog.LevelInfo}},
-			{after: time.Second, happens: see(one(running, kvmXML)), want: shown(KVM), changed: true},
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{happens: lose("gone"), want: cut(shown(KVM)), logs: warn},
+			{after: grace, want: cut(bare), changed: true},
+			{after: second, happens: lose("gone"), want: cut(bare), logs: warn},
+			{after: second, happens: lose("gone"), want: cut(bare)},
+			{after: second, happens: lose("refused"), want: cut(bare), logs: warn},
+			{after: second, happens: connect, want: cut(bare), logs: info},
+			{after: second, happens: see(one(running, kvmXML)), want: shown(KVM), changed: true},
 		},
-		"the grace period counts from the first loss": {
-			{happens: connect, want: absent, logs: []slog.Level{slog.LevelInfo}},
-			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: []slog.Level{slog.LevelInfo}},
-			{happens: lose("gone"), want: shown(KVM), logs: []slog.Level{slog.LevelWarn}},
-			{after: grace / 2, happens: lose("gone"), want: shown(KVM)},
-			{after: grace / 2, want: bare, changed: true},
+		"the grace period counts from the last answer": {
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: grace / 2, happens: lose("gone"), want: cut(shown(KVM)), logs: warn},
+			{after: grace / 2, want: cut(bare), changed: true},
+		},
+		"a session that is stuck says nothing, and is found out": {
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: grace - 1, want: shown(KVM)},
+			{after: 1, want: cut(bare), changed: true},
+		},
+		"pings keep what is known": {
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: grace / 2, happens: hear, want: shown(KVM)},
+			{after: grace / 2, happens: hear, want: shown(KVM)},
+			{after: grace / 2, happens: hear, want: shown(KVM)},
+			{after: grace - 1, want: shown(KVM)},
 		},
 		"a VM that did not run stays absent without libvirt": {
-			{happens: connect, want: absent, logs: []slog.Level{slog.LevelInfo}},
+			{happens: connect, want: absent, logs: info},
 			{happens: see(one(shutoff, kvmXML)), want: absent},
-			{happens: lose("gone"), want: absent, logs: []slog.Level{slog.LevelWarn}},
-			{after: 2 * grace, happens: lose("gone"), want: absent},
+			{happens: lose("gone"), want: down, logs: warn},
+			{after: 2 * grace, happens: lose("gone"), want: down},
 		},
 		"types outside the set are unknown, but told in detail": {
-			{happens: connect, want: absent, logs: []slog.Level{slog.LevelInfo}},
-			{happens: see(one(running, hypervXML)), want: shown(Unknown), changed: true, logs: []slog.Level{slog.LevelWarn}},
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(running, hypervXML)), want: shown(Unknown), changed: true, logs: warn},
 			{happens: see(one(running, hypervXML)), want: shown(Unknown)},
-			{after: time.Second, happens: see(one(running, tcgXML)), want: shown(QEMUTCG), changed: true, logs: []slog.Level{slog.LevelInfo}},
+			{after: second, happens: see(one(running, tcgXML)), want: shown(QEMUTCG), changed: true, logs: info},
 		},
 		"XML that does not tell is unknown": {
-			{happens: connect, want: absent, logs: []slog.Level{slog.LevelInfo}},
-			{happens: see(one(running, "<domain")), want: bare, changed: true, logs: []slog.Level{slog.LevelError}},
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(running, "<domain")), want: bare, changed: true, logs: fault},
 			{happens: see(one(running, "<domain")), want: bare},
-			{happens: see(one(running, "<domain/>")), want: bare, logs: []slog.Level{slog.LevelError}},
+			{happens: see(one(running, "<domain/>")), want: bare, logs: fault},
+		},
+		"a domain that libvirt has not described yet is not shown": {
+			{happens: connect, want: absent, logs: info},
+			{after: second, happens: see(one(running, "")), want: absent},
+			{after: second, happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: second, happens: see(numbered(2, running, "")), want: absent, changed: true, logs: info},
+			{after: second, happens: see(numbered(2, running, tcgXML)), want: shown(QEMUTCG), changed: true, logs: info},
+		},
+		"a source stays until it is shut off": {
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: second, happens: see(one(moving, kvmXML)), want: shown(KVM)},
+			{after: second, happens: lose("gone"), want: cut(shown(KVM)), logs: warn},
+			{happens: connect, want: shown(KVM), logs: info},
+			{happens: see(one(moving, kvmXML)), want: shown(KVM)},
+			{after: second, happens: see(one(shutoff, kvmXML)), want: absent, changed: true, logs: info},
+		},
+		"a source whose migration fails": {
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: second, happens: see(one(moving, kvmXML)), want: shown(KVM)},
+			{after: second, happens: see(one(running, kvmXML)), want: shown(KVM)},
+		},
+		"a source in post-copy is gone": {
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: second, happens: see(one(torn, kvmXML)), want: absent, changed: true, logs: info},
+		},
+		"a VM that its user has paused moves": {
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(paused, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: second, happens: see(one(moving, kvmXML)), want: shown(KVM)},
+		},
+		"a target is absent until it runs": {
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(moving, kvmXML)), want: absent},
+			{after: second, happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+		},
+		"a target that came back: another run of the domain has not run here": {
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: second, happens: see(numbered(2, moving, kvmXML)), want: absent, changed: true, logs: info},
+			{after: second, happens: see(numbered(1, moving, kvmXML)), want: absent},
 		},
 		"a stranger is not the VMI": {
-			{happens: connect, want: absent, logs: []slog.Level{slog.LevelInfo}},
-			{happens: see(Observation{Domains: []Domain{{"other", running, kvmXML}}}), want: absent, logs: []slog.Level{slog.LevelWarn}},
-			{happens: see(Observation{Domains: []Domain{{"other", running, kvmXML}}}), want: absent},
-			{happens: see(Observation{Domains: []Domain{{"other", running, ourXML}}}), want: shown(KVM), changed: true, logs: []slog.Level{slog.LevelWarn, slog.LevelInfo}},
+			{happens: connect, want: absent, logs: info},
+			{happens: see(Observation{Domains: []Domain{described("other", running, "")}}), want: absent},
+			{happens: see(Observation{Domains: []Domain{described("other", running, kvmXML)}}), want: absent, logs: warn},
+			{happens: see(Observation{Domains: []Domain{described("other", running, kvmXML)}}), want: absent},
+			{happens: see(Observation{Domains: []Domain{described("other", running, ourXML)}}), want: shown(KVM), changed: true, logs: []slog.Level{slog.LevelWarn, slog.LevelInfo}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) { tell(t, story) })
@@ -123,39 +214,35 @@ func TestSnapshot(t *testing.T) {
 
 func tell(t *testing.T, story []step) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	was, changedAt := now, now
-	s := Start(web, grace, now)
+	w, changedAt, expired := &world{Snapshot: Start(web, grace, now), heard: now, now: now}, now, false
 	for i, step := range story {
-		now = now.Add(step.after)
-		before := s
+		w.now = w.now.Add(step.after)
+		before := w.Snapshot
 		if step.happens != nil {
-			s = step.happens(s, now)
+			step.happens(w)
 		}
 		if step.changed {
-			changedAt = now
+			changedAt = w.now
 		}
 		step.want.ChangedAt = changedAt
-		require.Equal(t, step.want, s.At(now), "step %d", i)
+		require.Equal(t, step.want, w.At(w.now, w.heard), "step %d", i)
 		if step.happens == nil {
 			continue
 		}
+		was := expired
+		expired = w.Expired(w.now, w.heard)
 		var logs []slog.Level
-		for _, change := range Changes(before, s, was, now) {
+		for _, change := range Changes(before, w.Snapshot, !was && expired) {
 			logs = append(logs, change.Level)
 		}
-		if step.logs == nil {
-			require.Empty(t, logs, "step %d", i)
-		} else {
-			require.Equal(t, step.logs, logs, "step %d", i)
-		}
-		was = now
+		require.Equal(t, step.logs, logs, "step %d", i)
 	}
 }
 
 func TestChoose(t *testing.T) {
-	named := Domain{"shop_web", running, kvmXML}
-	ours, ours2 := Domain{"a", running, ourXML}, Domain{"b", running, ourXML}
-	foreign := Domain{"c", running, kvmXML}
+	named := described("shop_web", running, kvmXML)
+	ours, ours2 := described("a", running, ourXML), described("b", running, ourXML)
+	foreign, silent := described("c", running, kvmXML), described("e", running, "")
 	for _, test := range []struct {
 		name    string
 		domains []Domain
@@ -169,7 +256,9 @@ func TestChoose(t *testing.T) {
 		{"the only one of KubeVirt", []Domain{foreign, ours}, "a", ByMetadata},
 		{"two of KubeVirt", []Domain{ours, ours2}, "", Ambiguous},
 		{"a stranger alone", []Domain{foreign}, "", Foreign},
-		{"a stranger that cannot be read", []Domain{{"d", running, "<"}}, "", Foreign},
+		{"a stranger that cannot be read", []Domain{described("d", running, "<")}, "", Foreign},
+		{"one that libvirt has not described may be KubeVirt's", []Domain{ours, silent}, "", NoDomain},
+		{"the one beside one that libvirt has not described", []Domain{silent, named}, "shop_web", Named},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, match := choose(web, test.domains)
@@ -182,13 +271,27 @@ func TestChoose(t *testing.T) {
 func TestCounters(t *testing.T) {
 	now := time.Now()
 	s := Start(web, grace, now)
-	s = s.AfterLoss(errors.New("gone"), now).AfterConnect(Versions{})
-	s = s.AfterObservation(one(running, kvmXML), now)
-	s = s.AfterObservation(one(shutoff, kvmXML), now) // what does not run is not detected
-	s = s.AfterObservation(one(running, "<"), now)
-	s = s.AfterObservation(one(running, "<domain/>"), now)
-	s = s.AfterObservation(Observation{Domains: []Domain{{"other", running, kvmXML}}}, now)
+	s = s.AfterLoss(errors.New("gone")).AfterConnect(Versions{})
+	kvm, silent := one(running, kvmXML), one(running, "")
+	silent.Domains[0].Description = &Description{Err: fmt.Errorf("%w within 5s", ErrNoAnswer)}
+	for _, o := range []Observation{
+		kvm,
+		kvm,                  // the same answer is counted once
+		one(shutoff, kvmXML), // what does not run is not detected
+		kvm,                  // nor is an answer that was counted
+		one(running, kvmXML), // a new answer is
+		one(running, "<"),    //
+		one(running, "<domain/>"),
+		one(running, "<domain>"+strings.Repeat("<a>", maxDepth)),
+		silent, // no answer is no detection
+		{Domains: []Domain{described("other", running, kvmXML)}},
+	} {
+		s = s.AfterObservation(o, now, now)
+	}
 	require.EqualValues(t, 1, s.Connects)
-	require.EqualValues(t, 3, s.Detections)
-	require.Equal(t, [ErrorReasons]uint64{ReasonXML: 1, ReasonNoType: 1, ReasonNoMatch: 1, ReasonLibvirt: 1}, s.Errors)
+	require.EqualValues(t, 5, s.Detections)
+	require.Equal(t, [ErrorReasons]uint64{ReasonXML: 1, ReasonNoType: 1, ReasonNoMatch: 1, ReasonLibvirt: 2, ReasonTooLarge: 1}, s.Errors)
+	for reason := range ErrorReasons {
+		require.NotEqual(t, "invalid", reason.String())
+	}
 }

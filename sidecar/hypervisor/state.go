@@ -10,16 +10,16 @@ type State struct {
 }
 
 // Running reports whether a VMI whose domain is in this state would be in phase
-// Running. It follows KubeVirt's virt-handler (calculateVmPhaseForStatusReason
-// in vm.go), which takes running, blocked, pmsuspended and most paused domains
-// as Running; a state that libvirt may add one day is not Running until
-// somebody has read what it means.
-func (s State) Running() bool {
+// Running; ran tells that this domain was seen running here before. It follows
+// KubeVirt's virt-handler (calculateVmPhaseForStatusReason in vm.go), which takes
+// running, blocked, pmsuspended and most paused domains as Running; a state that
+// libvirt may add one day is not Running until somebody has read what it means.
+func (s State) Running(ran bool) bool {
 	switch s.State {
 	case libvirt.DomainRunning, libvirt.DomainBlocked, libvirt.DomainPmsuspended:
 		return true
 	case libvirt.DomainPaused:
-		return pausedInPlace(libvirt.DomainPausedReason(s.Reason))
+		return pausedInPlace(libvirt.DomainPausedReason(s.Reason), ran)
 	case libvirt.DomainNostate, libvirt.DomainShutdown, libvirt.DomainShutoff, libvirt.DomainCrashed:
 		return false
 	default:
@@ -29,14 +29,16 @@ func (s State) Running() bool {
 
 // pausedInPlace tells a VM that stands still here from one that has not begun
 // to run here or has gone elsewhere. KubeVirt knows the difference from its
-// migration objects; all that libvirt has to tell it by is the reason.
-func pausedInPlace(reason libvirt.DomainPausedReason) bool {
+// migration objects; libvirt tells only the reason.
+func pausedInPlace(reason libvirt.DomainPausedReason, ran bool) bool {
 	switch reason {
 	case libvirt.DomainPausedStartingUp:
 		return false
 	case libvirt.DomainPausedMigration:
-		// A target that waits for its memory, or a source that has switched over.
-		return false
+		// On a target: it waits for its memory, and has not run here. On a source: it
+		// copies the rest, which may take minutes (KubeVirt VEP 248), or has just
+		// switched over; libvirt shuts it off as soon as the target confirms.
+		return ran
 	case libvirt.DomainPausedPostcopy:
 		// The source; the VM runs on the target already.
 		return false

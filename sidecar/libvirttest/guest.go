@@ -35,6 +35,8 @@ type Guest struct {
 	DomainName string
 	// NoMetadata leaves out KubeVirt's metadata.
 	NoMetadata bool
+	// Metadata is XML that stands before KubeVirt's.
+	Metadata string
 }
 
 func (g Guest) domainName() string {
@@ -50,7 +52,7 @@ func (g Guest) domainName() string {
 var domainXML = template.Must(template.New("domain").Parse(`<domain type='{{.Type}}'>
   <name>{{html .Domain}}</name>
 {{- if not .NoMetadata}}
-  <metadata>
+  <metadata>{{.Metadata}}
     <kubevirt xmlns="http://kubevirt.io">
       <uid/>
     </kubevirt>

@@ -91,6 +91,11 @@ func (m *Migration) Wait() error {
 // Abort cancels the migration.
 func (m *Migration) Abort(ctx context.Context) error { return m.Source.virsh(ctx, "domjobabort") }
 
+// SetBandwidth bounds the copying anew, in MiB/s.
+func (m *Migration) SetBandwidth(ctx context.Context, bandwidth int) error {
+	return m.Source.virsh(ctx, "migrate-setspeed", strconv.Itoa(bandwidth))
+}
+
 // SwitchToPostCopy lets the guest go on at the target with what memory is there, and
 // returns when it runs there: libvirt's own command returns before.
 func (m *Migration) SwitchToPostCopy(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	libvirt "github.com/digitalocean/go-libvirt"
@@ -14,8 +15,8 @@ import (
 	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
 )
 
-// closeTimeout bounds each step of the farewell to libvirt; the sidecar has a second
-// to end.
+// closeTimeout bounds each step of closing the connection; the sidecar has a second to
+// end.
 const closeTimeout = 300 * time.Millisecond
 
 // A connection is one open, read-only connection to libvirt with lifecycle
@@ -53,15 +54,9 @@ func open(ctx context.Context, conn net.Conn, uri string, timeout time.Duration)
 }
 
 // call runs one RPC. go-libvirt's calls wait for ever and take no context, so the
-// connection is closed when the time is up: that ends the call, and the
-// connection with it. When the context ends there is little time left, but
-// enough for a libvirt that answers, so that a farewell can follow.
+// connection is closed when the time is up: that ends the call, and the connection with it.
 func (c *connection) call(ctx context.Context, what string, rpc func() error) error {
-	timer := time.AfterFunc(c.timeout, func() {
-		c.guard.Fail(fmt.Errorf("libvirt did not answer within %v", c.timeout))
-	})
-	defer timer.Stop()
-	defer context.AfterFunc(ctx, func() { timer.Reset(closeTimeout) })()
+	defer c.deadline(ctx)()
 	err := rpc()
 	if err == nil {
 		return nil
@@ -72,35 +67,58 @@ func (c *connection) call(ctx context.Context, what string, rpc func() error) er
 	return fmt.Errorf("%s: %w", what, err)
 }
 
+// deadline ends the connection when the timeout is over, unless stop is called before.
+// An answer may have to wait until the XML before it is read, which takes seconds with a
+// tenth of a CPU: that time is not libvirt's. When the context ends there is little time
+// left, but enough for a libvirt that answers, so that the connection can be closed well.
+func (c *connection) deadline(ctx context.Context) (stop func()) {
+	var stopped atomic.Bool
+	var timer *time.Timer
+	timer = time.AfterFunc(time.Hour, func() {
+		switch {
+		case stopped.Load():
+		case ctx.Err() == nil && c.guard.ReadsXML():
+			timer.Reset(c.timeout)
+		default:
+			c.guard.Fail(fmt.Errorf("libvirt did not answer within %v", c.timeout))
+		}
+	})
+	timer.Reset(c.timeout)
+	hurry := context.AfterFunc(ctx, func() { timer.Reset(closeTimeout) })
+	return func() {
+		stopped.Store(true)
+		hurry()
+		timer.Stop()
+	}
+}
+
 // isRefusal tells libvirt's own answer "no" from the end of a connection.
 func isRefusal(err error) bool {
 	var refusal libvirt.Error
 	return errors.As(err, &refusal)
 }
 
-// observe looks at the domain of the given name, or at every domain where there is
-// none of it. A domain that vanishes meanwhile is left out. Of a crowd without
-// that name only the names are told.
-func (c *connection) observe(ctx context.Context, name string) (hypervisor.Observation, error) {
-	domains, err := c.list(ctx, name)
-	if err != nil {
-		return hypervisor.Observation{}, err
+// observe asks for the state of the domain of the given name, or of every domain where
+// there is none of it; a domain that vanishes meanwhile is left out. Where there are
+// more than maxLooks without that name, only the names are told.
+func (c *connection) observe(ctx context.Context, name string) ([]libvirt.Domain, []hypervisor.State, error) {
+	listed, err := c.list(ctx, name)
+	if err != nil || len(listed) > maxLooks {
+		return listed, make([]hypervisor.State, len(listed)), err
 	}
-	var seen hypervisor.Observation
-	for _, domain := range domains {
-		d := hypervisor.Domain{Name: domain.Name}
-		if len(domains) <= maxLooks {
-			d, err = c.describe(ctx, domain)
-		}
+	var domains []libvirt.Domain
+	var states []hypervisor.State
+	for _, domain := range listed {
+		state, err := c.state(ctx, domain)
 		switch {
 		case libvirt.IsNotFound(err):
 		case err != nil:
-			return hypervisor.Observation{}, err
+			return nil, nil, err
 		default:
-			seen.Domains = append(seen.Domains, d)
+			domains, states = append(domains, domain), append(states, state)
 		}
 	}
-	return seen, nil
+	return domains, states, nil
 }
 
 func (c *connection) list(ctx context.Context, name string) (domains []libvirt.Domain, err error) {
@@ -114,21 +132,13 @@ func (c *connection) list(ctx context.Context, name string) (domains []libvirt.D
 	return domains, err
 }
 
-func (c *connection) describe(ctx context.Context, domain libvirt.Domain) (hypervisor.Domain, error) {
-	d := hypervisor.Domain{Name: domain.Name}
-	err := c.call(ctx, "get the domain's state", func() error {
+func (c *connection) state(ctx context.Context, domain libvirt.Domain) (s hypervisor.State, err error) {
+	err = c.call(ctx, "get the domain's state", func() error {
 		state, reason, err := c.virt.DomainGetState(domain, 0)
-		d.State = hypervisor.State{State: libvirt.DomainState(state), Reason: reason}
+		s = hypervisor.State{State: libvirt.DomainState(state), Reason: reason}
 		return err
 	})
-	if err != nil {
-		return d, err
-	}
-	err = c.call(ctx, "get the domain's XML", func() (err error) {
-		d.XML, err = c.virt.DomainGetXMLDesc(domain, 0)
-		return err
-	})
-	return d, err
+	return s, err
 }
 
 // libVersion asks for libvirt's version.
@@ -142,7 +152,7 @@ func (c *connection) libVersion(ctx context.Context) (version string, err error)
 
 // askHypervisorVersion asks without a deadline: the first time that libvirt hears
 // the question it probes every emulator on its disk, which was seen to take from
-// 3 to 80 seconds, in one of its workers (there are 20). The answer is sent once,
+// 3 to 80 seconds, in one of its 5 workers of high priority. The answer is sent once,
 // if it comes before the connection ends.
 func (c *connection) askHypervisorVersion() <-chan string {
 	answer := make(chan string, 1)
@@ -173,14 +183,12 @@ func dotted(version uint64) string {
 	return fmt.Sprintf("%d.%d.%d", version/1_000_000, version/1_000%1_000, version%1_000)
 }
 
-// alive asks for a sign of life below the level of calls, which costs libvirt's
-// workers nothing.
+// alive pings libvirt below the level of calls, which costs its workers nothing.
 func (c *connection) alive(ctx context.Context) error {
 	if err := c.guard.Ping(); err != nil {
 		return fmt.Errorf("ping libvirt: %w", err)
 	}
-	timer := time.NewTimer(c.timeout)
-	defer timer.Stop()
+	defer c.deadline(ctx)()
 	select {
 	case <-c.guard.Pongs():
 		return nil
@@ -188,27 +196,25 @@ func (c *connection) alive(ctx context.Context) error {
 		return fmt.Errorf("ping libvirt: %w", c.guard.Err())
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-timer.C:
-		return fmt.Errorf("ping libvirt: %w", c.guard.Fail(fmt.Errorf("libvirt did not answer within %v", c.timeout)))
 	}
 }
 
-// close takes leave of libvirt, which would otherwise log an error, and ends the
-// connection. A libvirt that gives no sign of life is left without a word: when it
-// goes on, it would find farewell and hang-up together, and libvirtd 9.0 was seen to
-// end by a segfault then, 2 times of some 340.
+// close sends ConnectClose, without which libvirt would log an error, and ends the
+// connection. A libvirt that does not answer a ping is not sent it: when it goes on, it
+// would find the call and the end of the connection together, and libvirtd 9.0 was seen
+// to end by a segfault then, 2 times of some 340.
 func (c *connection) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if c.alive(ctx) == nil {
-		//nolint:errcheck // a libvirt that does not hear the farewell misses nothing
+		//nolint:errcheck // the connection ends, whatever libvirt says to it
 		c.call(ctx, "close", c.virt.ConnectClose)
 	}
 	c.abandon()
 }
 
-// abandon ends the connection without a word and waits for its goroutines, and
-// go-libvirt's, to see it.
+// abandon ends the connection without ConnectClose and waits for its goroutines, and
+// go-libvirt's, to end.
 func (c *connection) abandon() {
 	c.guard.Close()
 	c.asking.Wait()

@@ -76,9 +76,9 @@ func TestLibvirtRefusesWrites(t *testing.T) {
 	require.Len(t, domains, 1)
 	domain := domains[0]
 
-	// REMOTE_PROC_DOMAIN_DESTROY_FLAGS takes what REMOTE_PROC_DOMAIN_GET_XML_DESC takes.
-	conn.from, conn.to = procDomainGetXMLDesc, 234
-	_, err = c.virt.DomainGetXMLDesc(domain, 0)
+	// REMOTE_PROC_DOMAIN_DESTROY_FLAGS takes what REMOTE_PROC_DOMAIN_GET_STATE takes.
+	conn.from, conn.to = procDomainGetState, 234
+	_, _, err = c.virt.DomainGetState(domain, 0)
 	require.EqualError(t, err, "operation forbidden: read only access prevents virDomainDestroyFlags")
 
 	conn.from, conn.to = 0, 0
@@ -93,12 +93,22 @@ func TestConnection(t *testing.T) {
 	c, err := open(t.Context(), conn, sessionURI, 10*time.Second)
 	require.NoError(t, err)
 
-	seen, err := c.observe(t.Context(), guest.Name())
+	domains, states, err := c.observe(t.Context(), guest.Name())
 	require.NoError(t, err)
-	require.Len(t, seen.Domains, 1)
-	require.Equal(t, guest.Name(), seen.Domains[0].Name)
-	require.True(t, seen.Domains[0].State.Running())
-	require.Contains(t, seen.Domains[0].XML, "<domain type='qemu'")
+	require.Len(t, domains, 1)
+	require.Equal(t, guest.Name(), domains[0].Name)
+	require.True(t, states[0].Running(false))
+
+	require.NoError(t, c.guard.AskXML(domains[0]))
+	answer := await(t, c.guard.XML())
+	require.NoError(t, answer.refusal)
+	require.NoError(t, answer.description.Err)
+	require.Equal(t, "qemu", answer.description.Detection.DomainType)
+	require.True(t, answer.description.Detection.KubeVirt)
+	gone := domains[0]
+	gone.UUID[0]++
+	require.NoError(t, c.guard.AskXML(gone))
+	require.True(t, libvirt.IsNotFound(await(t, c.guard.XML()).refusal))
 
 	version, err := c.libVersion(t.Context())
 	require.NoError(t, err)
@@ -106,14 +116,15 @@ func TestConnection(t *testing.T) {
 	require.NoError(t, c.alive(t.Context()), "libvirtd answers a ping though keepalive was not negotiated")
 
 	require.NoError(t, guest.Suspend(t.Context()))
-	select {
-	case <-c.guard.Events():
-	case <-time.After(10 * time.Second):
-		require.Fail(t, "no event came")
-	}
-	seen, err = c.observe(t.Context(), guest.Name())
+	await(t, c.guard.Events())
+	require.False(t, c.guard.Restarted(), "a pause is none")
+	_, states, err = c.observe(t.Context(), guest.Name())
 	require.NoError(t, err)
-	require.Equal(t, libvirt.DomainPaused, seen.Domains[0].State.State)
+	require.Equal(t, libvirt.DomainPaused, states[0].State)
+	require.NoError(t, guest.Resume(t.Context()))
+	await(t, c.guard.Events())
+	require.True(t, c.guard.Restarted())
+	require.False(t, c.guard.Restarted(), "it is told once")
 
 	c.close()
 	if *update {
@@ -121,7 +132,9 @@ func TestConnection(t *testing.T) {
 	}
 	frames := 0
 	for rest := bytes.NewReader(conn.received.Bytes()); rest.Len() > 0; frames++ {
-		_, err := readFrame(rest, nil)
+		head, err := readHeader(rest)
+		require.NoError(t, err)
+		_, err = io.CopyN(io.Discard, rest, int64(head.size()-headerSize))
 		require.NoError(t, err, "a session ends with a whole packet")
 	}
 	require.Greater(t, frames, 10)
@@ -149,6 +162,17 @@ func TestOpenRacesHangUp(t *testing.T) {
 		require.Error(t, err)
 		<-done
 	}
+}
+
+// await receives what must come.
+func await[T any](t *testing.T, from <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-from:
+	case <-time.After(20 * time.Second):
+		require.Fail(t, "nothing came")
+	}
+	return value
 }
 
 func startGuest(t *testing.T) (*libvirttest.Daemon, *libvirttest.Domain) {

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // readOnly is VIR_CONNECT_RO. go-libvirt always opens with flags 0.
@@ -23,7 +25,8 @@ var errForbidden = errors.New("procedure is not on the list of read-only calls")
 // nothing but well-formed answers, each once: go-libvirt panics on a length
 // below its header's, allocates what a length claims, and locks up for ever on
 // a second answer to one call. Lifecycle events are not handed on either, since
-// go-libvirt queues them without bound; Events tells that there were some.
+// go-libvirt queues them without bound; Events tells that there were some. Nor does
+// go-libvirt ask for XML: see AskXML.
 //
 // Any error is final: the guard then closes the connection and stays broken.
 type guard struct {
@@ -31,15 +34,22 @@ type guard struct {
 
 	events chan struct{}
 	pongs  chan struct{}
+	xml    chan xmlAnswer
 	done   chan struct{}
 	opened chan struct{}
+
+	// xmlSince is when the XML that is being read began to come; nil if none is.
+	xmlSince atomic.Pointer[time.Time]
+	// restarted is set when an event has told that a domain starts or goes on.
+	restarted atomic.Bool
+	// questions counts those for XML; only the session touches it.
+	questions uint32
 
 	mu    sync.Mutex
 	under calls
 	err   error
 
 	// Only the reader touches these.
-	buffer  []byte
 	pending []byte
 	hold    bool
 }
@@ -50,6 +60,7 @@ func newGuard(conn net.Conn) *guard {
 		under:  calls{},
 		events: make(chan struct{}, 1),
 		pongs:  make(chan struct{}, 1),
+		xml:    make(chan xmlAnswer, 1),
 		done:   make(chan struct{}),
 		opened: make(chan struct{}),
 	}
@@ -57,6 +68,10 @@ func newGuard(conn net.Conn) *guard {
 
 // Events receives after one or more lifecycle events have come.
 func (g *guard) Events() <-chan struct{} { return g.events }
+
+// Restarted reports, once, whether one of the events so far told that a domain starts
+// or goes on, after a pause or a migration.
+func (g *guard) Restarted() bool { return g.restarted.Swap(false) }
 
 // Done is closed when the connection has ended; Err then tells why.
 func (g *guard) Done() <-chan struct{} { return g.done }
@@ -156,15 +171,21 @@ func (g *guard) next() error {
 		<-g.opened
 		g.hold = false
 	}
-	if cap(g.buffer) > headerSize<<8 {
-		g.buffer = nil // one large XML is no reason to hold its memory for ever
-	}
 	for {
-		f, err := readFrame(g.Conn, g.buffer)
+		head, err := readHeader(g.Conn)
 		if err != nil {
 			return hangUp(err)
 		}
-		g.buffer = f
+		if isXML(head) {
+			if err := g.takeXML(head); err != nil {
+				return hangUp(err)
+			}
+			continue
+		}
+		f, err := readRest(g.Conn, head)
+		if err != nil {
+			return hangUp(err)
+		}
 		handOn, err := g.take(f)
 		if err != nil {
 			return err
@@ -180,7 +201,7 @@ func (g *guard) next() error {
 func (g *guard) take(f frame) (handOn bool, err error) {
 	g.mu.Lock()
 	what, err := judge(f, g.under)
-	if err == nil && what == forward {
+	if err == nil && (what == forward || what == refused) {
 		delete(g.under, f.serial())
 	}
 	g.mu.Unlock()
@@ -191,7 +212,12 @@ func (g *guard) take(f frame) (handOn bool, err error) {
 	case forward:
 		g.hold = f.procedure() == procConnectOpen && f.status() == statusOK
 		return true, nil
+	case refused:
+		g.xml <- xmlAnswer{refusal: refusalOf(f)}
 	case event:
+		if isRestart(f) {
+			g.restarted.Store(true)
+		}
 		signal(g.events)
 	case pong:
 		signal(g.pongs)

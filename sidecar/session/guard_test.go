@@ -41,7 +41,8 @@ func TestGuardSendsNothingElse(t *testing.T) {
 	for name, call := range map[string]frame{
 		"destroy":                packet(programRemote, domainDestroy, typeCall, 1, statusOK, xdr{}.domain("shop_web")),
 		"QEMU's monitor":         packet(0x20008087, 1, typeCall, 1, statusOK, nil),
-		"a stream":               packet(programRemote, procDomainGetXMLDesc, 3, 1, statusOK, nil),
+		"a stream":               packet(programRemote, procDomainGetState, 3, 1, statusOK, nil),
+		"XML, by go-libvirt":     packet(programRemote, procDomainGetXMLDesc, typeCall, 1, statusOK, xdr{}.domain("shop_web").word(0)),
 		"less than a header":     frame("short"),
 		"the admin's procedures": packet(0x06900690, procConnectOpen, typeCall, 1, statusOK, nil),
 	} {
@@ -91,14 +92,18 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// conversation is what the sidecar asks of libvirt, in its order: go-libvirt counts
-// its calls from 1.
-var conversation = []uint32{
-	procAuthList, procConnectOpen, procEventRegisterAny,
-	procConnectListAllDomains, procDomainGetState, procDomainGetXMLDesc,
-	procConnectGetLibVersion, procConnectGetVersion,
-	procConnectListAllDomains, procDomainGetState, procDomainGetXMLDesc,
-	procConnectClose,
+// underWay are the calls of a session's begin, as go-libvirt and the guard count them.
+func underWay() calls {
+	under := calls{firstQuestion: procDomainGetXMLDesc, firstQuestion + 1: procDomainGetXMLDesc}
+	for i, procedure := range []uint32{
+		procAuthList, procConnectOpen, procEventRegisterAny,
+		procConnectListAllDomains, procDomainGetState, procConnectGetLibVersion, procConnectGetVersion,
+		procConnectListAllDomains, procDomainGetState, procConnectListAllDomains, procDomainGetState,
+		procConnectClose,
+	} {
+		under[uint32(i+1)] = procedure
+	}
+	return under
 }
 
 // FuzzGuard: whatever comes in, only whole packets of the right shape are handed
@@ -116,15 +121,24 @@ func FuzzGuard(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) {
 		g := newGuard(&wire{in: bytes.NewReader(input)})
 		close(g.opened)
-		called := calls{}
-		for i, procedure := range conversation {
-			g.under[uint32(i+1)], called[uint32(i+1)] = procedure, procedure
-		}
+		g.under = underWay()
+		called := underWay()
+		answers := make(chan int)
+		go func() {
+			count := 0
+			for range g.xml {
+				count++
+			}
+			answers <- count
+		}()
 		got, err := io.ReadAll(g)
 		require.Error(t, err)
+		close(g.xml)
+		require.LessOrEqual(t, <-answers, 2, "one for each question")
 		for rest := bytes.NewReader(got); rest.Len() > 0; {
-			packet, err := readFrame(rest, nil)
+			packet, err := readFrame(rest)
 			require.NoError(t, err)
+			require.NotEqual(t, uint32(procDomainGetXMLDesc), packet.procedure(), "XML is not go-libvirt's")
 			require.NoError(t, judgeReply(packet, called))
 			delete(called, packet.serial())
 		}

@@ -21,7 +21,10 @@ func (x xdr) text(s string) xdr {
 	x = append(x.word(uint32(len(s))), s...)
 	return append(x, make([]byte, -len(s)&3)...)
 }
-func (x xdr) domain(name string) xdr { return append(x.text(name), make([]byte, 16+4)...) }
+func (x xdr) domain(name string) xdr { return x.numbered(name, 0) }
+func (x xdr) numbered(name string, id uint32) xdr {
+	return append(x.text(name), make([]byte, 16)...).word(id)
+}
 
 func packet(program, procedure, kind, serial, status uint32, payload []byte) frame {
 	f := frame(xdr{}.word(uint32(headerSize + len(payload))).word(program).word(protocolVersion).
@@ -38,8 +41,14 @@ func refusal(call frame, code uint32, text string) frame {
 	return packet(programRemote, call.procedure(), typeReply, call.serial(), statusError, payload)
 }
 
-func lifecycleEvent() frame {
-	return packet(programRemote, procEventLifecycle, typeMessage, 0, statusOK, xdr{}.word(1).domain("shop_web").word(2).word(0))
+// The lifecycle events that are used here (virDomainEventType).
+const (
+	eventSuspended = 3
+	eventResumed   = 4
+)
+
+func lifecycleEvent(kind uint32) frame {
+	return packet(programRemote, procEventLifecycle, typeMessage, 0, statusOK, xdr{}.word(1).domain("shop_web").word(kind).word(0))
 }
 
 // A peer stands where libvirt would, for what a real libvirt does not do. It
@@ -53,7 +62,7 @@ type peer struct {
 func (p peer) serve(conn net.Conn) {
 	defer conn.Close()
 	for {
-		call, err := readFrame(conn, nil)
+		call, err := readFrame(conn)
 		if err != nil {
 			return
 		}

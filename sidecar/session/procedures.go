@@ -2,10 +2,15 @@ package session
 
 // The bounds of what is taken from libvirt.
 const (
-	// maxFrame bounds a packet, in bytes, before anything is allocated for it. A
-	// domain's XML is all but all of the largest one: 8 kB for KubeVirt's usual
-	// domain, some 700 bytes more for each disk or interface.
-	maxFrame = 256 << 10
+	// maxXML is the longest string that libvirt sends, in bytes (REMOTE_STRING_MAX in
+	// remote_protocol.x). A domain's XML is 8 kB for KubeVirt's usual domain, some 800
+	// bytes more for each disk and 500 for each iothread of a disk.
+	maxXML = 4 << 20
+	// maxFrame bounds a packet, in bytes: the largest is a domain's XML, which is read
+	// piece by piece.
+	maxFrame = headerSize + 4 + maxXML
+	// maxHeldFrame bounds every other packet, in bytes: it is held as a whole.
+	maxHeldFrame = 256 << 10
 	// maxName is more than a domain's name can have: 63 for the namespace, 253
 	// for the VMI and an underscore between them.
 	maxName = 1024
@@ -13,8 +18,8 @@ const (
 	maxMessage = 4 << 10
 	// maxDomains bounds a list of domains; a virt-launcher has one.
 	maxDomains = 1024
-	// maxLooks bounds how many domains are looked at where none has the VMI's
-	// name: each brings its XML.
+	// maxLooks bounds for how many domains the state and XML are asked where none has
+	// the VMI's name.
 	maxLooks = 16
 	// maxAuth bounds the list of authentication methods; libvirt knows three.
 	maxAuth = 16
@@ -22,7 +27,8 @@ const (
 
 // The procedures of libvirt's remote protocol that the sidecar may call, and the
 // one event that it listens to (libvirt src/remote/remote_protocol.x, enum
-// remote_procedure).
+// remote_procedure). All of them but DOMAIN_GET_XML_DESC have high priority there:
+// libvirt serves them from workers that no call into QEMU can occupy.
 const (
 	procConnectOpen           = 1
 	procConnectClose          = 2
@@ -46,9 +52,10 @@ var (
 	errorShape = sequence(word, word, word, text(maxMessage), word, anyEnd)
 )
 
-// replyShape is the list of what the sidecar may call, with the shape of each
-// one's reply. A procedure that is not listed is not sent. All of them only read;
-// the read-only flag of the connection makes libvirt see to that as well.
+// replyShape is the list of what go-libvirt may call, with the shape of each one's
+// reply. A procedure that is not listed is not sent; the guard itself sends one more,
+// see guard.AskXML. All of them only read; the read-only flag of the connection makes
+// libvirt see to that as well.
 func replyShape(procedure uint32) (reply shape, allowed bool) {
 	switch procedure {
 	case procAuthList:
@@ -61,8 +68,6 @@ func replyShape(procedure uint32) (reply shape, allowed bool) {
 		return sequence(list(maxDomains, domainShape), word), true
 	case procDomainGetState:
 		return sequence(word, word), true
-	case procDomainGetXMLDesc:
-		return text(maxFrame), true
 	case procEventRegisterAny:
 		return word, true
 	default:

@@ -12,16 +12,14 @@ import (
 	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
 )
 
-// eventGap is the least time between two looks at libvirt that events ask for,
-// so that a flood of events costs no more than fifty looks a second.
-const eventGap = 20 * time.Millisecond
-
 // Sink takes what the session finds, from one goroutine.
 type Sink interface {
 	// Connected: libvirt answers; only its own version is known so far.
 	Connected(hypervisor.Versions)
-	// Observed: the domains were looked at.
+	// Observed: libvirt has just told the domains.
 	Observed(hypervisor.Observation)
+	// Heard: libvirt has just answered a ping.
+	Heard()
 	// Versioned: libvirt has told the hypervisor's version as well.
 	Versioned(hypervisor.Versions)
 	// Lost: the connection broke, or could not be made.
@@ -35,12 +33,12 @@ type Config struct {
 	Socket string
 	// URI is what the connection opens, for example qemu:///session.
 	URI string
-	// Domain is the name of the VMI's domain; others are looked at only where it
-	// is not there.
+	// Domain is the name of the VMI's domain; others are read only where it is not
+	// there.
 	Domain string
 	// Timeout bounds each answer of libvirt.
 	Timeout time.Duration
-	// Resync is the time between two looks that no event asked for.
+	// Resync is the time between two reads of the domains that no event asked for.
 	Resync time.Duration
 	// Keepalive is the time between two pings of an idle connection: without
 	// them a libvirt that hangs would be noticed at the next resync only.
@@ -53,6 +51,10 @@ type Session struct {
 	sink   Sink
 	redial backoff
 
+	// known is what libvirt's newest answers say of the domains that it listed last. It
+	// outlives a connection: libvirt may have no worker for XML while QEMU hangs.
+	known map[hypervisor.DomainID]*hypervisor.Description
+
 	// The hypervisor's version is asked for once, not once a connection: a pod's
 	// QEMU stays the same, and each question that is not answered keeps one of
 	// libvirt's few workers until it is.
@@ -62,7 +64,7 @@ type Session struct {
 
 // New makes a session that reports to sink once it runs.
 func New(config Config, sink Sink) *Session {
-	return &Session{config: config, sink: sink}
+	return &Session{config: config, sink: sink, known: map[hypervisor.DomainID]*hypervisor.Description{}}
 }
 
 // Run keeps connecting, watching and connecting again until ctx ends; then it
@@ -90,86 +92,13 @@ func (s *Session) connect(ctx context.Context) error {
 	if err != nil {
 		return s.explainRefusal(err)
 	}
-	err = s.watch(ctx, c)
+	err = newWatch(s, c).run(ctx)
 	if ctx.Err() != nil {
 		c.close()
 		return nil
 	}
 	c.abandon()
 	return s.explain(err)
-}
-
-// watch looks at libvirt at once, then after events and at each resync, until the
-// connection breaks or ctx ends.
-func (s *Session) watch(ctx context.Context, c *connection) error {
-	seen, err := c.observe(ctx, s.config.Domain)
-	if err != nil {
-		return err
-	}
-	versions := hypervisor.Versions{Hypervisor: s.hypervisor}
-	if versions.Libvirt, err = c.libVersion(ctx); err != nil {
-		return err
-	}
-	s.sink.Connected(versions) // not before it has answered: many that refuse us let us dial
-	s.sink.Observed(seen)
-	s.redial.reset()
-
-	resync, err := newTicker(s.config.Resync)
-	if err != nil {
-		return err
-	}
-	defer resync.Stop()
-	keepalive, err := newTicker(s.config.Keepalive)
-	if err != nil {
-		return err
-	}
-	defer keepalive.Stop()
-	var answer <-chan string
-	for {
-		if answer == nil && s.mayAskVersion() && running(seen) { // not while the VM starts: it may cost CPU
-			s.askedAt, answer = time.Now(), c.askHypervisorVersion()
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-c.guard.Done():
-			return c.guard.Err()
-		case s.hypervisor = <-answer:
-			versions.Hypervisor = s.hypervisor
-			s.sink.Versioned(versions)
-		case <-c.guard.Events():
-			seen, err = s.look(ctx, c)
-			sleep(ctx, eventGap)
-		case <-resync.C:
-			seen, err = s.look(ctx, c)
-		case <-keepalive.C:
-			err = c.alive(ctx)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func (s *Session) look(ctx context.Context, c *connection) (hypervisor.Observation, error) {
-	seen, err := c.observe(ctx, s.config.Domain)
-	if err == nil {
-		s.sink.Observed(seen)
-	}
-	return seen, err
-}
-
-func (s *Session) mayAskVersion() bool {
-	return s.hypervisor == "" && (s.askedAt.IsZero() || time.Since(s.askedAt) > s.config.Resync)
-}
-
-func running(seen hypervisor.Observation) bool {
-	for _, domain := range seen.Domains {
-		if domain.State.Running() {
-			return true
-		}
-	}
-	return false
 }
 
 // explain adds what somebody who reads the log can do.

@@ -7,7 +7,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,8 +24,45 @@ type log struct {
 	mu       sync.Mutex
 	connects int
 	seen     []hypervisor.Observation
+	heard    int
 	versions hypervisor.Versions
 	lost     []error
+}
+
+// newest is the last observation, in the order of the list.
+func (l *log) newest() []hypervisor.Domain {
+	if len(l.seen) == 0 {
+		return nil
+	}
+	return l.seen[len(l.seen)-1].Domains
+}
+
+// described tells whether the last observation is of so many domains, of each of which
+// something is known, and what: an error, or its type.
+func (l *log) described(count int, want error) bool {
+	domains := l.newest()
+	if len(l.seen) == 0 || len(domains) != count {
+		return false
+	}
+	for _, domain := range domains {
+		if domain.Description == nil || !errors.Is(domain.Description.Err, want) {
+			return false
+		}
+	}
+	return true
+}
+
+// copy is what was seen so far.
+func (l *log) copy() []hypervisor.Observation {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.seen)
+}
+
+func (l *log) Heard() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heard++
 }
 
 func (l *log) Connected(v hypervisor.Versions) {
@@ -87,12 +127,17 @@ func start(t *testing.T, socket string, change func(*Config)) *log {
 func TestSessionSees(t *testing.T) {
 	sink := start(t, peer{xml: `<domain type="kvm"/>`}.listen(t), nil)
 	sink.await(t, "versions", func(l *log) bool { return l.versions.Hypervisor != "" })
+	sink.await(t, "the domain's XML", func(l *log) bool { return l.described(1, nil) })
+	sink.mu.Lock()
+	defer sink.mu.Unlock()
 	require.Equal(t, hypervisor.Versions{Hypervisor: "7.2.22", Libvirt: "9.0.0"}, sink.versions)
 	require.Equal(t, 1, sink.connects)
 	require.Empty(t, sink.lost)
-	require.Equal(t, []hypervisor.Observation{{Domains: []hypervisor.Domain{{
-		Name: "shop_web", State: hypervisor.State{State: 1, Reason: 1}, XML: `<domain type="kvm"/>`,
-	}}}}, sink.seen)
+	domain := sink.newest()[0]
+	require.Equal(t, "shop_web", domain.Name)
+	require.Equal(t, hypervisor.State{State: 1, Reason: 1}, domain.State)
+	require.Equal(t, hypervisor.KVM, domain.Description.Detection.Type)
+	require.Nil(t, sink.seen[0].Domains[0].Description, "the state is told before the XML is there")
 }
 
 // TestSessionSurvives: whatever the peer does, the session says what is wrong and
@@ -123,8 +168,8 @@ func TestSessionSurvives(t *testing.T) {
 		"sends a packet of 4 GiB":   {twist: on(procAuthList, send(xdr{}.word(0xffffffff))), want: errFrame},
 		"sends a packet of 3 bytes": {twist: on(procAuthList, send(xdr{}.word(3))), want: errFrame},
 		"drips": {
-			twist: on(procDomainGetXMLDesc, func(c net.Conn, f frame) {
-				for _, b := range answer(f, xdr{}.text("<domain/>")) {
+			twist: on(procDomainGetState, func(c net.Conn, f frame) {
+				for _, b := range answer(f, xdr{}.word(1).word(1)) {
 					if _, err := c.Write([]byte{b}); err != nil {
 						return
 					}
@@ -134,6 +179,25 @@ func TestSessionSurvives(t *testing.T) {
 			says: "did not answer within",
 		},
 		"claims XML of 2 GiB": {twist: on(procDomainGetXMLDesc, func(c net.Conn, f frame) { send(answer(f, xdr{}.word(0x7fffffff)))(c, f) }), want: errShape},
+		"sends XML of more than 4 MiB": {
+			twist: on(procDomainGetXMLDesc, func(c net.Conn, f frame) { send(answer(f, xdr{}.text(strings.Repeat(" ", maxXML+1))))(c, f) }),
+			want:  errFrame,
+		},
+		"sends XML twice": {
+			twist: on(procDomainGetXMLDesc, func(c net.Conn, f frame) {
+				twice := answer(f, xdr{}.text("<domain/>"))
+				send(append(twice, twice...))(c, f)
+			}),
+			want: errFrame,
+		},
+		"sends half of the XML": {
+			twist: on(procDomainGetXMLDesc, func(c net.Conn, f frame) {
+				whole := answer(f, xdr{}.text("<domain/>"))
+				send(whole[:len(whole)-4])(c, f)
+				c.Close()
+			}),
+			want: errHungUp,
+		},
 		"answers twice": {
 			twist: on(procConnectListAllDomains, func(c net.Conn, f frame) {
 				twice := answer(f, xdr{}.word(0).word(0))
@@ -162,32 +226,41 @@ func TestSessionSurvives(t *testing.T) {
 				}
 				require.ErrorContains(t, err, test.says)
 			}
-			require.Empty(t, sink.seen)
+			for _, o := range sink.seen {
+				for _, domain := range o.Domains {
+					require.True(t, domain.Description == nil || test.want == errFrame && domain.Description.Err != nil, "no type is shown")
+				}
+			}
 		})
 	}
 }
 
-// TestSessionManyDomains: the one of the VMI's name is looked at, of a few others
+// TestSessionManyDomains: the one of the VMI's name is asked for, of a few others
 // each, of many none.
 func TestSessionManyDomains(t *testing.T) {
 	for _, test := range []struct {
 		others int
 		ours   bool
 		seen   int
-		looked int
+		asked  int32
+		err    error
 	}{
-		{others: 0, ours: true, seen: 1, looked: 1},
-		{others: 600, ours: true, seen: 1, looked: 1},
-		{others: maxLooks, seen: maxLooks, looked: maxLooks},
-		{others: maxLooks + 1, seen: maxLooks + 1, looked: 0},
+		{others: 0, ours: true, seen: 1, asked: 1},
+		{others: 600, ours: true, seen: 1, asked: 1},
+		{others: maxLooks, seen: maxLooks, asked: maxLooks},
+		{others: maxLooks + 1, seen: maxLooks + 1, asked: 0, err: hypervisor.ErrNoAnswer},
 	} {
-		socket := peer{xml: "<domain/>", twist: func(conn net.Conn, call frame) bool {
+		var asked atomic.Int32
+		socket := peer{xml: `<domain type="kvm"/>`, twist: func(conn net.Conn, call frame) bool {
+			if call.procedure() == procDomainGetXMLDesc {
+				asked.Add(1)
+			}
 			if call.procedure() != procConnectListAllDomains {
 				return false
 			}
 			list := xdr{}.word(uint32(test.others + map[bool]int{true: 1}[test.ours]))
 			for i := range test.others {
-				list = list.domain(fmt.Sprintf("other-%d", i))
+				list = list.numbered(fmt.Sprintf("other-%d", i), uint32(i))
 			}
 			if test.ours {
 				list = list.domain("shop_web")
@@ -196,15 +269,8 @@ func TestSessionManyDomains(t *testing.T) {
 			return true
 		}}.listen(t)
 		sink := start(t, socket, func(c *Config) { c.Domain = "shop_web" })
-		sink.await(t, "a look", func(l *log) bool { return len(l.seen) == 1 })
-		looked := 0
-		for _, domain := range sink.seen[0].Domains {
-			if domain.XML != "" {
-				looked++
-			}
-		}
-		require.Len(t, sink.seen[0].Domains, test.seen)
-		require.Equal(t, test.looked, looked)
+		sink.await(t, "all are known", func(l *log) bool { return l.described(test.seen, test.err) })
+		require.Equal(t, test.asked, asked.Load())
 		require.Empty(t, sink.lost)
 	}
 }
@@ -212,15 +278,25 @@ func TestSessionManyDomains(t *testing.T) {
 // TestSessionVanishedDomain: a domain that goes between two calls is no error.
 func TestSessionVanishedDomain(t *testing.T) {
 	for _, procedure := range []uint32{procDomainGetState, procDomainGetXMLDesc} {
+		gone := false
 		sink := start(t, peer{twist: func(conn net.Conn, call frame) bool {
-			if call.procedure() != procedure {
+			switch {
+			case gone && call.procedure() == procConnectListAllDomains:
+				conn.Write(answer(call, xdr{}.word(0).word(0))) //nolint:errcheck // the session tells
+			case call.procedure() == procedure:
+				gone = true
+				conn.Write(refusal(call, 42, "Domain not found")) //nolint:errcheck // the session tells
+			default:
 				return false
 			}
-			conn.Write(refusal(call, 42, "Domain not found")) //nolint:errcheck // the session tells
 			return true
 		}}.listen(t), nil)
-		sink.await(t, "a look", func(l *log) bool { return len(l.seen) == 1 })
-		require.Empty(t, sink.seen[0].Domains)
+		sink.await(t, "no domain", func(l *log) bool { return l.described(0, nil) })
+		for _, o := range sink.seen {
+			for _, domain := range o.Domains {
+				require.Nil(t, domain.Description)
+			}
+		}
 		require.Empty(t, sink.lost)
 	}
 }
@@ -235,14 +311,15 @@ func TestSessionSlowVersion(t *testing.T) {
 		}
 		go func() {
 			<-event
-			conn.Write(lifecycleEvent()) //nolint:errcheck // the session tells
+			conn.Write(lifecycleEvent(eventResumed)) //nolint:errcheck // the session tells
 		}()
 		return true // and never answers
 	}}.listen(t)
 	sink := start(t, socket, func(c *Config) { c.Timeout, c.Keepalive = 200*time.Millisecond, 50*time.Millisecond })
-	sink.await(t, "a look", func(l *log) bool { return len(l.seen) == 1 })
+	sink.await(t, "the domain's XML", func(l *log) bool { return l.described(1, hypervisor.ErrNoType) })
+	looks := len(sink.copy())
 	close(event)
-	sink.await(t, "a look after the event", func(l *log) bool { return len(l.seen) == 2 })
+	sink.await(t, "a look after the event", func(l *log) bool { return len(l.seen) > looks })
 	require.Equal(t, hypervisor.Versions{Libvirt: "9.0.0"}, sink.versions)
 	require.Empty(t, sink.lost)
 }
@@ -290,7 +367,7 @@ func TestSessionResync(t *testing.T) {
 
 // TestSessionEventFlood: events without end cost a bounded number of looks.
 func TestSessionEventFlood(t *testing.T) {
-	var looks int
+	var looks atomic.Int32
 	stop := make(chan struct{})
 	var flood sync.WaitGroup
 	socket := peer{xml: "<domain/>", twist: func(conn net.Conn, call frame) bool {
@@ -304,21 +381,21 @@ func TestSessionEventFlood(t *testing.T) {
 						return
 					default:
 					}
-					if _, err := conn.Write(lifecycleEvent()); err != nil {
+					if _, err := conn.Write(lifecycleEvent(eventResumed)); err != nil {
 						return
 					}
 				}
 			})
 			return true
 		case procConnectListAllDomains:
-			looks++
+			looks.Add(1)
 		}
 		return false
 	}}.listen(t)
 	sink := start(t, socket, nil)
 	began := time.Now()
-	sink.await(t, "looks", func(l *log) bool { return len(l.seen) >= 10 })
-	require.Greater(t, time.Since(began), 8*eventGap)
+	sink.await(t, "looks", func(*log) bool { return looks.Load() >= 10 })
+	require.Greater(t, time.Since(began), 5*eventGap, "some of the looks follow the connection, not the events")
 	require.Empty(t, sink.lost)
 	close(stop)
 	flood.Wait()

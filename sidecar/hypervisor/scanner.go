@@ -1,0 +1,118 @@
+package hypervisor
+
+import (
+	"bufio"
+	"encoding/xml"
+	"fmt"
+	"io"
+)
+
+// The bounds of what the XML decoder keeps in memory.
+const (
+	// maxToken bounds one tag, text or comment, in bytes. KubeVirt's longest is below
+	// 1 kB; only an attribute or a text of one's own can be longer.
+	maxToken = 256 << 10
+	// maxDepth bounds how deep elements are nested. libvirt's own nest up to 10 deep.
+	maxDepth = 128
+)
+
+// scanner reads XML element by element in bounded memory: encoding/xml alone holds a
+// token whatever its size, and an entry for each element that is open.
+type scanner struct {
+	decoder *xml.Decoder
+	source  *tokenReader
+	depth   int
+}
+
+func newScanner(r io.Reader) *scanner {
+	source := &tokenReader{from: bufio.NewReader(r)}
+	return &scanner{decoder: xml.NewDecoder(source), source: source}
+}
+
+// root returns the first element.
+func (s *scanner) root() (xml.StartElement, error) {
+	for {
+		token, err := s.next()
+		if err != nil {
+			return xml.StartElement{}, err
+		}
+		if element, ok := token.(xml.StartElement); ok {
+			return element, nil
+		}
+	}
+}
+
+// children calls visit for each child of the element that was begun last, until there
+// are no more or visit wants no more. visit must read the child to its end.
+func (s *scanner) children(visit func(xml.StartElement) (more bool, err error)) error {
+	for {
+		token, err := s.next()
+		if err != nil {
+			return err
+		}
+		switch element := token.(type) {
+		case xml.EndElement:
+			return nil
+		case xml.StartElement:
+			if more, err := visit(element); err != nil || !more {
+				return err
+			}
+		}
+	}
+}
+
+// skip reads to the end of the element that was begun last.
+func (s *scanner) skip() error {
+	for outside := s.depth - 1; s.depth > outside; {
+		if _, err := s.next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scanner) next() (xml.Token, error) {
+	s.source.left = maxToken
+	token, err := s.decoder.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch token.(type) {
+	case xml.StartElement:
+		s.depth++
+	case xml.EndElement:
+		s.depth--
+	}
+	if s.depth > maxDepth {
+		return nil, fmt.Errorf("%w: elements nested more than %d deep", ErrTooLarge, maxDepth)
+	}
+	return token, nil
+}
+
+// tokenReader gives at most left bytes.
+type tokenReader struct {
+	from *bufio.Reader
+	left int
+}
+
+// Read implements io.Reader, which xml.NewDecoder asks for and does not use.
+func (r *tokenReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	b, err := r.ReadByte()
+	if err != nil {
+		return 0, err
+	}
+	p[0] = b
+	return 1, nil
+}
+
+// ReadByte implements io.ByteReader.
+func (r *tokenReader) ReadByte() (byte, error) {
+	if r.left == 0 {
+		return 0, fmt.Errorf("%w: a tag or text of more than %d bytes", ErrTooLarge, maxToken)
+	}
+	r.left--
+	return r.from.ReadByte()
+}

@@ -1,0 +1,302 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	libvirt "github.com/digitalocean/go-libvirt"
+
+	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
+)
+
+const (
+	// eventGap is the least time between two reads of the domains that events ask for,
+	// so that a flood of events costs no more than fifty reads a second.
+	eventGap = 20 * time.Millisecond
+	// firstDoubt and lastDoubt bound the waits between the reads that follow a
+	// connection, each twice as long as the previous one. What libvirt says right after
+	// a start is provisional: it lists a domain as running whose QEMU has died until a
+	// thread of its own finds out, and sends no event for it.
+	firstDoubt = 100 * time.Millisecond
+	lastDoubt  = 6400 * time.Millisecond
+)
+
+// A watch follows the domains over one connection. Their states come by calls of high
+// priority alone, each of which is waited for; their XML comes when libvirt has a
+// worker for it, and until then the last answer stands.
+type watch struct {
+	session *Session
+	c       *connection
+
+	domains []libvirt.Domain
+	states  []hypervisor.State
+	// stale holds the domains whose XML is to be asked for again.
+	stale map[hypervisor.DomainID]bool
+	// asked is the domain of the question that is open, if one is.
+	asked hypervisor.DomainID
+	open  bool
+	// patience runs while libvirt has not answered for a domain of which nothing is
+	// known yet; nil if there is none.
+	patience <-chan time.Time
+	// quiet runs while no event is to be acted on; nil otherwise.
+	quiet <-chan time.Time
+	// doubt runs until the next read that follows the connection; doubtWait is how long.
+	doubt     <-chan time.Time
+	doubtWait time.Duration
+	versions  hypervisor.Versions
+	answer    <-chan string
+}
+
+func newWatch(s *Session, c *connection) *watch {
+	return &watch{session: s, c: c, stale: map[hypervisor.DomainID]bool{}}
+}
+
+// run reads the domains at once, then after events and at each resync, until the
+// connection breaks or ctx ends.
+func (w *watch) run(ctx context.Context) error {
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	resync, err := newTicker(w.session.config.Resync)
+	if err != nil {
+		return err
+	}
+	defer resync.Stop()
+	keepalive, err := newTicker(w.session.config.Keepalive)
+	if err != nil {
+		return err
+	}
+	defer keepalive.Stop()
+	for err == nil {
+		w.askVersion()
+		events := w.c.guard.Events()
+		if w.quiet != nil {
+			events = nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.c.guard.Done():
+			return w.c.guard.Err()
+		case w.session.hypervisor = <-w.answer:
+			w.versions.Hypervisor = w.session.hypervisor
+			w.session.sink.Versioned(w.versions)
+		case <-events:
+			w.quiet = time.After(eventGap)
+			err = w.look(ctx)
+		case <-w.quiet:
+			w.quiet = nil
+		case <-w.doubt:
+			w.doubtAgain()
+			err = w.look(ctx)
+		case answer := <-w.c.guard.XML():
+			err = w.take(ctx, answer)
+		case <-w.patience:
+			err = w.losePatience(ctx)
+		case <-resync.C:
+			w.retryFailed()
+			err = w.look(ctx)
+		case <-keepalive.C:
+			if err = w.c.alive(ctx); err == nil {
+				w.session.sink.Heard()
+			}
+		}
+	}
+	return err
+}
+
+// begin makes the first read of a connection, which must succeed before libvirt is said
+// to answer: a daemon that refuses the sidecar lets it dial.
+func (w *watch) begin(ctx context.Context) error {
+	if err := w.read(ctx); err != nil {
+		return err
+	}
+	version, err := w.c.libVersion(ctx)
+	if err != nil {
+		return err
+	}
+	w.versions = hypervisor.Versions{Hypervisor: w.session.hypervisor, Libvirt: version}
+	w.session.sink.Connected(w.versions)
+	w.session.redial.reset()
+	w.allStale() // another libvirt may have another answer
+	w.publish()
+	w.doubtAgain()
+	return w.ask()
+}
+
+// look reads the domains and publishes what it finds.
+func (w *watch) look(ctx context.Context) error {
+	restarted := w.c.guard.Restarted()
+	if err := w.read(ctx); err != nil {
+		return err
+	}
+	if restarted {
+		w.allStale()
+	}
+	w.publish()
+	return w.ask()
+}
+
+// read asks for the domains and their states, and forgets those that have gone.
+func (w *watch) read(ctx context.Context) (err error) {
+	if w.domains, w.states, err = w.c.observe(ctx, w.session.config.Domain); err != nil {
+		return err
+	}
+	known, stale := map[hypervisor.DomainID]*hypervisor.Description{}, map[hypervisor.DomainID]bool{}
+	for _, domain := range w.domains {
+		id := idOf(domain)
+		if description := w.session.known[id]; description != nil {
+			known[id] = description
+		}
+		if w.stale[id] {
+			stale[id] = true
+		}
+	}
+	w.session.known, w.stale = known, stale
+	if len(w.domains) > maxLooks {
+		w.giveUp(fmt.Errorf("%w: %d domains are too many to ask for", hypervisor.ErrNoAnswer, len(w.domains)))
+	}
+	return nil
+}
+
+// publish hands on the states with what is known of each domain.
+func (w *watch) publish() {
+	var o hypervisor.Observation
+	waiting := false
+	for i, domain := range w.domains {
+		id := idOf(domain)
+		o.Domains = append(o.Domains, hypervisor.Domain{Name: domain.Name, ID: id, State: w.states[i], Description: w.session.known[id]})
+		waiting = waiting || w.session.known[id] == nil
+	}
+	switch {
+	case !waiting:
+		w.patience = nil
+	case w.patience == nil:
+		w.patience = time.After(w.session.config.Timeout)
+	}
+	w.session.sink.Observed(o)
+}
+
+// ask asks for the XML of one domain: one of which nothing is known, or else one that
+// is stale. No more than one question is open, so that a libvirt which has no worker
+// for it holds no more than one.
+func (w *watch) ask() error {
+	if w.open || len(w.domains) > maxLooks {
+		return nil
+	}
+	next := -1
+	for i, domain := range w.domains {
+		id := idOf(domain)
+		if w.session.known[id] == nil {
+			next = i
+			break
+		}
+		if w.stale[id] {
+			next = i
+		}
+	}
+	if next < 0 {
+		return nil
+	}
+	w.asked, w.open = idOf(w.domains[next]), true
+	delete(w.stale, w.asked)
+	return w.c.guard.AskXML(w.domains[next])
+}
+
+// take takes libvirt's answer. A refusal changes nothing that is known.
+func (w *watch) take(ctx context.Context, answer xmlAnswer) error {
+	w.open = false
+	known := w.session.known
+	switch {
+	case !w.listed(w.asked):
+	case answer.refusal == nil:
+		known[w.asked] = answer.description
+	case known[w.asked] == nil:
+		known[w.asked] = &hypervisor.Description{Err: fmt.Errorf("%w: %w", hypervisor.ErrNoAnswer, answer.refusal)}
+	}
+	if answer.refusal != nil {
+		return w.look(ctx) // the domain may have gone
+	}
+	w.publish()
+	return w.ask()
+}
+
+// losePatience shows a domain as unknown that libvirt says nothing of. The answer may
+// still come.
+func (w *watch) losePatience(ctx context.Context) error {
+	w.patience = nil
+	w.giveUp(fmt.Errorf("%w within %v", hypervisor.ErrNoAnswer, w.session.config.Timeout))
+	return w.look(ctx)
+}
+
+// giveUp records the error for each domain of which nothing is known; it is asked for
+// again unless that question is open.
+func (w *watch) giveUp(err error) {
+	for _, domain := range w.domains {
+		if id := idOf(domain); w.session.known[id] == nil {
+			w.session.known[id] = &hypervisor.Description{Err: err}
+			if !w.open || id != w.asked {
+				w.stale[id] = true
+			}
+		}
+	}
+}
+
+// retryFailed has the XML asked for again where the last answer told nothing.
+func (w *watch) retryFailed() {
+	for id, description := range w.session.known {
+		if description.Err != nil {
+			w.stale[id] = true
+		}
+	}
+}
+
+func (w *watch) allStale() {
+	for _, domain := range w.domains {
+		w.stale[idOf(domain)] = true
+	}
+}
+
+func (w *watch) listed(id hypervisor.DomainID) bool {
+	for _, domain := range w.domains {
+		if idOf(domain) == id {
+			return true
+		}
+	}
+	return false
+}
+
+// doubtAgain sets the next read that follows the connection, until the last one.
+func (w *watch) doubtAgain() {
+	w.doubtWait = max(2*w.doubtWait, firstDoubt)
+	w.doubt = nil
+	if w.doubtWait <= lastDoubt {
+		w.doubt = time.After(w.doubtWait)
+	}
+}
+
+// askVersion asks for the hypervisor's version once the VM runs: it may cost CPU, which
+// a VM that starts needs itself.
+func (w *watch) askVersion() {
+	if w.answer == nil && w.session.mayAskVersion() && w.running() {
+		w.session.askedAt, w.answer = time.Now(), w.c.askHypervisorVersion()
+	}
+}
+
+func (w *watch) running() bool {
+	for _, state := range w.states {
+		if state.Running(false) {
+			return true
+		}
+	}
+	return false
+}
+
+func idOf(domain libvirt.Domain) hypervisor.DomainID {
+	return hypervisor.DomainID{UUID: domain.UUID, Number: domain.ID}
+}
+
+func (s *Session) mayAskVersion() bool {
+	return s.hypervisor == "" && (s.askedAt.IsZero() || time.Since(s.askedAt) > s.config.Resync)
+}
