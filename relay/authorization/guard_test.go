@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,11 +83,13 @@ func TestGuardIsBusy(t *testing.T) {
 			handler.ServeHTTP(recorder, request)
 			return recorder
 		}
+		var all sync.WaitGroup
+		defer all.Wait()
 		for i := range strangersPerSource {
-			go ask(strconv.Itoa(i))
+			all.Go(func() { ask(strconv.Itoa(i)) })
 		}
 		synctest.Wait()
-		answer := ask("one more")
+		answer := ask("one-more")
 		require.Equal(t, http.StatusTooManyRequests, answer.Code)
 		require.NotEmpty(t, answer.Header().Get("Retry-After"))
 		require.EqualValues(t, 1, testutil.ToFloat64(guard.decisions.WithLabelValues("busy", "apiserver")))
