@@ -14,8 +14,6 @@ import (
 
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/common/version"
-
-	"kubevirt-hypervisor-exporter/relay/authorization"
 )
 
 // serviceAccount is where the kubelet mounts the pod's service account.
@@ -40,15 +38,6 @@ func run(args []string, stderr io.Writer) int {
 	}
 	logger.Info("stopped")
 	return 0
-}
-
-// reviewer asks the API server of the cluster that the relay runs in.
-func reviewer() (*authorization.Client, error) {
-	server, err := authorization.InCluster(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"), serviceAccount)
-	if err != nil {
-		return nil, err
-	}
-	return authorization.NewClient(server), nil
 }
 
 // drain is how long scrapes under way may go on after SIGTERM. Most take a

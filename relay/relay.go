@@ -26,10 +26,11 @@ const reviewTime = 6 * time.Second
 // serve puts the parts together and serves until ctx ends.
 func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 	registry := newRegistry()
-	protect, closeReviewer, err := protection(o, registry, logger)
+	api, err := apiServer(o)
 	if err != nil {
 		return err
 	}
+	protect, closeReviewer := protection(api, registry, logger)
 	defer closeReviewer()
 	pods := podsocket.New(o.podsDir)
 	if err := pods.Denied(); err != nil {
@@ -44,6 +45,8 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	// The port is open, and no byte of a stranger's has been read.
+	confineProcess(o, api, logger)
 	handler := serving.NewHandler(serving.Routes{
 		Pods: scrape.NewHandler(scrape.Config{
 			Pods:             pods,
@@ -86,16 +89,13 @@ func newRegistry() *prometheus.Registry {
 }
 
 // protection makes what puts a handler behind a right.
-func protection(o *options, registry prometheus.Registerer, logger *slog.Logger) (protect func(string, http.Handler) http.Handler, done func(), err error) {
-	if o.authorization == none {
-		return func(_ string, next http.Handler) http.Handler { return next }, func() {}, nil
+func protection(api *authorization.APIServer, registry prometheus.Registerer, logger *slog.Logger) (protect func(string, http.Handler) http.Handler, done func()) {
+	if api == nil {
+		return func(_ string, next http.Handler) http.Handler { return next }, func() {}
 	}
-	client, err := reviewer()
-	if err != nil {
-		return nil, nil, err
-	}
+	client := authorization.NewClient(*api)
 	guard := authorization.NewGuard(authorization.NewCache(client, time.Now, logger), registry)
-	return guard.Protect, client.Close, nil
+	return guard.Protect, client.Close
 }
 
 // certificate is nil where TLS is not served from the two files.

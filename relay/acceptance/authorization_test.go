@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kubevirt-hypervisor-exporter/internal/contract"
 	"kubevirt-hypervisor-exporter/webhook/certs/pki"
 )
 
@@ -37,6 +39,15 @@ func account(t *testing.T, namespace, name, role string) string {
 	return apiServer.Token(t, namespace, name)
 }
 
+// tokenFor is a token of the service account for the audience, as hypervisorctl asks for one.
+func tokenFor(t *testing.T, namespace, name, audience string) string {
+	t.Helper()
+	request, err := apiServer.Client.CoreV1().ServiceAccounts(namespace).CreateToken(t.Context(), name,
+		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	return request.Status.Token
+}
+
 func role(t *testing.T, path string) string {
 	t.Helper()
 	made, err := apiServer.Client.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{
@@ -47,21 +58,46 @@ func role(t *testing.T, path string) string {
 	return made.Name
 }
 
-// secret is a folder as the kubelet mounts a Secret: swapped whole.
-type secret struct {
+// mount is a folder as the kubelet mounts a Secret or a token: swapped whole.
+type mount struct {
 	dir        string
-	authority  *pki.Pair
 	generation int
+}
+
+func newMount(t *testing.T) *mount { return &mount{dir: t.TempDir()} }
+
+// write puts new files in place of all.
+func (m *mount) write(t *testing.T, files map[string][]byte) {
+	t.Helper()
+	m.generation++
+	data := fmt.Sprintf("..%d", m.generation)
+	require.NoError(t, os.Mkdir(filepath.Join(m.dir, data), 0o700))
+	for name, content := range files {
+		require.NoError(t, os.WriteFile(filepath.Join(m.dir, data, name), content, 0o600))
+		if m.generation == 1 {
+			require.NoError(t, os.Symlink(filepath.Join("..data", name), filepath.Join(m.dir, name)))
+		}
+	}
+	m.swap(t, data)
+}
+
+// swap lets ..data lead to the target.
+func (m *mount) swap(t *testing.T, target string) {
+	t.Helper()
+	require.NoError(t, os.Symlink(target, filepath.Join(m.dir, "..tmp")))
+	require.NoError(t, os.Rename(filepath.Join(m.dir, "..tmp"), filepath.Join(m.dir, "..data")))
+}
+
+// secret is a mounted Secret with a certificate, empty at first.
+type secret struct {
+	*mount
+	authority *pki.Pair
 }
 
 func newSecret(t *testing.T) *secret {
 	authority, err := pki.NewAuthority(serverName, time.Now(), time.Hour)
 	require.NoError(t, err)
-	s := &secret{dir: t.TempDir(), authority: authority}
-	for _, file := range []string{"tls.crt", "tls.key"} {
-		require.NoError(t, os.Symlink(filepath.Join("..data", file), filepath.Join(s.dir, file)))
-	}
-	return s
+	return &secret{mount: newMount(t), authority: authority}
 }
 
 // issue puts a new pair in place and gives its serial number.
@@ -69,13 +105,7 @@ func (s *secret) issue(t *testing.T) string {
 	t.Helper()
 	leaf, err := pki.IssueLeaf(s.authority, serverName, time.Now(), time.Hour)
 	require.NoError(t, err)
-	s.generation++
-	data := fmt.Sprintf("..%d", s.generation)
-	require.NoError(t, os.Mkdir(filepath.Join(s.dir, data), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(s.dir, data, "tls.crt"), leaf.CertPEM, 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(s.dir, data, "tls.key"), leaf.KeyPEM, 0o600))
-	require.NoError(t, os.Symlink(data, filepath.Join(s.dir, "..tmp")))
-	require.NoError(t, os.Rename(filepath.Join(s.dir, "..tmp"), filepath.Join(s.dir, "..data")))
+	s.write(t, map[string][]byte{"tls.crt": leaf.CertPEM, "tls.key": leaf.KeyPEM})
 	return leaf.Certificate.SerialNumber.String()
 }
 
@@ -134,6 +164,8 @@ func TestByDefault(t *testing.T) {
 	require.NoError(t, expect(relay, http.StatusOK, "/healthz"))
 
 	scraper := "Bearer " + account(t, namespace, "prometheus", role(t, "/metrics/vmis"))
+	onlyHere := "Bearer " + tokenFor(t, namespace, "prometheus", contract.RelayAudience)
+	elsewhere := "Bearer " + tokenFor(t, namespace, "prometheus", "vault")
 	operator := "Bearer " + account(t, namespace, "operator", role(t, "/metrics"))
 	vmis, own := podPath(pod.UID), "/metrics"
 	for _, c := range []struct {
@@ -143,6 +175,9 @@ func TestByDefault(t *testing.T) {
 		{vmis, scraper, http.StatusOK},
 		{own, scraper, http.StatusForbidden},
 		{vmis, operator, http.StatusForbidden},
+		{vmis, onlyHere, http.StatusOK},
+		{own, onlyHere, http.StatusForbidden},
+		{vmis, elsewhere, http.StatusUnauthorized},
 		{own, operator, http.StatusOK},
 		{vmis, "", http.StatusUnauthorized},
 		{own, "", http.StatusUnauthorized},
@@ -160,21 +195,24 @@ func TestByDefault(t *testing.T) {
 
 	t.Run("a new certificate", func(t *testing.T) {
 		serial := secret.issue(t)
-		eventually(t, func() error {
-			relay.client.CloseIdleConnections()
-			response, err := relay.client.Get("https://" + relay.address + "/healthz")
-			if err != nil {
-				return err
-			}
-			if err := response.Body.Close(); err != nil {
-				return err
-			}
-			if got := response.TLS.PeerCertificates[0].SerialNumber.String(); got != serial {
-				return fmt.Errorf("certificate %s is served, want %s", got, serial)
-			}
-			return nil
-		})
+		eventually(t, func() error { return relay.serves(serial) })
 	})
+}
+
+// serves is nil when the relay serves the certificate of that serial number.
+func (r *relay) serves(serial string) error {
+	r.client.CloseIdleConnections()
+	response, err := r.client.Get("https://" + r.address + "/healthz")
+	if err != nil {
+		return err
+	}
+	if err := response.Body.Close(); err != nil {
+		return err
+	}
+	if got := response.TLS.PeerCertificates[0].SerialNumber.String(); got != serial {
+		return fmt.Errorf("certificate %s is served, want %s", got, serial)
+	}
+	return nil
 }
 
 func expect(relay *relay, code int, path string, header ...string) error {

@@ -35,6 +35,8 @@ type setup struct {
 	wrap []string
 	// network is the one that the relay runs in, instead of the test's.
 	network *netns
+	// api is the API server's host and port; "" is the one that all tests share.
+	api string
 	// everywhere listens on all addresses, as by default, instead of one.
 	everywhere bool
 }
@@ -112,7 +114,10 @@ func launch(t *testing.T, s setup) *relay {
 		command = append(s.network.enter(), command...)
 	}
 	cmd := exec.Command(command[0], command[1:]...)
-	host, port, err := net.SplitHostPort(strings.TrimPrefix(apiServer.Config.Host, "https://"))
+	if s.api == "" {
+		s.api = strings.TrimPrefix(apiServer.Config.Host, "https://")
+	}
+	host, port, err := net.SplitHostPort(s.api)
 	require.NoError(t, err)
 	cmd.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST="+host, "KUBERNETES_SERVICE_PORT="+port)
 	r.Process, err = apiservertest.StartProcess(r.log, cmd)

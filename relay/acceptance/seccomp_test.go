@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -14,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// denyArgument makes the test's binary a program that forbids itself openat2, as a
-// container runtime with an old seccomp profile does, and becomes another.
-const denyArgument = "deny-openat2"
+// denyArgument makes the test's binary a program that forbids itself openat2 and Landlock, as
+// a container runtime with an old seccomp profile does, and becomes another.
+const denyArgument = "deny-new-calls"
 
 func denyAndExec(errno string, command []string) error {
 	number, err := strconv.Atoi(errno)
@@ -26,7 +27,8 @@ func denyAndExec(errno string, command []string) error {
 	runtime.LockOSThread()
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_OPENAT2, Jf: 1},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_OPENAT2, Jt: 1},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_LANDLOCK_CREATE_RULESET, Jf: 1},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(number)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
@@ -40,8 +42,8 @@ func denyAndExec(errno string, command []string) error {
 	return fmt.Errorf("become %s: %w", command[0], syscall.Exec(command[0], command, os.Environ()))
 }
 
-// TestOldSeccompProfile: where openat2 is refused, the relay says so once and works
-// as before, attacks included.
+// TestOldSeccompProfile: where openat2 and Landlock are refused, the relay says so once and
+// works as before, attacks included.
 func TestOldSeccompProfile(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EPERM, syscall.ENOSYS} {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
@@ -50,6 +52,7 @@ func TestOldSeccompProfile(t *testing.T) {
 			kubelet := newKubelet(t)
 			relay := startRelay(t, setup{kubelet: kubelet, wrap: []string{self, denyArgument, strconv.Itoa(int(errno))}})
 			relay.awaitLog(t, "openat2 is not allowed here")
+			require.Equal(t, 1, strings.Count(relay.text(), "not confined by Landlock: the kernel lacks it"), relay.text())
 			pod := addPod(t, kubelet)
 			startSidecar(t, pod)
 			relay.await(t, pod.UID, http.StatusOK)

@@ -19,8 +19,8 @@ import (
 const (
 	// reviewTimeout bounds one question to the API server.
 	reviewTimeout = 3 * time.Second
-	// maxReview bounds its answer: a user may be in many groups.
-	maxReview = 1 << 20
+	// maxReview bounds its answer, in bytes: a user may be in many groups.
+	maxReview = 256 << 10
 )
 
 // An APIServer is where to ask, and as whom. Both files are read again for each use:
@@ -76,11 +76,12 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Review asks who the token is and whether they may get the path. An error says
 // that there is no answer.
 func (c *Client) Review(ctx context.Context, token, path string) (Decision, error) {
-	who := newTokenReview(token)
+	asked := audiences(token)
+	who := newTokenReview(token, asked)
 	if err := c.create(ctx, "/apis/authentication.k8s.io/v1/tokenreviews", &who); err != nil {
 		return Unavailable, fmt.Errorf("review a token: %w", err)
 	}
-	if !who.Status.Authenticated {
+	if !who.Status.accepted(asked) {
 		return Unauthenticated, nil
 	}
 	may := newAccessReview(who.Status.User, path)

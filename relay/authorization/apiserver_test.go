@@ -13,8 +13,10 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kubevirt-hypervisor-exporter/internal/contract"
 	"kubevirt-hypervisor-exporter/relay/authorization"
 	"kubevirt-hypervisor-exporter/webhook/apiservertest"
 )
@@ -126,6 +128,67 @@ func TestAgainstARealAPIServer(t *testing.T) {
 	})
 }
 
+// TestAudience: a token for the relay alone is good for the relay, with the right, and for nothing at the API server. One for
+// somebody else is good for neither.
+func TestAudience(t *testing.T) {
+	namespace := server.Namespace(t, "audience", nil)
+	client := authorization.NewClient(mounted(t, account(t, namespace, "relay", "system:auth-delegator")))
+	defer client.Close()
+	account(t, namespace, "may", scraperRole(t))
+	account(t, namespace, "may-not", "")
+	ours, api := contract.RelayAudience, apiServerAudience(t)
+	for _, c := range []struct {
+		account   string
+		audiences []string
+		want      authorization.Decision
+		api       bool
+	}{
+		{"may", []string{ours}, authorization.Allowed, false},
+		{"may-not", []string{ours}, authorization.Forbidden, false},
+		{"may", []string{api}, authorization.Allowed, true},
+		{"may", []string{api, ours}, authorization.Allowed, true},
+		{"may", []string{"vault"}, authorization.Unauthenticated, false},
+	} {
+		token := tokenFor(t, namespace, c.account, c.audiences)
+		eventually(t, client, token, right, c.want)
+		_, err := server.As(t, token).AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+		require.Equal(t, !c.api, apierrors.IsUnauthorized(err), "%+v at the API server: %v", c, err)
+		require.Equal(t, c.api, err == nil, "%+v at the API server: %v", c, err)
+	}
+	t.Run("a token with a foreign signature", func(t *testing.T) {
+		token := tokenFor(t, namespace, "may", []string{ours})
+		eventually(t, client, token[:len(token)-8]+"AAAAAAAA", right, authorization.Unauthenticated)
+	})
+}
+
+// TestTokenOfASecret: what Prometheus sends names no audience, and is taken as ever.
+func TestTokenOfASecret(t *testing.T) {
+	namespace := server.Namespace(t, "secret", nil)
+	client := authorization.NewClient(mounted(t, account(t, namespace, "relay", "system:auth-delegator")))
+	defer client.Close()
+	account(t, namespace, "prometheus", scraperRole(t))
+	eventually(t, client, server.SecretToken(t, namespace, "prometheus"), right, authorization.Allowed)
+}
+
+func tokenFor(t *testing.T, namespace, account string, audiences []string) string {
+	t.Helper()
+	request, err := server.Client.CoreV1().ServiceAccounts(namespace).CreateToken(t.Context(), account,
+		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	return request.Status.Token
+}
+
+// apiServerAudience is the API server's own.
+func apiServerAudience(t *testing.T) string {
+	t.Helper()
+	review, err := server.Client.AuthenticationV1().TokenReviews().Create(t.Context(), &authenticationv1.TokenReview{
+		Spec: authenticationv1.TokenReviewSpec{Token: account(t, server.Namespace(t, "api", nil), "any", "")},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	require.Len(t, review.Status.Audiences, 1)
+	return review.Status.Audiences[0]
+}
+
 // TestAPIServerGoes: who is known goes on, who is not gets 503.
 func TestAPIServerGoes(t *testing.T) {
 	mortal, err := apiservertest.Start(t.Context(), t.TempDir())
@@ -141,7 +204,7 @@ func TestAPIServerGoes(t *testing.T) {
 	cache := authorization.NewCache(client, func() time.Time { return now }, slog.New(slog.DiscardHandler))
 	decide := func(token string, want authorization.Decision, origin authorization.Origin) {
 		t.Helper()
-		decision, from := cache.Decide(t.Context(), token, right)
+		decision, from := cache.Decide(t.Context(), "10.0.0.1", token, right)
 		require.Equal(t, want.String(), decision.String())
 		require.Equal(t, origin.String(), from.String())
 	}

@@ -14,6 +14,8 @@ const (
 	Forbidden
 	// Allowed: whose token it is has the right.
 	Allowed
+	// Busy: too many tokens that are not known yet are being reviewed.
+	Busy
 )
 
 // String is the value of the metric's label.
@@ -27,6 +29,8 @@ func (d Decision) String() string {
 		return "forbidden"
 	case Allowed:
 		return "allowed"
+	case Busy:
+		return "busy"
 	}
 	return "invalid"
 }
@@ -40,6 +44,8 @@ func (d Decision) Code() int {
 		return http.StatusUnauthorized
 	case Forbidden:
 		return http.StatusForbidden
+	case Busy:
+		return http.StatusTooManyRequests
 	case Unavailable:
 	}
 	return http.StatusServiceUnavailable

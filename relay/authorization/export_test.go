@@ -11,8 +11,8 @@ import (
 // CompareReviews writes every field of ours, lets Kubernetes' types read them
 // strictly, and reads back what those write.
 func CompareReviews(t *testing.T, token, access any) {
-	who := newTokenReview("t")
-	who.Status = tokenReviewStatus{Authenticated: true, User: user{"n", "u", []string{"g"}, map[string][]string{"k": {"v"}}}}
+	who := newTokenReview("t", []string{"a"})
+	who.Status = tokenReviewStatus{Authenticated: true, User: user{"n", "u", []string{"g"}, map[string][]string{"k": {"v"}}}, Audiences: []string{"a"}}
 	var whoBack tokenReview
 	roundTrip(t, who, token, &whoBack)
 	require.Equal(t, who, whoBack)

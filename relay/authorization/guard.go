@@ -1,10 +1,13 @@
 package authorization
 
 import (
+	"net"
 	"net/http"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"kubevirt-hypervisor-exporter/internal/contract"
 )
 
 // A Guard lets requests through whose token may get a path.
@@ -43,7 +46,16 @@ func (g *Guard) decide(r *http.Request, path string) (Decision, Origin) {
 	if token == "" || r.TLS == nil {
 		return Unauthenticated, Cached
 	}
-	return g.cache.Decide(r.Context(), token, path)
+	return g.cache.Decide(r.Context(), source(r), token, path)
+}
+
+// source is the address that the request came from, without its port.
+func source(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 func refuse(w http.ResponseWriter, decision Decision, path string) {
@@ -51,16 +63,23 @@ func refuse(w http.ResponseWriter, decision Decision, path string) {
 	switch decision {
 	case Unauthenticated:
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		text = "want a token of the cluster: Authorization: Bearer TOKEN, over TLS"
+		text = "want a token of the cluster, for the API server or for the audience " + contract.RelayAudience + ": Authorization: Bearer TOKEN, over TLS"
 	case Forbidden:
 		text = "the token's owner lacks the right to get the nonResourceURL " + path
+	case Busy:
+		w.Header().Set("Retry-After", "5")
+		text = errBusy.Error()
 	case Unavailable, Allowed:
 	}
 	http.Error(w, text, decision.Code())
 }
 
-// bearer gives the token (RFC 6750, section 2.1), or "" where there is not exactly
-// one.
+// maxToken bounds a token, in bytes. One of a service account has 1 kB; of an OpenID Connect provider, with a
+// user's groups, several.
+const maxToken = 8 << 10
+
+// bearer returns the token (RFC 6750, section 2.1), or "" where there is not exactly
+// one, or one that is longer than maxToken.
 func bearer(header http.Header) string {
 	values := header.Values("Authorization")
 	if len(values) != 1 {
@@ -68,7 +87,7 @@ func bearer(header http.Header) string {
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	token = strings.TrimSpace(token)
-	if !strings.EqualFold(scheme, "Bearer") || strings.ContainsAny(token, " ,") {
+	if !strings.EqualFold(scheme, "Bearer") || strings.ContainsAny(token, " ,") || len(token) > maxToken {
 		return ""
 	}
 	return token

@@ -7,7 +7,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,6 +44,8 @@ func TestGuard(t *testing.T) {
 		{"an empty token", fixed{Allowed, nil}, http.Header{"Authorization": {"Bearer "}}, false, 401, "unauthenticated"},
 		{"two tokens", fixed{Allowed, nil}, http.Header{"Authorization": {"Bearer t", "Bearer u"}}, false, 401, "unauthenticated"},
 		{"two tokens in one", fixed{Allowed, nil}, http.Header{"Authorization": {"Bearer t, Bearer u"}}, false, 401, "unauthenticated"},
+		{"a token as long as may be", fixed{Allowed, nil}, http.Header{"Authorization": {"Bearer " + strings.Repeat("t", maxToken)}}, false, 200, "allowed"},
+		{"a longer token", fixed{Allowed, nil}, http.Header{"Authorization": {"Bearer " + strings.Repeat("t", maxToken+1)}}, false, 401, "unauthenticated"},
 		{"a password", fixed{Allowed, nil}, http.Header{"Authorization": {"Basic dDp0"}}, false, 401, "unauthenticated"},
 		{"without TLS", fixed{Allowed, nil}, http.Header{"Authorization": {"Bearer t"}}, true, 401, "unauthenticated"},
 	} {
@@ -60,5 +66,41 @@ func TestGuard(t *testing.T) {
 			require.Equal(t, c.code == 401, recorder.Header().Get("WWW-Authenticate") == "Bearer")
 			require.EqualValues(t, 1, testutil.ToFloat64(guard.decisions.MustCurryWith(prometheus.Labels{"decision": c.decision})))
 		})
+	}
+}
+
+// TestGuardIsBusy: what exceeds the places for unknown tokens of one address gets 429, and is counted apart.
+func TestGuardIsBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &oracle{takes: time.Second}
+		guard := NewGuard(NewCache(o, time.Now, slog.New(slog.DiscardHandler)), prometheus.NewRegistry())
+		handler := guard.Protect("/p", http.NotFoundHandler())
+		ask := func(token string) *httptest.ResponseRecorder {
+			request := httptest.NewRequest(http.MethodGet, "/", nil)
+			request.TLS = &tls.ConnectionState{}
+			request.Header.Set("Authorization", "Bearer "+token)
+			recorder := httptest.NewRecorder()
+			handler.ServeHTTP(recorder, request)
+			return recorder
+		}
+		var all sync.WaitGroup
+		defer all.Wait()
+		for i := range strangersPerSource {
+			all.Go(func() { ask(strconv.Itoa(i)) })
+		}
+		synctest.Wait()
+		answer := ask("one-more")
+		require.Equal(t, http.StatusTooManyRequests, answer.Code)
+		require.NotEmpty(t, answer.Header().Get("Retry-After"))
+		require.EqualValues(t, 1, testutil.ToFloat64(guard.decisions.WithLabelValues("busy", "apiserver")))
+	})
+}
+
+// TestSource: the ports of one address are one source.
+func TestSource(t *testing.T) {
+	for remote, want := range map[string]string{
+		"10.0.0.1:5000": "10.0.0.1", "[fd00::1]:5000": "fd00::1", "[fe80::1%eth0]:5000": "fe80::1%eth0", "@": "@", "": "",
+	} {
+		require.Equal(t, want, source(&http.Request{RemoteAddr: remote}), remote)
 	}
 }

@@ -10,12 +10,14 @@ type tokenReview struct {
 }
 
 type tokenReviewSpec struct {
-	Token string `json:"token"`
+	Token     string   `json:"token"`
+	Audiences []string `json:"audiences,omitempty"`
 }
 
 type tokenReviewStatus struct {
-	Authenticated bool `json:"authenticated,omitempty"`
-	User          user `json:"user,omitzero"`
+	Authenticated bool     `json:"authenticated,omitempty"`
+	User          user     `json:"user,omitzero"`
+	Audiences     []string `json:"audiences,omitempty"`
 }
 
 type user struct {
@@ -50,8 +52,13 @@ type accessReviewStatus struct {
 	Denied  bool `json:"denied,omitempty"`
 }
 
-func newTokenReview(token string) tokenReview {
-	return tokenReview{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview", Spec: tokenReviewSpec{Token: token}}
+// newTokenReview asks whose the token is, if it is for all of the audiences; nil is the API server.
+func newTokenReview(token string, audiences []string) tokenReview {
+	return tokenReview{
+		APIVersion: "authentication.k8s.io/v1",
+		Kind:       "TokenReview",
+		Spec:       tokenReviewSpec{Token: token, Audiences: audiences},
+	}
 }
 
 // newAccessReview asks whether the user may get the path.

@@ -37,7 +37,7 @@ func parameterOK(mediaType, name, value string) bool {
 
 // contentType checks that there is one exposition type and writes it anew, so that
 // none of the pod's own bytes are passed on.
-func contentType(values []string) (string, error) {
+func contentType(values []string) (string, *outcome) {
 	if len(values) != 1 {
 		return "", failed(Malformed, "%d Content-Types, want one", len(values))
 	}
@@ -60,7 +60,7 @@ func contentType(values []string) (string, error) {
 }
 
 // contentEncoding gives "gzip" or, for none, "".
-func contentEncoding(values []string) (string, error) {
+func contentEncoding(values []string) (string, *outcome) {
 	switch encoding := strings.ToLower(strings.Join(values, ", ")); encoding {
 	case "", "identity":
 		return "", nil

@@ -73,43 +73,42 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer h.gate.leave(uid)
 	began := time.Now()
-	started, err := h.carry(w, r, uid)
+	started, end := h.carry(w, r, uid)
 	h.metrics.duration.Observe(time.Since(began).Seconds())
-	end := h.note(uid, err)
+	h.note(uid, end)
 	switch {
 	case end == nil:
 	case started:
 		panic(http.ErrAbortHandler)
 	default:
-		http.Error(w, end.sentence(), end.code)
+		http.Error(w, end.sentence(), end.result.Code())
 	}
 }
 
-// note counts and logs how a scrape ended; nil is well.
-func (h *Handler) note(uid podsocket.UID, err error) *outcome {
-	var end *outcome
-	result := OK
-	if errors.As(err, &end) {
-		result = end.result
+// note counts and logs how a scrape ended.
+func (h *Handler) note(uid podsocket.UID, end *outcome) {
+	if end == nil {
+		h.metrics.scrapes.WithLabelValues(OK.String()).Inc()
+		h.changes.note(uid, OK, nil)
+		return
 	}
-	h.metrics.scrapes.WithLabelValues(result.String()).Inc()
-	h.changes.note(uid, result, err)
-	return end
+	h.metrics.scrapes.WithLabelValues(end.result.String()).Inc()
+	h.changes.note(uid, end.result, end)
 }
 
 // carry takes the scrape to the pod and the page back. started tells that the
-// answer has begun. The error, if any, is an outcome.
-func (h *Handler) carry(w http.ResponseWriter, r *http.Request, uid podsocket.UID) (started bool, err error) {
+// answer has begun.
+func (h *Handler) carry(w http.ResponseWriter, r *http.Request, uid podsocket.UID) (started bool, end *outcome) {
 	defer func() {
-		if err != nil && r.Context().Err() != nil {
-			err = failed(ClientGone, "%w", context.Cause(r.Context()))
+		if end != nil && r.Context().Err() != nil {
+			end = failed(ClientGone, "%w", context.Cause(r.Context()))
 		}
 	}()
 	question := newAsk(r.Header, h.config.Timeout)
 	deadline := time.Now().Add(question.timeout)
-	conn, err := h.dial(r.Context(), deadline, uid)
-	if err != nil {
-		return false, err
+	conn, end := h.dial(r.Context(), deadline, uid)
+	if end != nil {
+		return false, end
 	}
 	defer func() { _ = conn.Close() }()
 	// Whoever asked may hang up: the deadline then passes at once.
@@ -117,15 +116,15 @@ func (h *Handler) carry(w http.ResponseWriter, r *http.Request, uid podsocket.UI
 	if err := question.write(conn); err != nil {
 		return false, transferOutcome(err, "ask for the page")
 	}
-	head, page, err := readHead(conn, h.config.MaxResponseBytes)
-	if err != nil {
-		return false, err
+	head, page, end := readHead(conn, h.config.MaxResponseBytes)
+	if end != nil {
+		return false, end
 	}
 	head.write(w.Header())
 	return true, h.copy(w, page)
 }
 
-func (h *Handler) dial(ctx context.Context, deadline time.Time, uid podsocket.UID) (net.Conn, error) {
+func (h *Handler) dial(ctx context.Context, deadline time.Time, uid podsocket.UID) (net.Conn, *outcome) {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	conn, err := h.config.Pods.Dial(ctx, uid)
@@ -139,17 +138,21 @@ func (h *Handler) dial(ctx context.Context, deadline time.Time, uid podsocket.UI
 	return conn, nil
 }
 
-// copy passes the page on piece by piece.
-func (h *Handler) copy(w io.Writer, page io.Reader) error {
+// copy passes the page on piece by piece. An error that is not the page's is the client's.
+func (h *Handler) copy(w io.Writer, page io.Reader) *outcome {
 	buffer := h.buffers.Get().(*[copyBuffer]byte)
 	defer h.buffers.Put(buffer)
 	// Only Write and Read: net/http's ReadFrom takes a buffer of 32 KiB.
 	_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{page}, buffer[:])
 	var end *outcome
-	if err != nil && !errors.As(err, &end) {
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &end):
+		return end
+	default:
 		return failed(ClientGone, "pass the page on: %w", err)
 	}
-	return err
 }
 
 // write sets what of the pod's head passes.

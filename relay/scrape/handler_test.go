@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,8 +164,8 @@ func TestAnswers(t *testing.T) {
 		{"page", says(page), 200, "a 1\n", scrape.OK},
 		{"hung up", says(""), 502, "broke off", scrape.CutOff},
 		{"not HTTP", says("SSH-2.0\r\n"), 502, "no exposition", scrape.Malformed},
-		{"its own 503", says("HTTP/1.1 503 Busy\r\nContent-Length: 6\r\n\r\nsecret"), 503, "the pod answered with status 503", scrape.Status},
-		{"a redirect", says("HTTP/1.1 302 Found\r\nLocation: http://localhost/\r\n\r\n"), 502, "no exposition", scrape.Malformed},
+		{"its own 503", says("HTTP/1.1 503 Busy\r\nContent-Length: 6\r\n\r\nsecret"), 502, "the pod answered with a status other than 200: 503\n", scrape.Status},
+		{"a redirect", says("HTTP/1.1 302 Found\r\nLocation: http://localhost/\r\n\r\n"), 502, "200: 302\n", scrape.Status},
 		{"a large page", says("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: 70000\r\n\r\n"), 502, "--max-response-bytes", scrape.TooLarge},
 		{"hangs", hang, 504, "in time", scrape.Timeout},
 	} {
@@ -182,6 +184,34 @@ func TestAnswers(t *testing.T) {
 	require.NoError(t, testutil.GatherAndCompare(w.registry, strings.NewReader(
 		"# HELP hypervisor_exporter_relay_scrapes_in_flight Scrapes of pods under way.\n# TYPE hypervisor_exporter_relay_scrapes_in_flight gauge\nhypervisor_exporter_relay_scrapes_in_flight 0\n",
 	), "hypervisor_exporter_relay_scrapes_in_flight"))
+}
+
+// TestNoStatusOfThePodPasses: whatever code a pod answers with, the relay's is 502, or 200 for a page. So 401, 403 and 429
+// are the relay's own, and end a client's questions to all relays only if the relay means it.
+func TestNoStatusOfThePodPasses(t *testing.T) {
+	w := newWorld(t, nil)
+	var code atomic.Int32
+	pod := w.pod(t, func(conn net.Conn) {
+		fmt.Fprintf(conn, "HTTP/1.1 %03d Of the pod's choice\r\nWWW-Authenticate: Bearer\r\nRetry-After: 9\r\nLocation: http://localhost/\r\n"+
+			"Content-Type: text/plain; version=0.0.4\r\nContent-Length: 4\r\n\r\na 1\n", code.Load())
+	})
+	for of := range 1000 {
+		code.Store(int32(of))
+		response, content, err := w.get(t.Context(), pod.UID)
+		require.NoError(t, err)
+		if of == http.StatusOK {
+			require.Equal(t, http.StatusOK, response.StatusCode)
+			continue
+		}
+		require.Equal(t, http.StatusBadGateway, response.StatusCode, of)
+		require.Equal(t, of >= 300 && of <= 599, strings.HasSuffix(content, fmt.Sprintf(" %d\n", of)), "%d: %s", of, content)
+		for _, header := range []string{"WWW-Authenticate", "Retry-After", "Location"} {
+			require.Empty(t, response.Header.Get(header), of)
+		}
+	}
+	require.Equal(t, 1, w.counted(scrape.OK))
+	require.Equal(t, 300, w.counted(scrape.Status))
+	require.Equal(t, 699, w.counted(scrape.Malformed))
 }
 
 // TestBrokenPages: a page that has begun and cannot be ended fails at the client,

@@ -2,7 +2,6 @@ package scrape
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -24,8 +23,8 @@ type head struct {
 
 // readHead reads a response's head from a pod and gives what passes, and the body.
 // Everything in the answer is the tenant's to choose: an answer that is not the
-// exposition of metrics, complete in itself, does not pass. The errors are outcomes.
-func readHead(from io.Reader, most int64) (head, io.Reader, error) {
+// exposition of metrics, complete in itself, does not pass.
+func readHead(from io.Reader, most int64) (head, io.Reader, *outcome) {
 	bounded := &io.LimitedReader{R: from, N: maxHead}
 	response, err := http.ReadResponse(bufio.NewReaderSize(bounded, readBuffer), nil)
 	if err != nil {
@@ -35,12 +34,12 @@ func readHead(from io.Reader, most int64) (head, io.Reader, error) {
 		return head{}, nil, headOutcome(err)
 	}
 	bounded.N = math.MaxInt64 // from here the body's bound counts
-	if err := checkStatus(response); err != nil {
-		return head{}, nil, err
+	if end := checkStatus(response.StatusCode); end != nil {
+		return head{}, nil, end
 	}
-	h, err := checkHead(response)
-	if err != nil {
-		return head{}, nil, err
+	h, end := checkHead(response)
+	if end != nil {
+		return head{}, nil, end
 	}
 	if h.length > most {
 		return head{}, nil, failed(TooLarge, "the page has %d bytes, %d are allowed", h.length, most)
@@ -48,28 +47,28 @@ func readHead(from io.Reader, most int64) (head, io.Reader, error) {
 	return h, &body{from: response.Body, left: most}, nil
 }
 
-// checkStatus lets 200 through and turns an error of the pod's into an outcome. An
-// answer before the answer (1xx), an empty success and a redirect are none.
-func checkStatus(response *http.Response) error {
-	switch code := response.StatusCode; {
+// checkStatus lets 200 through. An answer before the answer (1xx) and an empty success are
+// not answers at all.
+func checkStatus(code int) *outcome {
+	switch {
 	case code == http.StatusOK:
 		return nil
-	case code >= 400 && code <= 599:
-		return &outcome{result: Status, code: code, err: fmt.Errorf("the pod answered with status %d", code)}
+	case code >= 300 && code <= 599:
+		return failedStatus(code)
 	default:
 		return failed(Malformed, "status %d", code)
 	}
 }
 
-func checkHead(response *http.Response) (h head, err error) {
+func checkHead(response *http.Response) (h head, end *outcome) {
 	if response.ProtoMajor != 1 || response.ProtoMinor != 1 {
 		return h, failed(Malformed, "protocol %.20q, want HTTP/1.1", response.Proto)
 	}
-	if h.contentType, err = contentType(response.Header.Values("Content-Type")); err != nil {
-		return h, err
+	if h.contentType, end = contentType(response.Header.Values("Content-Type")); end != nil {
+		return h, end
 	}
-	if h.encoding, err = contentEncoding(response.Header.Values("Content-Encoding")); err != nil {
-		return h, err
+	if h.encoding, end = contentEncoding(response.Header.Values("Content-Encoding")); end != nil {
+		return h, end
 	}
 	h.length = response.ContentLength
 	chunked := len(response.TransferEncoding) == 1 && response.TransferEncoding[0] == "chunked"

@@ -12,26 +12,33 @@ import (
 	"kubevirt-hypervisor-exporter/relay/podsocket"
 )
 
-// An outcome is why a scrape brought no page. As an error it says what the log is
-// to say.
+// An outcome is why a scrape brought no page; nil is that it did. As an error it says
+// what the log is to say.
+//
+// What can fail in a scrape returns *outcome and not error: the compiler sees to it that no
+// failure goes without a result, and so is neither counted nor answered as a page.
 type outcome struct {
 	result Result
-	code   int
+	status int // the pod's, where result is Status
 	err    error
 }
 
 func failed(result Result, format string, args ...any) *outcome {
-	return &outcome{result: result, code: result.Code(), err: fmt.Errorf(format, args...)}
+	return &outcome{result: result, err: fmt.Errorf(format, args...)}
+}
+
+func failedStatus(status int) *outcome {
+	return &outcome{result: Status, status: status, err: fmt.Errorf("the pod answered with status %d", status)}
 }
 
 func (o *outcome) Error() string { return fmt.Sprintf("%s: %v", o.result, o.err) }
 
 func (o *outcome) Unwrap() error { return o.err }
 
-// sentence is what whoever asked gets to read: nothing that the pod chose.
+// sentence is the answer's text: nothing that the pod chose but three digits.
 func (o *outcome) sentence() string {
 	if o.result == Status {
-		return fmt.Sprintf("the pod answered with status %d", o.code)
+		return fmt.Sprintf("%s: %d", o.result.Sentence(), o.status)
 	}
 	return o.result.Sentence()
 }

@@ -24,7 +24,8 @@ const (
 	TooLarge
 	// CutOff: the pod broke off.
 	CutOff
-	// Status: the pod answered with an error of its own, whose code is passed on.
+	// Status: the pod answered with a status other than 200. Its code is in the answer's
+	// text only: as the answer's own, 401 or 403 would be the relay's word on the token.
 	Status
 	// PodBusy: too many scrapes of the pod are under way.
 	PodBusy
@@ -44,8 +45,8 @@ const statusClientGone = 499
 // String is the value of the metric's label.
 func (r Result) String() string { return r.row().label }
 
-// Code is the HTTP status that says so; for Status, that of a pod which gave none
-// of use.
+// Code is the HTTP status that says so. It is the relay's: nothing that a pod does makes it
+// one of those that are about the request or the token (401, 403, 429 of the guard).
 func (r Result) Code() int { return r.row().code }
 
 // Sentence tells whoever asked.
@@ -78,7 +79,7 @@ func (r Result) row() resultRow {
 	case CutOff:
 		return resultRow{"cut_off", http.StatusBadGateway, "the pod broke off"}
 	case Status:
-		return resultRow{"status", http.StatusBadGateway, "the pod answered with an error"}
+		return resultRow{"status", http.StatusBadGateway, "the pod answered with a status other than 200"}
 	case PodBusy:
 		return resultRow{"pod_busy", http.StatusTooManyRequests, "as many scrapes of this pod are under way as --max-in-flight-per-pod allows"}
 	case RelayBusy:

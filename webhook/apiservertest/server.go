@@ -38,6 +38,8 @@ type Server struct {
 	dynamic   dynamic.Interface
 	mapper    *restmapper.DeferredDiscoveryRESTMapper
 	processes []*Process
+	// serviceAccountsFile holds the key that service accounts' tokens are signed with.
+	serviceAccountsFile string
 }
 
 // Run starts one server for all tests of a package, hands it over, runs the tests and ends it:
@@ -110,6 +112,7 @@ func start(ctx context.Context, dir, etcd, binary string) (_ *Server, err error)
 	if err != nil {
 		return nil, err
 	}
+	server.serviceAccountsFile = certificates.serviceAccountsFile
 	etcdURL := fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	if err := server.add(StartProcess(filepath.Join(dir, "etcd.log"), exec.Command(etcd, etcdFlags(dir, etcdURL)...))); err != nil {
 		return nil, err
