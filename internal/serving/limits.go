@@ -71,13 +71,16 @@ func (l *limiter) admit(c *conn) (evicted []*conn, ok bool) {
 		switch goes := rule(c); goes {
 		case nil:
 		case c:
-			return evicted, false
+			for _, stays := range evicted {
+				stays.state.evicted = false
+			}
+			return nil, false
 		default:
 			goes.state.evicted = true
-			l.evicted++
 			evicted = append(evicted, goes)
 		}
 	}
+	l.evicted += len(evicted)
 	l.conns[c] = struct{}{}
 	l.touch(c)
 	return evicted, true
@@ -88,8 +91,8 @@ func (l *limiter) admit(c *conn) (evicted []*conn, ok bool) {
 // comes in faster than a handshake takes.
 func (l *limiter) oneTooManyNew(c *conn) *conn {
 	all := []*conn{c}
-	for other := range l.conns {
-		if s := &other.state; !s.evicted && !s.asked {
+	for _, other := range l.strangers() {
+		if s := &other.state; !s.asked && !s.busy {
 			all = append(all, other)
 		}
 	}

@@ -102,3 +102,7 @@ func TestCannotServe(t *testing.T) {
 	_, err = net.Dial("tcp", listener.Addr().String())
 	require.Error(t, err, "the port is closed")
 }
+
+func debugLogger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}

@@ -1,6 +1,6 @@
 // Package webconfig serves with a web configuration file of Prometheus'
 // exporter-toolkit, which can enable TLS and passwords. It is apart from package serving
-// because the webhook has no use for it, and its dependencies are 1 MB of a binary.
+// because the webhook has no use for it, nor for its dependencies.
 package webconfig
 
 import (

@@ -18,7 +18,7 @@ const attackers = 4
 
 // again is how long an attacker waits until it connects again. Without it the attackers
 // would measure how fast this machine can connect.
-const again = 500 * time.Millisecond
+const again = time.Second
 
 // An attack does with one connection what it can to hold it, and returns when it has
 // done so. n counts the attack's connections.
