@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -13,10 +15,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 
+	"kubevirt-hypervisor-exporter/internal/serving"
+	"kubevirt-hypervisor-exporter/internal/serving/webconfig"
 	"kubevirt-hypervisor-exporter/relay/authorization"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
+	"kubevirt-hypervisor-exporter/relay/routes"
 	"kubevirt-hypervisor-exporter/relay/scrape"
-	"kubevirt-hypervisor-exporter/relay/serving"
 	"kubevirt-hypervisor-exporter/webhook/certs"
 )
 
@@ -41,13 +45,13 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	server, err := serving.Listen(config)
+	listener, err := net.Listen("tcp", o.listenAddress)
 	if err != nil {
-		return err
+		return fmt.Errorf("listen: %w", err)
 	}
 	// The port is open, and no byte of a stranger's has been read.
 	confineProcess(o, api, logger)
-	handler := serving.NewHandler(serving.Routes{
+	handler := routes.NewHandler(routes.Routes{
 		Pods: scrape.NewHandler(scrape.Config{
 			Pods:             pods,
 			Timeout:          o.timeout,
@@ -59,15 +63,15 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 		}),
 		Registry: registry,
 		Protect:  protect,
-		Ready:    readiness(server, pods, source),
+		Ready:    readiness(ctx, pods, source),
 		Logger:   logger,
 	})
-	logger.Info("serving", "address", server.Address(), "tls", source != nil || o.webConfigFile != "", "authorization", o.authorization, "pods_dir", o.podsDir)
-	return runAll(ctx, server, handler, source)
+	logger.Info("serving", "address", listener.Addr().String(), "tls", source != nil || o.webConfigFile != "", "authorization", o.authorization, "pods_dir", o.podsDir)
+	return runAll(ctx, source, func() error { return serving.Serve(ctx, listener, handler, config) })
 }
 
 // runAll serves; the certificate is kept current until the last request has ended.
-func runAll(ctx context.Context, server *serving.Server, handler http.Handler, source certs.Source) error {
+func runAll(ctx context.Context, source certs.Source, serve func() error) error {
 	var background sync.WaitGroup
 	defer background.Wait()
 	until, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -75,7 +79,7 @@ func runAll(ctx context.Context, server *serving.Server, handler http.Handler, s
 	if source != nil {
 		background.Go(func() { _ = source.Run(until) }) // only ends with until
 	}
-	return server.Run(ctx, handler)
+	return serve()
 }
 
 func newRegistry() *prometheus.Registry {
@@ -95,7 +99,16 @@ func protection(api *authorization.APIServer, registry prometheus.Registerer, lo
 	}
 	client := authorization.NewClient(*api)
 	guard := authorization.NewGuard(authorization.NewCache(client, time.Now, logger), registry)
-	return guard.Protect, client.Close
+	protect = func(right string, next http.Handler) http.Handler { return guard.Protect(right, trusted(next)) }
+	return protect, client.Close
+}
+
+// trusted keeps the connection of a request that is allowed when there are too many.
+func trusted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		serving.Trust(r)
+		next.ServeHTTP(w, r)
+	})
 }
 
 // certificate is nil where TLS is not served from the two files.
@@ -108,27 +121,51 @@ func certificate(o *options, registry prometheus.Registerer, logger *slog.Logger
 	return source
 }
 
+// limits and headerBytes fit the DaemonSet's 80 MiB: internal/testkit/flood. Prometheus has
+// as many connections as it makes scrapes at a time.
+func limits(o *options) (limits serving.Limits, headerBytes int) {
+	if o.authorization == none {
+		return serving.Limits{Connections: 160, PerSource: 96, New: 64}, 1 << 10
+	}
+	// Each connection of Prometheus is trusted from its first scrape on. A token has up to
+	// 8 KiB.
+	return serving.Limits{Connections: 64, PerSource: 32, New: 32, Trusted: 256}, 8 << 10
+}
+
 func serverConfig(o *options, source certs.Source, logger *slog.Logger) (serving.Config, error) {
+	limits, headerBytes := limits(o)
 	config := serving.Config{
-		Address:       o.listenAddress,
-		WebConfigFile: o.webConfigFile,
-		Timeout:       o.timeout + reviewTime,
-		Drain:         drain,
-		Logger:        logger,
+		Limits:         limits,
+		MaxHeaderBytes: headerBytes,
+		ReadTimeout:    5 * time.Second,
+		// A scrape must fit in, and the question whether it is allowed.
+		WriteTimeout: o.timeout + reviewTime,
+		// Longer than Prometheus' 5 minutes (common/config, http_config.go).
+		IdleTimeout: 6 * time.Minute,
+		Drain:       drain,
+		Logger:      logger,
+	}
+	if o.webConfigFile != "" {
+		config.Start = webconfig.Start(o.webConfigFile, logger)
 	}
 	if source == nil {
 		return config, nil
 	}
 	first, err := newProvisional(source)
-	config.Certificate = first.GetCertificate
+	config.TLS = &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: first.GetCertificate,
+		// A resumed session would go on with the certificate it began with.
+		SessionTicketsDisabled: true,
+	}
 	return config, err
 }
 
 // readiness is nil when a scrape could go through as far as this node is
 // concerned. The API server is not asked: known scrapers go on without it.
-func readiness(server *serving.Server, pods *podsocket.Pods, source certs.Source) func(context.Context) error {
+func readiness(running context.Context, pods *podsocket.Pods, source certs.Source) func(context.Context) error {
 	return func(context.Context) error {
-		if server.Draining() {
+		if running.Err() != nil {
 			return errors.New("shutting down")
 		}
 		if source != nil {

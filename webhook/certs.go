@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
+	"kubevirt-hypervisor-exporter/internal/serving"
 	"kubevirt-hypervisor-exporter/webhook/certs/cluster"
 	"kubevirt-hypervisor-exporter/webhook/certs/rotation"
 )
@@ -100,28 +102,26 @@ func (f *certsFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 
-	metrics := newPlainServer(metricsHandler(registry), logger)
-	metrics.Addr = f.metricsAddress
-	probes := newPlainServer(probeHandler(
+	ports, err := listenAll(f.metricsAddress, f.probeAddress)
+	if err != nil {
+		return err
+	}
+	probes := probeHandler(
 		func(context.Context) error { return each(rotators, hungAfter, (*rotation.Rotator).Tried) },
 		func(context.Context) error { return each(rotators, staleAfter, (*rotation.Rotator).Succeeded) },
-	), logger)
-	probes.Addr = f.probeAddress
-
+	)
 	ctx, stop := context.WithCancelCause(cmd.Context())
 	defer stop(nil)
 	var running sync.WaitGroup
-	running.Go(func() { stop(metrics.ListenAndServe()) })
-	running.Go(func() { stop(probes.ListenAndServe()) })
+	for i, handler := range []http.Handler{metricsHandler(registry), probes} {
+		running.Go(func() { stop(serving.Serve(ctx, ports[i], handler, plainConfig(logger))) })
+	}
 	for _, rotator := range rotators {
 		running.Go(func() { _ = rotator.Run(ctx) }) // only ends with ctx
 	}
-	<-ctx.Done()
-	_ = metrics.Close()
-	_ = probes.Close()
 	running.Wait()
 	if cmd.Context().Err() == nil {
-		return fmt.Errorf("serve metrics and probes: %w", context.Cause(ctx))
+		return context.Cause(ctx)
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (f *certsFlags) rotators(config *rest.Config, registry prometheus.Registere
 			Host:       f.headlessService + "." + f.names.Namespace + ".svc",
 			Port:       strconv.Itoa(f.replicaPort),
 			ServerName: policy.DNSName,
-		}, time.Now, rotation.NewMetrics(serving("webhook", registry)), logger.With("serves", "webhook")))
+		}, time.Now, rotation.NewMetrics(labelled("webhook", registry)), logger.With("serves", "webhook")))
 	}
 	if f.relay.names.ServingSecret != "" {
 		relay, err := cluster.NewRelay(config, f.relay.names, logger)
@@ -151,13 +151,13 @@ func (f *certsFlags) rotators(config *rest.Config, registry prometheus.Registere
 		}
 		policy.DNSName, policy.Settle = f.relay.serverName, f.relay.settle
 		all = append(all, rotation.New(policy, relay, relay, time.Now,
-			rotation.NewMetrics(serving("relay", registry)), logger.With("serves", "relay")))
+			rotation.NewMetrics(labelled("relay", registry)), logger.With("serves", "relay")))
 	}
 	return all, nil
 }
 
-// serving labels a rotation's metrics with whose certificates they are about.
-func serving(who string, registry prometheus.Registerer) prometheus.Registerer {
+// labelled labels a rotation's metrics with whose certificates they are about.
+func labelled(who string, registry prometheus.Registerer) prometheus.Registerer {
 	return prometheus.WrapRegistererWith(prometheus.Labels{"serves": who}, registry)
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -87,7 +86,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 		probes:    f.probeAddress,
 	}
 	if err := server.listen(addresses); err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
 	logger.Info("serving", "address", server.admission.Addr().String(), "sidecar_image", config.Image)
 	return server.run(cmd.Context())

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kubevirt-hypervisor-exporter/internal/serving"
 	"kubevirt-hypervisor-exporter/webhook/admission"
 	"kubevirt-hypervisor-exporter/webhook/certs"
 )
@@ -37,104 +38,92 @@ type server struct {
 
 // listen opens the ports, so that a port taken is an error before anything runs.
 func (s *server) listen(a addresses) error {
-	var opened []net.Listener
-	for _, port := range []struct {
-		address string
-		into    *net.Listener
-	}{{a.admission, &s.admission}, {a.metrics, &s.metrics}, {a.probes, &s.probes}} {
-		listener, err := net.Listen("tcp", port.address)
-		if err != nil {
-			for _, l := range opened {
-				_ = l.Close()
-			}
-			return err
-		}
-		*port.into, opened = listener, append(opened, listener)
+	opened, err := listenAll(a.admission, a.metrics, a.probes)
+	if err != nil {
+		return err
 	}
+	s.admission, s.metrics, s.probes = opened[0], opened[1], opened[2]
 	return nil
 }
 
 // run serves until ctx ends and then drains. It returns nil after that, and an
 // error if a server ended by itself.
 func (s *server) run(ctx context.Context) error {
-	admissions := s.admissionServer()
-	metrics := newPlainServer(metricsHandler(s.registry), s.logger)
-	probes := newPlainServer(probeHandler(nil, s.ready), s.logger)
-
 	var running sync.WaitGroup
 	defer running.Wait()
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
+	// Metrics, probes and the certificate stay until the last admission has ended.
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	accepting, stopAccepting := context.WithCancel(background)
+	defer stopAccepting()
 	running.Go(func() { _ = s.source.Run(background) }) // only ends with background
 
-	ended := make(chan error, 3)
-	running.Go(func() { ended <- admissions.ServeTLS(s.admission, "", "") })
-	running.Go(func() { ended <- metrics.Serve(s.metrics) })
-	running.Go(func() { ended <- probes.Serve(s.probes) })
-	defer func() {
-		_ = admissions.Close()
-		_ = metrics.Close()
-		_ = probes.Close()
-	}()
+	plain := plainConfig(s.logger)
+	admissions, others := make(chan error, 1), make(chan error, 2)
+	running.Go(func() { admissions <- serving.Serve(accepting, s.admission, s.mux(), s.admissionConfig()) })
+	running.Go(func() { others <- serving.Serve(background, s.metrics, metricsHandler(s.registry), plain) })
+	running.Go(func() { others <- serving.Serve(background, s.probes, probeHandler(nil, s.ready), plain) })
 
 	select {
-	case err := <-ended:
-		return fmt.Errorf("serve: %w", err)
+	case err := <-admissions:
+		return err
+	case err := <-others:
+		return err
 	case <-ctx.Done():
-		return s.drain(admissions)
 	}
+	s.drain()
+	stopAccepting()
+	err := <-admissions
+	s.logger.Info("drained")
+	return err
 }
 
-// drain ends serving so that nobody's admission is dropped. First the replica
-// says that it is not ready, and every answer asks to close the connection,
-// while it goes on accepting: kube-proxy and the API servers need a moment to
-// turn to the others. Only then the port is closed and what is in flight ends.
-func (s *server) drain(admissions *http.Server) error {
+// drain lets API servers leave before the port closes. The replica reports that it
+// is not ready, and every answer asks to close the connection, while it goes on
+// accepting: kube-proxy and the API servers need a moment to turn to the others.
+func (s *server) drain() {
 	s.logger.Info("draining", "delay", s.shutdownDelay.String())
 	s.draining.Store(true)
 	s.handler.Drain()
 	delay := time.NewTimer(s.shutdownDelay)
 	defer delay.Stop()
 	<-delay.C
-	ctx, cancel := context.WithTimeout(context.Background(), s.shutdownTimeout)
-	defer cancel()
-	if err := admissions.Shutdown(ctx); err != nil {
-		return fmt.Errorf("end the admissions in flight: %w", err)
-	}
-	s.logger.Info("drained")
-	return nil
 }
 
-// admissionServer is limited to what an API server does, since anyone in the
-// cluster can reach it.
-func (s *server) admissionServer() *http.Server {
+func (s *server) mux() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(admission.Path, s.handler)
-	protocols := new(http.Protocols)
-	// API servers speak HTTP/1.1 to webhooks, so that their connections spread
-	// over the replicas (k8s.io/apiserver pkg/util/webhook/client.go,
-	// NextProtos; kubernetes issue 75791).
-	protocols.SetHTTP1(true)
-	return &http.Server{
-		Handler:   mux,
-		Protocols: protocols,
-		ErrorLog:  slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
-		TLSConfig: &tls.Config{
+	return mux
+}
+
+// admissionLimits fit the Deployment's 64 MiB: internal/testkit/flood. An API server keeps
+// up to 25 idle connections (apimachinery SetTransportDefaults), and opens one for each
+// admission beyond those.
+var admissionLimits = serving.Limits{Connections: 128, PerSource: 64, New: 64}
+
+// admissionConfig is limited to what an API server does, since anyone in the
+// cluster can reach it.
+func (s *server) admissionConfig() serving.Config {
+	return serving.Config{
+		Limits:         admissionLimits,
+		MaxHeaderBytes: 1 << 10,
+		// The API server gives up after timeoutSeconds 2.
+		ReadTimeout:  5 * time.Second,
+		WriteTimeout: 5 * time.Second,
+		// Longer than the 90 s after which API servers close an idle connection
+		// (apimachinery SetTransportDefaults): a POST that meets the closing is not
+		// repeated.
+		IdleTimeout: 2 * time.Minute,
+		Drain:       s.shutdownTimeout,
+		TLS: &tls.Config{
 			MinVersion:     s.minVersion,
 			GetCertificate: s.source.GetCertificate,
 			// A resumed session would go on with the certificate it began
 			// with; API servers do not resume.
 			SessionTicketsDisabled: true,
 		},
-		// The API server gives up after timeoutSeconds 2.
-		ReadHeaderTimeout: 3 * time.Second,
-		ReadTimeout:       5 * time.Second,
-		WriteTimeout:      5 * time.Second,
-		// Longer than the 90 s after which API servers close an idle connection
-		// (apimachinery SetTransportDefaults): if we closed first, a POST could
-		// meet the closing, and it is not repeated.
-		IdleTimeout:    2 * time.Minute,
-		MaxHeaderBytes: 16 << 10,
+		BodyDue: func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Path == admission.Path },
+		Logger:  s.logger,
 	}
 }
 

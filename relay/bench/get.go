@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"kubevirt-hypervisor-exporter/internal/testkit/reviewer"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
 )
 
@@ -33,7 +34,7 @@ func newRequest(url string) (*http.Request, error) {
 	request.Header = http.Header{
 		"Accept":                              {"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"},
 		"Accept-Encoding":                     {"gzip"},
-		"Authorization":                       {"Bearer " + token},
+		"Authorization":                       {"Bearer " + reviewer.Token()},
 		"User-Agent":                          {"Prometheus/3.5.0"},
 		"X-Prometheus-Scrape-Timeout-Seconds": {"10"},
 	}

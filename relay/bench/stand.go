@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"kubevirt-hypervisor-exporter/internal/testkit/reviewer"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
 	"kubevirt-hypervisor-exporter/webhook/certs/pki"
 )
@@ -21,7 +22,7 @@ const serverName = "relay.bench.svc"
 // A stand is everything that is measured, and what it needs around it.
 type stand struct {
 	crowd                     *crowd
-	reviewer                  *reviewer
+	reviewer                  *reviewer.Reviewer
 	binary                    int64
 	relay, socket, tls, plain *contestant
 	closers                   []func()
@@ -50,10 +51,10 @@ func (s *stand) start(ctx context.Context, dir string) (err error) {
 	s.socket = &contestant{name: "the sockets themselves", scrape: func(uid podsocket.UID) (time.Duration, error) {
 		return get(socketClient(s.crowd.pods, uid), "http://localhost/metrics")
 	}}
-	if s.reviewer, err = newReviewer(filepath.Join(dir, "serviceaccount")); err != nil {
+	if s.reviewer, err = reviewer.New(filepath.Join(dir, "serviceaccount"), 0); err != nil {
 		return err
 	}
-	s.closers = append(s.closers, s.reviewer.close)
+	s.closers = append(s.closers, s.reviewer.Close)
 	client, err := issue(dir)
 	if err != nil {
 		return err
@@ -81,7 +82,7 @@ func (s *stand) startRelay(ctx context.Context, dir, kubelet string, client *htt
 	if err != nil {
 		return err
 	}
-	command, err := s.reviewer.mounted(binary, "--kubelet-pods-dir="+kubelet, "--web.listen-address="+address,
+	command, err := s.reviewer.Mounted(binary, "--kubelet-pods-dir="+kubelet, "--web.listen-address="+address,
 		"--tls-cert-file="+filepath.Join(dir, "tls.crt"), "--tls-private-key-file="+filepath.Join(dir, "tls.key"), "--log.level=warn")
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ func (s *stand) writeCalm(t table) {
 	const when = "250 pods every 15 s: "
 	relay, socket, tls, plain := &s.relay.calm, &s.socket.calm, &s.tls.calm, &s.plain.calm
 	t.alone(when+"scrapes that went well, and not", fmt.Sprintf("%d, %d", len(relay.took), relay.failed), "all well", relay.failed == 0)
-	t.alone(when+"questions to the API server", fmt.Sprint(s.reviewer.asked.Load()), "", true)
+	t.alone(when+"questions to the API server", fmt.Sprint(s.reviewer.Asked()), "", true)
 	quantiles(t, when, "", relay, socket, tls, plain) // turns too long for a verdict
 	t.row(when+"CPU per scrape", micro(relay.cpuPerScrape()), "", micro(tls.cpuPerScrape()), micro(plain.cpuPerScrape()), "", true)
 	t.row(when+"CPU, of a core", percent(relay.core()), "", percent(tls.core()), percent(plain.core()), "< 0.5 %", relay.core() < maxCore)

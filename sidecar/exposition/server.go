@@ -2,7 +2,6 @@ package exposition
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -10,9 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/exporter-toolkit/web"
-
-	"kubevirt-hypervisor-exporter/sidecar/exposition/crowd"
+	"kubevirt-hypervisor-exporter/internal/serving"
+	"kubevirt-hypervisor-exporter/internal/serving/webconfig"
 )
 
 const (
@@ -20,11 +18,11 @@ const (
 	rebindWait = 5 * time.Second
 	// shutdownTimeout is what scrapes under way are given to end.
 	shutdownTimeout = 500 * time.Millisecond
-	maxHeaderBytes  = 16 << 10
-	// maxConnections bounds what idle connections can cost: some 20 KiB each, in a
-	// container that is killed at 24 MiB.
-	maxConnections = 64
 )
+
+// maxConnections fit a container that is killed at 24 MiB: internal/testkit/flood. A
+// scraper needs one, and the relay one for each scrape.
+const maxConnections = 64
 
 // Server serves one handler on every address. An address that cannot be opened
 // is tried again for as long as the server runs: a sidecar that exits would take
@@ -83,39 +81,24 @@ func (s *Server) serve(ctx context.Context, address string, handler http.Handler
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", address, err)
 	}
-	defer listener.Close()
-	// One http.Server a listener: exporter-toolkit wraps the handler of the one it is given.
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		WriteTimeout:      2 * scrapeTimeout,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         crowd.New(maxConnections).Track,
-		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
-	}
-	stopped := make(chan struct{})
-	defer func() { <-stopped }()
-	stop, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		defer close(stopped)
-		<-stop.Done()
-		shutDown(server)
-	}()
 	s.up.Add(1)
 	defer s.up.Add(-1)
-	err = web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &s.configFile}, s.logger)
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return fmt.Errorf("serve on %s: %w", address, err)
+	return serving.Serve(ctx, listener, handler, s.config())
 }
 
-func shutDown(server *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-	defer cancel()
-	if server.Shutdown(ctx) != nil {
-		server.Close() //nolint:errcheck // what is left is cut off
+func (s *Server) config() serving.Config {
+	limits := serving.Limits{Connections: maxConnections, PerSource: maxConnections / 2}
+	if s.configFile != "" { // perhaps with TLS
+		limits.New = maxConnections / 2
+	}
+	return serving.Config{
+		Limits:         limits,
+		MaxHeaderBytes: 1 << 10,
+		ReadTimeout:    5 * time.Second,
+		WriteTimeout:   2 * scrapeTimeout,
+		IdleTimeout:    2 * time.Minute,
+		Drain:          shutdownTimeout,
+		Start:          webconfig.Start(s.configFile, s.logger),
+		Logger:         s.logger,
 	}
 }

@@ -119,9 +119,9 @@ func TestServerWaitsForItsAddress(t *testing.T) {
 	require.NoFileExists(t, path)
 }
 
-// TestServerCrowd: connections that are held open keep no scrape out, and cost
+// TestServerFull: connections that are held open keep no scrape out, and cost
 // no more than their limit.
-func TestServerCrowd(t *testing.T) {
+func TestServerFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.sock")
 	server := NewServer([]string{"unix://" + path}, "", false, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())

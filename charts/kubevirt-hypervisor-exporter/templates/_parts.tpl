@@ -58,3 +58,17 @@ livenessProbe:
     path: /healthz
     port: health
 {{- end }}
+
+{{/*
+GOMEMLIMIT at 70 % of the memory limit, as in the manifests: the rest is for the kernel and for the pages of the binary,
+which it would otherwise read again and again. Left out where there is no limit, or one with a fraction or a rare unit.
+*/}}
+{{- define "goMemoryLimit" -}}
+{{- $limit := dig "limits" "memory" "" (. | default dict) | toString }}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 }}
+{{- if regexMatch "^[0-9]+([kMG]|[KMG]i)?$" $limit }}
+{{- $bytes := mul (regexFind "^[0-9]+" $limit) (index $units (regexFind "[a-zA-Z]*$" $limit)) -}}
+- name: GOMEMLIMIT
+  value: {{ div (mul $bytes 70) 104857600 }}MiB
+{{- end }}
+{{- end }}

@@ -16,26 +16,35 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"kubevirt-hypervisor-exporter/internal/serving/webconfig"
 	"kubevirt-hypervisor-exporter/webhook/certs/pki"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// run serves until the test ends, and gives the URL's host and port.
+// testConfig is one that no test waits for.
+func testConfig() Config {
+	return Config{
+		Limits:         Limits{Connections: 16, PerSource: 8, New: 8, Trusted: 4},
+		MaxHeaderBytes: 4 << 10,
+		ReadTimeout:    time.Minute, WriteTimeout: time.Minute, IdleTimeout: time.Minute, Drain: time.Second,
+		Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+// run serves until the test ends, and returns the URL's host and port.
 func run(t *testing.T, config Config, handler http.Handler) string {
 	t.Helper()
-	config.Address, config.Timeout, config.Drain, config.Logger = "127.0.0.1:0", time.Minute, time.Second, slog.New(slog.DiscardHandler)
-	server, err := Listen(config)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { require.NoError(t, server.Run(ctx, handler)) })
+	running.Go(func() { require.NoError(t, Serve(ctx, listener, handler, config)) })
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()
-		require.True(t, server.Draining())
 	})
-	return server.Address()
+	return listener.Addr().String()
 }
 
 func get(t *testing.T, url string) string {
@@ -73,21 +82,27 @@ func TestServe(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
 	}
 	handler := http.HandlerFunc(proto)
-	require.Equal(t, "plain HTTP/1.1", get(t, "http://"+run(t, Config{}, handler)))
-	require.Equal(t, "TLS HTTP/1.1", get(t, "https://"+run(t, Config{
-		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil },
-	}, handler)))
-	require.Equal(t, "TLS HTTP/1.1", get(t, "https://"+run(t, Config{WebConfigFile: filepath.Join(dir, "web.yml")}, handler)))
+	require.Equal(t, "plain HTTP/1.1", get(t, "http://"+run(t, testConfig(), handler)))
+
+	encrypted := testConfig()
+	encrypted.TLS = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil }}
+	require.Equal(t, "TLS HTTP/1.1", get(t, "https://"+run(t, encrypted, handler)))
+
+	fromFile := testConfig()
+	fromFile.Start = webconfig.Start(filepath.Join(dir, "web.yml"), fromFile.Logger)
+	require.Equal(t, "TLS HTTP/1.1", get(t, "https://"+run(t, fromFile, handler)))
 }
 
 func TestCannotServe(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer taken.Close()
-	_, err = Listen(Config{Address: taken.Addr().String()})
-	require.ErrorContains(t, err, "address already in use")
+	config := testConfig()
+	config.Start = webconfig.Start("/nowhere", config.Logger)
+	require.ErrorContains(t, Serve(t.Context(), listener, http.NotFoundHandler(), config), "/nowhere")
+	_, err = net.Dial("tcp", listener.Addr().String())
+	require.Error(t, err, "the port is closed")
+}
 
-	server, err := Listen(Config{Address: "127.0.0.1:0", WebConfigFile: "/nowhere", Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	require.ErrorContains(t, server.Run(t.Context(), http.NotFoundHandler()), "/nowhere")
+func debugLogger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

@@ -1,4 +1,6 @@
-package main
+// Package reviewer answers token and access reviews in place of the API server. A program
+// finds it as it finds the API server in a pod.
+package reviewer
 
 import (
 	"encoding/json"
@@ -11,25 +13,29 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
-// token is the scraper's, about as long as a service account's.
-var token = strings.Repeat("t", 1000)
+// Token is the scraper's, about as long as a service account's. Its owner may do
+// everything, the owner of another nothing.
+func Token() string { return strings.Repeat("t", 1000) }
 
-// A reviewer answers for the API server: the token's owner may do everything.
-type reviewer struct {
+// A Reviewer answers reviews, and 404 to anything else.
+type Reviewer struct {
 	server *httptest.Server
 	// account is a folder as the kubelet mounts a service account's.
 	account string
+	slow    time.Duration
 	asked   atomic.Int64
 }
 
-// newReviewer starts one and writes the folder. It must be closed.
-func newReviewer(account string) (*reviewer, error) {
-	r := &reviewer{account: account}
+// New starts a Reviewer and writes the folder of a service account, which must not
+// exist. It takes slow for a token that it does not know. It must be closed.
+func New(account string, slow time.Duration) (*Reviewer, error) {
+	r := &Reviewer{account: account, slow: slow}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /apis/authentication.k8s.io/v1/tokenreviews", r.reviewToken)
 	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", r.reviewAccess)
@@ -41,7 +47,7 @@ func newReviewer(account string) (*reviewer, error) {
 	return r, nil
 }
 
-func (r *reviewer) writeAccount() error {
+func (r *Reviewer) writeAccount() error {
 	if err := os.Mkdir(r.account, 0o700); err != nil {
 		return err
 	}
@@ -52,19 +58,25 @@ func (r *reviewer) writeAccount() error {
 	return os.WriteFile(filepath.Join(r.account, "token"), []byte("relay"), 0o600)
 }
 
-func (r *reviewer) reviewToken(w http.ResponseWriter, request *http.Request) {
+func (r *Reviewer) reviewToken(w http.ResponseWriter, request *http.Request) {
 	r.asked.Add(1)
 	var review authenticationv1.TokenReview
 	if err := json.NewDecoder(request.Body).Decode(&review); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	review.Status.Authenticated = review.Spec.Token == token
+	review.Status.Authenticated = review.Spec.Token == Token()
+	if !review.Status.Authenticated {
+		select {
+		case <-time.After(r.slow):
+		case <-request.Context().Done():
+		}
+	}
 	review.Status.User.Username = "system:serviceaccount:bench:prometheus"
 	answer(w, review)
 }
 
-func (r *reviewer) reviewAccess(w http.ResponseWriter, request *http.Request) {
+func (r *Reviewer) reviewAccess(w http.ResponseWriter, request *http.Request) {
 	r.asked.Add(1)
 	var review authorizationv1.SubjectAccessReview
 	if err := json.NewDecoder(request.Body).Decode(&review); err != nil {
@@ -81,9 +93,12 @@ func answer(w http.ResponseWriter, review any) {
 	_ = json.NewEncoder(w).Encode(review) // the relay says so if it has not come
 }
 
-// mounted puts the folder where a pod finds its service account, and the address of
+// Asked is how many reviews were asked for.
+func (r *Reviewer) Asked() int64 { return r.asked.Load() }
+
+// Mounted puts the folder where a pod finds its service account, and the address of
 // the API server into the environment, for a command that it returns.
-func (r *reviewer) mounted(command ...string) ([]string, error) {
+func (r *Reviewer) Mounted(command ...string) ([]string, error) {
 	at, err := url.Parse(r.server.URL)
 	if err != nil {
 		return nil, err
@@ -100,4 +115,5 @@ shift; exec "$@"`
 	return append(before, command...), nil
 }
 
-func (r *reviewer) close() { r.server.Close() }
+// Close stops answering.
+func (r *Reviewer) Close() { r.server.Close() }

@@ -1,8 +1,8 @@
-package serving
+// Package routes is what the relay serves under which path, and who may get it.
+package routes
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"kubevirt-hypervisor-exporter/internal/serving"
 	"kubevirt-hypervisor-exporter/relay/scrape"
 )
 
@@ -53,8 +54,8 @@ func NewHandler(routes Routes) http.Handler {
 	return &router{
 		pods:    counted(requests, "pods", routes.Protect(RightOnPods, routes.Pods)),
 		metrics: counted(requests, "metrics", routes.Protect(RightOnMetrics, own)),
-		healthz: counted(requests, "healthz", probe(nil)),
-		readyz:  counted(requests, "readyz", probe(routes.Ready)),
+		healthz: counted(requests, "healthz", serving.Probe(nil)),
+		readyz:  counted(requests, "readyz", serving.Probe(routes.Ready)),
 		other:   counted(requests, "other", http.NotFoundHandler()),
 	}
 }
@@ -122,18 +123,4 @@ func (s *status) label() string {
 	default:
 		return strconv.Itoa(s.code)
 	}
-}
-
-// probe answers 200 where ask, if there is one, finds nothing wrong, and 503 with
-// what is wrong.
-func probe(ask func(context.Context) error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if ask != nil {
-			if err := ask(r.Context()); err != nil {
-				http.Error(w, err.Error(), http.StatusServiceUnavailable)
-				return
-			}
-		}
-		_, _ = fmt.Fprintln(w, "ok") // whoever asked may have gone
-	})
 }

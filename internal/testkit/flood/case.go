@@ -1,0 +1,136 @@
+package flood
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"kubevirt-hypervisor-exporter/internal/testkit/memlimit"
+)
+
+// A Case is one flood against one port of a program in its container's limits.
+type Case struct {
+	// Name says what happens to what.
+	Name        string
+	start       func(*World, *program) error
+	port        string
+	attack      attack
+	connections int
+}
+
+// Cases returns all floods.
+func Cases() ([]Case, error) {
+	hello, err := hello()
+	if err != nil {
+		return nil, err
+	}
+	const head = "GET /healthz HTTP/1.1\r\nHost: program\r\n"
+	noBody := either(sends(head+"Content-Length: 1\r\n\r\n"), sends(head+"Transfer-Encoding: chunked\r\n\r\n"))
+	slowPost := sends("POST /mutate HTTP/1.1\r\nHost: program\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{")
+	scrapes := sends("GET /metrics HTTP/1.1\r\nHost: program\r\n\r\nGET /metrics HTTP/1.1\r\nHost: program\r\n\r\n")
+	return []Case{
+		{"webhook: idle connections", startWebhook, "admission", encrypted(silent), 1251},
+		{"webhook: handshakes", startWebhook, "admission", hello, 600},
+		{"webhook: bodies that do not come", startWebhook, "admission", encrypted(slowPost), 650},
+		{"webhook: headers of many lines", startWebhook, "admission", encrypted(asksFirst(sends(manyLines(5 << 10)))), 400},
+		{"webhook, metrics: bodies that do not come", startWebhook, "metrics", noBody, 935},
+		{"webhook, probes: silent connections", startWebhook, "probes", silent, 935},
+		{"certs, metrics: bodies that do not come", startCerts, "metrics", noBody, 935},
+		{"relay: bodies that do not come", startRelay, "metrics", encrypted(noBody), 935},
+		{"relay: handshakes", startRelay, "metrics", hello, 600},
+		{"relay: idle connections", startRelay, "metrics", encrypted(asksFirst(silent)), 935},
+		{"relay: headers of many lines", startRelay, "metrics", encrypted(asksFirst(sends(manyLines(12 << 10)))), 400},
+		{"sidecar, unix: bodies that do not come", startSidecarUnix, "metrics", noBody, 650},
+		{"sidecar, direct: bodies that do not come", startSidecarDirect, "metrics", noBody, 650},
+		{"sidecar, direct: headers of many lines", startSidecarDirect, "metrics", asksFirst(sends(manyLines(5 << 10))), 200},
+		{"sidecar, direct: scrapes", startSidecarDirect, "metrics", scrapes, 200},
+	}, nil
+}
+
+// A Result is what a flood came to.
+type Result struct {
+	memlimit.Use
+	// Limit is the container's memory limit, Anonymous the most memory that was seen
+	// without page cache; in bytes.
+	Limit, Anonymous float64
+	// Connections is how many the attackers made.
+	Connections int64
+	// Ended says that the program ended, and how its log ended.
+	Ended string
+	Works []WorkResult
+}
+
+// A WorkResult is how an honest client fared.
+type WorkResult struct {
+	Name        string
+	Asked, Lost int
+	// Last is the last error, or nil.
+	Last error
+}
+
+// The honest clients ask so often, with such a pause between, once the flood has begun.
+const (
+	asks  = 10
+	pause = 100 * time.Millisecond
+)
+
+// Run starts the program, floods it until each honest client has asked for all that it
+// asks for, and stops the program.
+func (w *World) Run(ctx context.Context, c Case) (result Result, err error) {
+	p := &program{}
+	defer func() { err = errors.Join(err, p.stop()) }()
+	if err := c.start(w, p); err != nil {
+		return result, fmt.Errorf("start: %w", err)
+	}
+	if err := p.ready(ctx); err != nil {
+		return result, fmt.Errorf("wait for the program: %w", err)
+	}
+	result.Limit = float64(p.limits.Memory)
+	flooding, stop := context.WithCancel(ctx)
+	defer stop()
+	var attackers sync.WaitGroup
+	attackers.Go(func() { result.Connections = flood(flooding, p.ports[c.port], c.attack, c.connections) })
+	attackers.Go(func() { result.Anonymous = p.watch(flooding) })
+	result.Works = p.askAll(ctx)
+	stop()
+	attackers.Wait()
+	select {
+	case <-p.process.Ended():
+		result.Ended = "the program has ended: " + p.process.LogTail()
+	default:
+	}
+	result.Use, err = p.group.Use()
+	return result, err
+}
+
+// askAll lets all honest clients work at once.
+func (p *program) askAll(ctx context.Context) []WorkResult {
+	results := make([]WorkResult, len(p.works))
+	var all sync.WaitGroup
+	for i, n := range p.works {
+		all.Go(func() {
+			lost, last := n.work.steadily(ctx, asks, pause)
+			results[i] = WorkResult{Name: n.name, Asked: asks, Lost: lost, Last: last}
+		})
+	}
+	all.Wait()
+	return results
+}
+
+// watch returns the most anonymous memory that it sees until ctx ends.
+func (p *program) watch(ctx context.Context) (most float64) {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		if now, err := p.group.Anonymous(); err == nil {
+			most = max(most, now)
+		}
+		select {
+		case <-ctx.Done():
+			return most
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,270 @@
+package flood
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"kubevirt-hypervisor-exporter/internal/testkit/reviewer"
+	"kubevirt-hypervisor-exporter/relay/podtest"
+	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+)
+
+// namedWork is work with whose it is.
+type namedWork struct {
+	name string
+	work work
+}
+
+// slowReview is how long the API server takes for a token that it does not know.
+const slowReview = 5 * time.Second
+
+// The functions that start the programs. Each leaves in the program what must be
+// stopped, even when it returns an error.
+
+func startSidecarUnix(w *World, p *program) error {
+	socket := filepath.Join(w.folder, "metrics.sock")
+	p.ports = map[string]port{"metrics": {network: "unix", address: socket}}
+	return startSidecar(w, p, "unix://"+socket)
+}
+
+func startSidecarDirect(w *World, p *program) error {
+	free, err := freePorts(1)
+	if err != nil {
+		return err
+	}
+	address := "127.0.0.1:" + free[0]
+	p.ports = map[string]port{"metrics": {network: "tcp", address: address}}
+	return startSidecar(w, p, address)
+}
+
+func startSidecar(w *World, p *program, listen string) error {
+	c, err := injected(w.root)
+	if err != nil {
+		return err
+	}
+	c.environment = append(c.environment, "VMI_NAMESPACE=flood", "VMI_NAME=vm", "NODE_NAME=node")
+	scrape := func(keep bool) work {
+		return request(p.ports["metrics"], newClient(p.ports["metrics"], keep), http.MethodGet, "/metrics", "", "")
+	}
+	p.works = []namedWork{{"scrape", scrape(true)}, {"first scrape", scrape(false)}}
+	// The page is about a VM that libvirt says nothing of: what it costs is the same.
+	return w.start(p, c, nil, "sidecar", "--web.listen-address="+listen, "--libvirt.socket="+filepath.Join(w.folder, "no-libvirt"))
+}
+
+func startWebhook(w *World, p *program) error {
+	c, err := fromManifest(w.root, "manifests/base/deployment.yaml", "webhook")
+	if err != nil {
+		return err
+	}
+	free, err := freePorts(3)
+	if err != nil {
+		return err
+	}
+	if err := w.issue(); err != nil {
+		return err
+	}
+	review, err := w.review()
+	if err != nil {
+		return err
+	}
+	at := func(i int) string { return "127.0.0.1:" + free[i] }
+	admission := port{network: "tcp", address: at(0), encrypted: true}
+	metrics, probes := port{network: "tcp", address: at(1)}, port{network: "tcp", address: at(2)}
+	p.ports = map[string]port{"admission": admission, "metrics": metrics, "probes": probes}
+	admit := func(keep bool) work {
+		return request(admission, newClient(admission, keep), http.MethodPost, "/mutate", "", review)
+	}
+	p.works = []namedWork{{"admission", admit(true)}, {"first admission", admit(false)}}
+	p.works = append(p.works, plainWorks(metrics, probes)...)
+	return w.start(p, c, nil, "webhook", "serve", "--sidecar-image=registry.example/sidecar:v1",
+		"--bind-address=127.0.0.1", "--secure-port="+free[0], "--metrics-bind-address="+at(1), "--health-probe-bind-address="+at(2),
+		"--tls-cert-file="+filepath.Join(w.folder, "tls.crt"), "--tls-private-key-file="+filepath.Join(w.folder, "tls.key"))
+}
+
+// startCerts starts the certificate process beside an API server that refuses all.
+func startCerts(w *World, p *program) error {
+	c, err := fromManifest(w.root, "manifests/certs/deployment.yaml", "certs")
+	if err != nil {
+		return err
+	}
+	free, err := freePorts(2)
+	if err != nil {
+		return err
+	}
+	wrap, err := w.beside(p)
+	if err != nil {
+		return err
+	}
+	metrics, probes := port{network: "tcp", address: "127.0.0.1:" + free[0]}, port{network: "tcp", address: "127.0.0.1:" + free[1]}
+	p.ports = map[string]port{"metrics": metrics, "probes": probes}
+	alive := request(probes, newClient(probes, false), http.MethodGet, "/healthz", "", "")
+	p.works = []namedWork{{"scrape", request(metrics, newClient(metrics, true), http.MethodGet, "/metrics", "", "")}, {"probe", alive}}
+	return w.start(p, c, wrap, "webhook", "certs", "--metrics-bind-address="+metrics.address, "--health-probe-bind-address="+probes.address)
+}
+
+func startRelay(w *World, p *program) error {
+	c, err := fromManifest(w.root, "manifests/relay/daemonset.yaml", "relay")
+	if err != nil {
+		return err
+	}
+	free, err := freePorts(1)
+	if err != nil {
+		return err
+	}
+	if err := w.issue(); err != nil {
+		return err
+	}
+	path, pods, err := w.pod(p)
+	if err != nil {
+		return err
+	}
+	wrap, err := w.beside(p)
+	if err != nil {
+		return err
+	}
+	at := port{network: "tcp", address: "127.0.0.1:" + free[0], encrypted: true}
+	p.ports = map[string]port{"metrics": at}
+	get := func(keep bool, path, token string) work {
+		return request(at, newClient(at, keep), http.MethodGet, path, token, "")
+	}
+	p.works = []namedWork{
+		{"scrape", get(true, path, reviewer.Token())},
+		{"first scrape", get(false, path, reviewer.Token())},
+		{"probe", get(false, "/healthz", "")},
+	}
+	return w.start(p, c, wrap, "relay", "--kubelet-pods-dir="+pods, "--web.listen-address="+at.address,
+		"--tls-cert-file="+filepath.Join(w.folder, "tls.crt"), "--tls-private-key-file="+filepath.Join(w.folder, "tls.key"))
+}
+
+func plainWorks(metrics, probes port) []namedWork {
+	return []namedWork{
+		{"scrape", request(metrics, newClient(metrics, true), http.MethodGet, "/metrics", "", "")},
+		{"probe", request(probes, newClient(probes, false), http.MethodGet, "/readyz", "", "")},
+	}
+}
+
+// beside starts what answers for the API server, and returns how a program finds it.
+func (w *World) beside(p *program) (func(...string) ([]string, error), error) {
+	account, err := os.MkdirTemp(w.folder, "account-")
+	if err != nil {
+		return nil, err
+	}
+	api, err := reviewer.New(filepath.Join(account, "serviceaccount"), slowReview)
+	if err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, api.Close)
+	return api.Mounted, nil
+}
+
+// pod makes a kubelet's folder with one pod whose socket answers, and returns the path
+// of the pod's page and the folder.
+func (w *World) pod(p *program) (path, folder string, err error) {
+	if folder, err = os.MkdirTemp(w.folder, "pods-"); err != nil {
+		return "", "", err
+	}
+	pod, err := podtest.Kubelet{Dir: folder}.AddPod()
+	if err != nil {
+		return "", "", err
+	}
+	listener, err := pod.Listen()
+	if err != nil {
+		return "", "", err
+	}
+	page := []byte("# TYPE kubevirt_vmi_hypervisor_info gauge\n" + strings.Repeat("kubevirt_vmi_hypervisor_info{name=\"vm\"} 1\n", 50))
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		_, _ = w.Write(page)
+	})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener)
+	}()
+	p.closers = append(p.closers, func() {
+		_ = server.Close()
+		<-done
+	})
+	return "/pods/" + string(pod.UID) + "/metrics", folder, nil
+}
+
+// issue writes a serving certificate.
+func (w *World) issue() error {
+	const name = "program.flood.svc"
+	authority, err := pki.NewAuthority(name, time.Now(), time.Hour)
+	if err != nil {
+		return err
+	}
+	leaf, err := pki.IssueLeaf(authority, name, time.Now(), time.Hour)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(w.folder, "tls.crt"), leaf.CertPEM, 0o600),
+		os.WriteFile(filepath.Join(w.folder, "tls.key"), leaf.KeyPEM, 0o600))
+}
+
+// review is what an API server sends for a launcher pod.
+func (w *World) review() (string, error) {
+	text, err := os.ReadFile(filepath.Join(w.root, "webhook/inject/testdata/masq.yaml"))
+	if err != nil {
+		return "", err
+	}
+	pod, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		return "", err
+	}
+	review, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID: "flood", Operation: admissionv1.Create, Namespace: "flood",
+			Kind:   metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
+			Object: runtime.RawExtension{Raw: pod},
+		},
+	})
+	return string(review), err
+}
+
+// ready waits until all work is done once.
+func (p *program) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, n := range p.works {
+		for {
+			err := n.work(ctx)
+			if err == nil {
+				break
+			}
+			select {
+			case <-p.process.Ended():
+				return fmt.Errorf("the program has ended: %s", p.process.LogTail())
+			case <-ctx.Done():
+				return fmt.Errorf("%s: %w: %s", n.name, err, p.process.LogTail())
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// speaks reports whether somebody listens on a port.
+func (p port) speaks() bool {
+	conn, err := net.DialTimeout(p.network, p.address, time.Second)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err == nil
+}
