@@ -68,7 +68,7 @@ func webhookErrorScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "at the first error", input: []line{counted(1, "panic", 10, 60), counted(2, "too_large", 60, 61)},
 			want:      []moment{at(11, because("panic")), at(9)},
-			describes: "The webhook failed to answer about 1 requests in the last 15 minutes (reason panic). VMs among them started without an exporter."},
+			describes: "The webhook failed to answer about 1 admission reviews in the last 15 minutes (reason panic). VMs among them started without an exporter."},
 		{rule: rule, kind: fires, story: "both replicas are one alert for each reason",
 			input: []line{counted(1, "panic", 10, 60), counted(2, "panic", 11, 60), counted(2, "too_large", 12, 60)},
 			want:  []moment{at(15, because("panic"), because("too_large"))}},
