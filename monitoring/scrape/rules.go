@@ -26,10 +26,10 @@ const (
 )
 
 const (
-	namespace  = "__meta_kubernetes_namespace"
-	controller = "__meta_kubernetes_pod_controller_name"
-	node       = "__meta_kubernetes_pod_node_name"
-	pod        = "__meta_kubernetes_pod_name"
+	metaNamespace  = "__meta_kubernetes_namespace"
+	metaController = "__meta_kubernetes_pod_controller_name"
+	metaNode       = "__meta_kubernetes_pod_node_name"
+	metaPod        = "__meta_kubernetes_pod_name"
 )
 
 // Targets says which pods are targets. No label or annotation is read: the owner of a VM can
@@ -40,11 +40,11 @@ func Targets() []Rule {
 		{Action: "keep", Source: []string{"__meta_kubernetes_pod_container_name"}, Regex: "hypervisor-exporter",
 			Why: "Another container may call its port the same."},
 		{Action: "keep", Source: []string{"__meta_kubernetes_pod_controller_kind"}, Regex: "VirtualMachineInstance"},
-		{Action: "keep", Source: []string{controller}, Regex: dnsSubdomain,
+		{Action: "keep", Source: []string{metaController}, Regex: dnsSubdomain,
 			Why: "The API server does not check the name in an owner reference, and it becomes a label."},
-		{Action: "keep", Source: []string{namespace}, Regex: dnsLabel},
-		{Action: "keep", Source: []string{node}, Regex: dnsSubdomain},
-		{Action: "keep", Source: []string{pod}, Regex: dnsSubdomain},
+		{Action: "keep", Source: []string{metaNamespace}, Regex: dnsLabel},
+		{Action: "keep", Source: []string{metaNode}, Regex: dnsSubdomain},
+		{Action: "keep", Source: []string{metaPod}, Regex: dnsSubdomain},
 	}
 }
 
@@ -52,10 +52,10 @@ func Targets() []Rule {
 // cannot change.
 func Names() []Rule {
 	return []Rule{
-		{Source: []string{namespace}, TargetLabel: "namespace"},
-		{Source: []string{controller}, TargetLabel: "name"},
-		{Source: []string{node}, TargetLabel: "node"},
-		{Source: []string{pod}, TargetLabel: "pod"},
+		{Source: []string{metaNamespace}, TargetLabel: "namespace"},
+		{Source: []string{metaController}, TargetLabel: "name"},
+		{Source: []string{metaNode}, TargetLabel: "node"},
+		{Source: []string{metaPod}, TargetLabel: "pod"},
 	}
 }
 
