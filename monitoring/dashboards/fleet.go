@@ -14,7 +14,7 @@ func vms(matchers string) string {
 	if matchers != "" {
 		matchers = "," + matchers
 	}
-	return rules.Newest + "{" + chosen + matchers + "}"
+	return rules.Newest + "{" + rules.NotVMs + "," + chosen + matchers + "}"
 }
 
 // countOf counts the VMs of a type. It is 0 where other VMs are seen, and nothing where none is.
@@ -49,7 +49,7 @@ func emulated() Row {
 		Columns:     []string{"namespace", "name", "node", "arch", "machine", "hypervisor_version", "libvirt_version"},
 		Queries: []Query{{Expr: fmt.Sprintf(`%[1]s
 * on (namespace, name, node) group_left (arch, machine, hypervisor_version, libvirt_version)
-  topk by (namespace, name, node) (1, kubevirt_vmi_hypervisor_domain_info{job=%[2]q,%[3]s})
+  topk by (namespace, name, node) (1, group by (namespace, name, node, arch, machine, hypervisor_version, libvirt_version) (kubevirt_vmi_hypervisor_domain_info{job=%[2]q,%[3]s}))
 or on (namespace, name, node) %[1]s`, slow, rules.VMsJob, chosen)}},
 	}}}
 }
@@ -57,7 +57,7 @@ or on (namespace, name, node) %[1]s`, slow, rules.VMsJob, chosen)}},
 func nodes() Row {
 	domain := fmt.Sprintf(`kubevirt_vmi_hypervisor_domain_info{job=%q,%s}`, rules.VMsJob, chosen)
 	by := func(label string) string {
-		return fmt.Sprintf(`count by (%[1]s) (max by (namespace, name, %[1]s) (%[2]s))`, label, domain)
+		return fmt.Sprintf(`topk(20, count by (%[1]s) (group by (namespace, name, %[1]s) (%[2]s)))`, label, domain)
 	}
 	return Row{Title: "Nodes and versions", Panels: []Panel{
 		{Title: "VMs by node and type", Kind: Bars, Unit: Number, Width: 10, Height: 8,

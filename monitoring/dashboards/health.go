@@ -2,6 +2,8 @@ package dashboards
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"kubevirt-hypervisor-exporter/monitoring/rules"
 )
@@ -12,8 +14,19 @@ func failing(metric string) string {
 	return fmt.Sprintf(`count(%[1]s == 0) or count(%[1]s) * 0`, gauge)
 }
 
+// counted sums a counter of the VMs' pages by a label. A page whose counter is not a number, or
+// grows faster than any exporter counts, is left out: it would be all that the sum shows.
+func counted(function, metric, label string) string {
+	each := []string{"namespace", "name", "node", "pod"}
+	if !slices.Contains(each, label) {
+		each = append(each, label)
+	}
+	return fmt.Sprintf(`sum by (%s) (max by (%s) (%s(%s{job=%q,%s}[$__rate_interval])) < 10000)`,
+		label, strings.Join(each, ", "), function, metric, rules.VMsJob, chosen)
+}
+
 func health() Row {
-	said := fmt.Sprintf(`max by (namespace, name) (kubevirt_vmi_info{phase="running",%s})`, chosen)
+	said := fmt.Sprintf(`max by (namespace, name) (kubevirt_vmi_info{%s,phase="running",%s})`, rules.NotVMs, chosen)
 	return Row{Title: "Health of the monitoring", Panels: []Panel{
 		{Title: "Exporters that cannot be scraped", Kind: Stat, Unit: Number, Width: 6, Height: 4, Bad: 1, Queries: []Query{{Expr: failing("up")}}},
 		{Title: "libvirt does not answer", Kind: Stat, Unit: Number, Width: 6, Height: 4, Bad: 1,
@@ -25,12 +38,12 @@ func health() Row {
 			Description: "More than one is normal after an upgrade: a VM keeps its exporter until it is restarted or migrated.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`count(count by (version) (hypervisor_exporter_build_info{job=%q,%s}))`, rules.VMsJob, chosen)}}},
 		{Title: "Exporters that cannot be scraped, by node", Kind: Lines, Unit: Number, Width: 8, Height: 7,
-			Queries: []Query{{Expr: fmt.Sprintf(`sum by (node) (1 - max by (namespace, name, pod, node) (up{job=%q,%s}))`, rules.VMsJob, chosen), Legend: "{{node}}"}}},
+			Queries: []Query{{Expr: fmt.Sprintf(`sum by (node) (max by (namespace, name, pod, node) (up{job=%q,%s}) == bool 0)`, rules.VMsJob, chosen), Legend: "{{node}}"}}},
 		{Title: "Exporters that died, by node", Kind: Lines, Unit: Number, Width: 8, Height: 7,
-			Description: "Each was started anew by its supervisor, within its container.",
-			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (node) (increase(hypervisor_exporter_restarts_total{job=%q,%s}[$__rate_interval]))`, rules.VMsJob, chosen), Legend: "{{node}}"}}},
-		{Title: "Failed looks at a VM, by reason", Kind: Lines, Unit: Rate, Width: 8, Height: 7,
-			Queries: []Query{{Expr: fmt.Sprintf(`sum by (reason) (rate(hypervisor_exporter_detection_errors_total{job=%q,%s}[$__rate_interval]))`, rules.VMsJob, chosen), Legend: "{{reason}}"}}},
+			Description: "The supervisor restarted each of them, within its container.",
+			Queries:     []Query{{Expr: counted("increase", "hypervisor_exporter_restarts_total", "node"), Legend: "{{node}}"}}},
+		{Title: "Failed reads of a VM's type, by reason", Kind: Lines, Unit: Rate, Width: 8, Height: 7,
+			Queries: []Query{{Expr: counted("rate", "hypervisor_exporter_detection_errors_total", "reason"), Legend: "{{reason}}"}}},
 	}}
 }
 

@@ -120,7 +120,7 @@ func servedMetrics(t *testing.T) map[string]bool {
 func othersMetrics() []string {
 	return []string{
 		"up", "kubevirt_vmi_info", "kube_namespace_labels", "kube_pod_labels", "kube_pod_annotations", "kube_pod_status_phase",
-		"apiserver_admission_webhook_fail_open_count",
+		"apiserver_admission_webhook_fail_open_count", "prometheus_rule_evaluation_failures_total",
 	}
 }
 

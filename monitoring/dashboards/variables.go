@@ -12,8 +12,8 @@ import (
 func variables() []cog.Builder[dashboard.VariableModel] {
 	return []cog.Builder[dashboard.VariableModel]{
 		dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus"),
-		choice("namespace", "Namespace", fmt.Sprintf(`label_values(%s, namespace)`, rules.Newest)),
-		choice("node", "Node", fmt.Sprintf(`label_values(%s{namespace=~"$namespace"}, node)`, rules.Newest)),
+		choice("namespace", "Namespace", fmt.Sprintf(`label_values(%s{%s}, namespace)`, rules.Newest, rules.NotVMs)),
+		choice("node", "Node", fmt.Sprintf(`label_values(%s{%s,namespace=~"$namespace"}, node)`, rules.Newest, rules.NotVMs)),
 	}
 }
 

@@ -53,7 +53,7 @@ func TestRunbooks(t *testing.T) {
 		for _, section := range []string{strings.ToLower(alert.Name), "meaning", "impact", "diagnosis", "mitigation"} {
 			require.Contains(t, page.Anchors, section, path)
 		}
-		require.True(t, strings.HasSuffix(rules.RunbookURL(alert.Name), "/docs/runbooks/"+alert.Name+".md"))
+		require.Equal(t, rules.Docs+"/runbooks/"+alert.Name+".md", rules.RunbookURL(alert.Name))
 		want[path] = true
 	}
 	pages, err := filepath.Glob(filepath.Join(root, "docs", "runbooks", "*"))

@@ -7,7 +7,7 @@ func targetDown() Alert {
 		Name: "HypervisorExporterTargetDown",
 		Expr: `max by (namespace, name, node, pod) (up` + ofVMs + `) == 0
 unless on (namespace, pod)
-  kube_pod_status_phase{phase!="Running"} == 1
+  kube_pod_status_phase{` + NotVMs + `,phase!="Running"} == 1
 unless on (node)
   (` + relayDownExpr + `)`,
 		For:         10 * time.Minute,
@@ -43,37 +43,36 @@ and on (namespace, pod) up` + ofVMs,
 
 // enabledNamespaces are those that carry the label, by kube-state-metrics; where it
 // does not show namespaces' labels, those that have an injected VM.
-const enabledNamespaces = `kube_namespace_labels{label_hypervisor_exporter_kubevirt_io_inject="enabled"}
+const enabledNamespaces = `kube_namespace_labels{` + NotVMs + `,label_hypervisor_exporter_kubevirt_io_inject="enabled"}
   or on (namespace) (
     group by (namespace) (up` + ofVMs + `)
-    unless on () kube_namespace_labels{label_hypervisor_exporter_kubevirt_io_inject!=""}
+    unless on () kube_namespace_labels{` + NotVMs + `,label_hypervisor_exporter_kubevirt_io_inject!=""}
   )`
 
 // optedOut are the pods whose VM wants no sidecar, by kube-state-metrics; without it, none.
-const optedOut = `label_replace(
-    kube_pod_annotations{annotation_hypervisor_exporter_kubevirt_io_inject="false"}
-    or kube_pod_labels{label_hypervisor_exporter_kubevirt_io_inject="false"},
-    "vmi_pod", "$1", "pod", "(.+)"
+const optedOut = `(
+    kube_pod_annotations{` + NotVMs + `,annotation_hypervisor_exporter_kubevirt_io_inject="false"}
+    or kube_pod_labels{` + NotVMs + `,label_hypervisor_exporter_kubevirt_io_inject="false"}
   )`
 
+// withoutMetric asks for the series of the very pod that KubeVirt names: those of another pod
+// under the VM's reference do not count.
 func withoutMetric() Alert {
 	return Alert{
 		Name: "VirtualMachineWithoutHypervisorMetric",
 		Expr: `max by (namespace, name, node) (
-  kubevirt_vmi_info{phase="running"}
-  unless on (namespace, vmi_pod) ` + optedOut + `
+  ` + namedPods + `
+  unless on (namespace, pod) ` + optedOut + `
+  unless on (namespace, name, pod) ` + info() + `
+  unless on (namespace, name, pod) up` + ofVMs + ` == 0
 )
 and on (namespace) (
   ` + enabledNamespaces + `
-)
-unless on (namespace, name)
-  kubevirt_vmi_hypervisor_info` + ofVMs + `
-unless on (namespace, name)
-  up` + ofVMs + ` == 0`,
+)`,
 		For:         15 * time.Minute,
 		Severity:    Warning,
 		Summary:     "A VM runs in an enabled namespace without a hypervisor metric.",
-		Description: `KubeVirt says that VM {{ $labels.namespace }}/{{ $labels.name }} runs on node {{ $labels.node }}, in a namespace that is enabled for the exporter, but no exporter shows it. Most likely it was started before the namespace was enabled, or while the webhook was away.`,
-		Why:         "Silent where KubeVirt's metrics are not scraped. A target that is down is HypervisorExporterTargetDown's.",
+		Description: `KubeVirt says that VM {{ $labels.namespace }}/{{ $labels.name }} runs on node {{ $labels.node }}, in a namespace that is enabled for the exporter, but the exporter of its pod does not show it. Most likely it was started before the namespace was enabled, or while the webhook was away.`,
+		Why:         "Silent where KubeVirt's metrics are not scraped. Only the pod that KubeVirt names counts: anyone who may create pods can make one under a VM's reference. A target that is down is HypervisorExporterTargetDown's.",
 	}
 }

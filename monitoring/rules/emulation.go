@@ -2,7 +2,11 @@ package rules
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"kubevirt-hypervisor-exporter/sidecar/exposition"
 )
 
 // lasting gives the VMs that are of that type now, were so before the duration, and
@@ -10,11 +14,12 @@ import (
 // migration (another node label), a restart of Prometheus or a gap of up to an hour
 // does not start the clock anew, as it would with `for`.
 func lasting(kind, resets string, duration time.Duration) string {
-	return fmt.Sprintf(`%[1]s{hypervisor_type=%[2]q}
+	same := recorded(Newest, fmt.Sprintf(`hypervisor_type=%q`, kind))
+	return fmt.Sprintf(`%[1]s
 and on (namespace, name)
-  present_over_time(%[1]s{hypervisor_type=%[2]q}[1h] offset %[4]s)
+  present_over_time(%[1]s[1h] offset %[3]s)
 unless on (namespace, name)
-  present_over_time(%[1]s{%[3]s}[%[4]s])`, Newest, kind, resets, promDuration(duration))
+  present_over_time(%[2]s[%[3]s])`, same, recorded(Newest, resets), promDuration(duration))
 }
 
 func emulated() string {
@@ -34,14 +39,21 @@ func onEmulation() Alert {
 	}
 }
 
+// besideKVM believes a neighbour on KVM only where its page shows one domain. One that shows
+// two contradicts itself, as no genuine page does.
 func besideKVM() Alert {
 	return Alert{
 		Name: "VirtualMachineOnSoftwareEmulationBesideKVM",
 		Expr: emulated() + `
 and on (namespace, name, node) (
-  kubevirt_vmi_hypervisor_domain_info{job="` + VMsJob + `",domain_type="qemu"}
-  and on (node, arch)
-  kubevirt_vmi_hypervisor_domain_info{job="` + VMsJob + `",domain_type="kvm"}
+  ` + domain(`domain_type="qemu"`) + `
+  and on (node, arch) (
+    ` + domain(`domain_type="kvm"`) + `
+    and on (namespace, name, node, pod)
+      count by (namespace, name, node, pod) (kubevirt_vmi_hypervisor_domain_info` + ofVMs + `) == 1
+    and on (namespace, name, node)
+      ` + recorded(Newest, `hypervisor_type="kvm"`) + `
+  )
 )`,
 		Severity:    Critical,
 		Summary:     "A VM runs on software emulation though its node has KVM.",
@@ -54,9 +66,9 @@ func nodeTurned() Alert {
 	return Alert{
 		Name: "NodeTurnedToSoftwareEmulation",
 		Expr: `count by (node) (
-  ` + Newest + `{hypervisor_type="qemu-tcg"}
+  ` + recorded(Newest, `hypervisor_type="qemu-tcg"`) + `
   and on (namespace, name)
-  present_over_time(` + Newest + `{hypervisor_type="kvm"}[1d:10m])
+  present_over_time(` + recorded(Newest, `hypervisor_type="kvm"`) + `[1d:10m])
 ) >= 2`,
 		Severity:    Critical,
 		Summary:     "VMs that ran on KVM now run on software emulation on one node.",
@@ -70,7 +82,7 @@ func unknown() Alert {
 		Name: "VirtualMachineHypervisorUnknown",
 		Expr: lasting("unknown", `hypervisor_type!="unknown"`, unknownLasts) + `
 unless on (namespace, name, node)
-  kubevirt_vmi_hypervisor_domain_info{job="` + VMsJob + `",domain_type!~"kvm|qemu|"}`,
+  ` + otherDomain(),
 		Severity:    Warning,
 		Summary:     "What executes a VM has not been known for 15 minutes.",
 		Description: `What executes VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has not been known for more than 15 minutes: its libvirt does not answer, or describes a domain that cannot be read.`,
@@ -78,11 +90,18 @@ unless on (namespace, name, node)
 	}
 }
 
+// otherDomain selects the domains whose type is known and neither kvm nor qemu. The types are
+// listed, since the label becomes one of an alert: a page could write anything there.
+func otherDomain() string {
+	others := slices.DeleteFunc(exposition.DomainTypes(), func(kind string) bool { return kind == "kvm" || kind == "qemu" })
+	return domain(`domain_type=~"` + strings.Join(others, "|") + `"`)
+}
+
 func otherDomainType() Alert {
 	return Alert{
 		Name: "VirtualMachineDomainTypeOther",
-		Expr: `max by (namespace, name, node, domain_type) (
-  kubevirt_vmi_hypervisor_domain_info{job="` + VMsJob + `",domain_type!~"kvm|qemu|"}
+		Expr: `group by (namespace, name, node, domain_type) (
+  ` + otherDomain() + `
 )`,
 		For:         10 * time.Minute,
 		Severity:    Info,

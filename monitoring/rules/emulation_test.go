@@ -81,6 +81,16 @@ func besideKVMScenarios() []scenario {
 			forged.domain = "kvm"
 			return runs(one, forged)
 		}(), want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a neighbour whose page shows two domains", input: func() []line {
+			one := vm("liar", "node-1", "kvm", 0, 40)
+			two := metric("kubevirt_vmi_hypervisor_domain_info", one.target().with("domain_type", "qemu", "arch", "x86_64"), 1, 0, 40)
+			return append(runs(vm("web", "node-1", "qemu-tcg", 0, 40), one), two)
+		}(), want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a neighbour whose domain is on KVM and whose type is not", input: func() []line {
+			one := vm("liar", "node-1", "unknown", 0, 40)
+			one.domain = "kvm"
+			return runs(vm("web", "node-1", "qemu-tcg", 0, 40), one)
+		}(), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "the node's label is what counts, not the name of the VM",
 			input: runs(vm("web", "node-1", "qemu-tcg", 0, 40), vm("web2", "node-2", "qemu-tcg", 0, 40), vm("db", "node-2", "kvm", 0, 40)),
 			want:  []moment{at(20, emulatedOn("web2", "node-2"))}},

@@ -68,6 +68,11 @@ func otherTypeScenarios() []scenario {
 				metric("kubevirt_vmi_hypervisor_domain_info", mute("c", "node-1", 0, 40).target().with("arch", "x86_64"), 1, 0, 40)),
 			want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: runs(forged), want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a type that libvirt does not have", input: func() []line {
+			one := strange("web", "node-1", 0, 40)
+			one.domain = "call 555-0100"
+			return runs(one)
+		}(), want: []moment{at(20)}},
 		{rule: rule, kind: resolves, story: "when the VM stops", input: runs(strange("web", "node-1", 0, 20)), want: []moment{at(20, hyperv("web", "node-1")), at(21)}},
 		{rule: rule, kind: restart, story: "of four minutes", input: awayBetween(20, 24, runs(strange("web", "node-1", 0, 40))),
 			want: []moment{at(22, hyperv("web", "node-1")), at(24, hyperv("web", "node-1"))}},

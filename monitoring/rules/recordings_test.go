@@ -1,6 +1,9 @@
 package rules
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 func recordingScenarios() []scenario {
 	return slices.Concat(newestScenarios(), countScenarios())
@@ -23,7 +26,7 @@ func newestScenarios() []scenario {
 	foreign.job = "tenant/exporter"
 	elsewhere := twice
 	elsewhere.namespace = "other"
-	return []scenario{
+	return slices.Concat(settledScenarios(), []scenario{
 		{rule: Newest, kind: fires, story: "one series for each VM",
 			input: runs(vm("web", "node-1", "kvm", 0, 10), vm("db", "node-1", "qemu-tcg", 0, 10)),
 			want:  []moment{at(5, typed("web", "node-1", "kvm"), typed("db", "node-1", "qemu-tcg"))}},
@@ -51,6 +54,61 @@ func newestScenarios() []scenario {
 		{rule: Newest, kind: reboot, story: "absent while the node is away, then as it is",
 			input: runs(vm("web", "node-1", "kvm", 0, 10), vm("web", "node-1", "qemu-tcg", 15, 30)),
 			want:  []moment{at(12), at(16, typed("web", "node-1", "qemu-tcg"))}},
+	})
+}
+
+// began is a run whose exporter says that the VM changed last at that time.
+func began(one run, seconds float64) []line {
+	lines := one.lines()
+	for i := range lines {
+		if lines[i].labels["__name__"] == "hypervisor_exporter_last_change_timestamp_seconds" {
+			lines[i].stretches[0].value = seconds
+		}
+	}
+	return lines
+}
+
+// settledScenarios: whatever pages say, a VM is one series, and KubeVirt's word on its pod goes first.
+func settledScenarios() []scenario {
+	source, target := vm("web", "node-1", "kvm", 0, 20), vm("web", "node-2", "kvm", 0, 20)
+	byHand := vm("web", "node-3", "qemu-tcg", 0, 20)
+	later := vm("web", "node-3", "qemu-tcg", 5, 20)
+	neighbour := vm("db", "node-1", "kvm", 0, 20)
+	db := typed("db", "node-1", "kvm")
+	twin := func(name string, value float64, pairs ...string) line {
+		return metric(name, neighbour.target().with(pairs...), value, 0, 20)
+	}
+	const change, info = "hypervisor_exporter_last_change_timestamp_seconds", "kubevirt_vmi_hypervisor_info"
+	one := func(story string, input []line, want ...labels) scenario {
+		return scenario{rule: Newest, kind: fires, story: story, input: input, want: []moment{at(10, want...)}}
+	}
+	both := slices.Clip(append(began(source, 300), began(target, 300)...))
+	return []scenario{
+		one("two pods in the same millisecond: the one that KubeVirt names", append(both, said(target, "a")), typed("web", "node-2", "kvm")),
+		one("two pods in the same millisecond: the one that KubeVirt names, whichever it is", append(both, said(source, "a")), typed("web", "node-1", "kvm")),
+		{rule: NodeCount, kind: fires, story: "two pods in the same millisecond, and no word of KubeVirt's, are one VM",
+			input: append(both, runs(vm("db", "node-1", "kvm", 0, 20), vm("mail", "node-2", "kvm", 0, 20))...),
+			want:  []moment{{minute: 10, series: []labels{{"node": "node-1", "hypervisor_type": "kvm", "value": "2"}, {"node": "node-2", "hypervisor_type": "kvm", "value": "1"}}}}},
+		one("a pod made by hand is newer than the one that KubeVirt names", append(append(source.lines(), later.lines()...), said(source, "a"), said(source, "b")),
+			typed("web", "node-1", "kvm")),
+		one("a pod made by hand says that it began in the future", append(append(source.lines(), began(byHand, math.Inf(1))...), said(source, "a")),
+			typed("web", "node-1", "kvm")),
+		one("KubeVirt names a pod that shows nothing yet", append(source.lines(), said(target, "a")), typed("web", "node-1", "kvm")),
+		one("KubeVirt names no pod", append(source.lines(), func() line {
+			unnamed := said(target, "a")
+			unnamed.labels = unnamed.labels.with("vmi_pod", "")
+			return unnamed
+		}()), typed("web", "node-1", "kvm")),
+		one("not a number, with KubeVirt's word", append(began(source, math.NaN()), said(source, "a")), typed("web", "node-1", "kvm")),
+		one("not a number, alone", began(source, math.NaN()), typed("web", "node-1", "kvm")),
+		one("not a number loses", append(began(source, math.NaN()), began(target, 0)...), typed("web", "node-2", "kvm")),
+		one("before 1970 is no earlier than 1970", began(source, -1e300), typed("web", "node-1", "kvm")),
+		one("a page that repeats itself with one label more", append(append(source.lines(), neighbour.lines()...),
+			twin(change, 1, "hypervisor_type", "a"), twin(change, 2, "hypervisor_type", "b"), twin(info, 1, "hypervisor_type", "kvm", "x", "y")),
+			typed("web", "node-1", "kvm"), db),
+		one("a page whose series is not 1 shows nothing", append(append(source.lines(), neighbour.lines()...),
+			twin(info, math.NaN(), "hypervisor_type", "qemu-tcg"), twin(info, math.Inf(1), "hypervisor_type", "unknown")), typed("web", "node-1", "kvm"), db),
+		one("a type that there is not", append(source.lines(), twin(info, 1, "hypervisor_type", "b"), twin(change, 1)), typed("web", "node-1", "kvm")),
 	}
 }
 

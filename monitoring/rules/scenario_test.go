@@ -44,7 +44,7 @@ func of(name, node string, more ...string) labels {
 
 func scenarios() []scenario {
 	return slices.Concat(recordingScenarios(), emulationScenarios(), judgementScenarios(), neighbourScenarios(),
-		targetScenarios(), coverageScenarios(), webhookScenarios(), certificateScenarios(), relayScenarios())
+		targetScenarios(), coverageScenarios(), webhookScenarios(), certificateScenarios(), relayScenarios(), evaluationScenarios())
 }
 
 // scenariosOf gives those of one rule.

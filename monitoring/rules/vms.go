@@ -10,7 +10,7 @@ const (
 	EmulatedRatio = "cluster:kubevirt_vmi_hypervisor_info:emulated_ratio"
 )
 
-// vms is what is asked of each VM. The alerts stand in one group with the recordings:
+// vms is what is asked of each VM. The alerts are in one group with the recordings:
 // in another they could read what was recorded before a VM stopped.
 func vms() Group {
 	return Group{
@@ -32,25 +32,34 @@ func nodes() Group {
 	}
 }
 
+// newest settles which pod, and which of its series, speaks for a VMI. The join is by labels
+// that Prometheus gave the targets, with one series for each on its right side, so that
+// nothing on a page can make it fail: one failure would end the rule for all VMs. The pod that
+// KubeVirt names has a rank above every clock; a clock is bounded by Prometheus' own, and NaN
+// ranks last. topk keeps one series, in a tie too.
 func newest() Recording {
 	return Recording{
 		Name: Newest,
 		Expr: `group by (namespace, name, node, hypervisor_type) (
   topk by (namespace, name) (1,
-    kubevirt_vmi_hypervisor_info` + ofVMs + `
-    * ignoring (hypervisor_type) group_left ()
-    hypervisor_exporter_last_change_timestamp_seconds` + ofVMs + `
+    (` + info() + `)
+    * on (namespace, name, node, pod) group_left ()
+    max by (namespace, name, node, pod) (
+      1e11 * ` + namedPods + `
+      or
+      clamp(hypervisor_exporter_last_change_timestamp_seconds` + ofVMs + `, 0, time())
+    )
   )
 )`,
-		Meaning: "One series for each VMI, 1 while it runs. Where two nodes show the VMI, as they may between two scrapes of a migration, it is the one on which it began to run, or changed its type, last.",
-		Why:     "The two metrics come from one page, so they share all labels but hypervisor_type, whatever labels a target has.",
+		Meaning: "One series for each VMI, 1 while it runs. Where two pods show the VMI, as they may between two scrapes of a migration, it is the one that KubeVirt's own metrics name; without them, the one on which the VMI began to run, or changed its type, last.",
+		Why:     "Nothing that a page says can make the join fail or stand for another VM.",
 	}
 }
 
 func nodeCount() Recording {
 	return Recording{
 		Name:    NodeCount,
-		Expr:    `count by (node, hypervisor_type) (` + Newest + `)`,
+		Expr:    `count by (node, hypervisor_type) (` + recorded(Newest, "") + `)`,
 		Meaning: "VMs of each type on each node. A type that no VM of the node has is absent, not 0.",
 	}
 }
@@ -58,20 +67,21 @@ func nodeCount() Recording {
 func clusterCount() Recording {
 	return Recording{
 		Name:    ClusterCount,
-		Expr:    `count by (hypervisor_type) (` + Newest + `)`,
+		Expr:    `count by (hypervisor_type) (` + recorded(Newest, "") + `)`,
 		Meaning: "VMs of each type in the cluster. A type that no VM has is absent, not 0.",
 	}
 }
 
 func emulatedRatio() Recording {
+	all := `sum(` + recorded(ClusterCount, "") + `)`
 	return Recording{
 		Name: EmulatedRatio,
 		Expr: `(
-  sum(` + ClusterCount + `{hypervisor_type="qemu-tcg"})
+  sum(` + recorded(ClusterCount, `hypervisor_type="qemu-tcg"`) + `)
   or
-  sum(` + ClusterCount + `) * 0
+  ` + all + ` * 0
 )
-/ sum(` + ClusterCount + `)`,
+/ ` + all,
 		Meaning: "Share of the running VMs that are on software emulation, 0 to 1. Absent while no VM is seen.",
 	}
 }

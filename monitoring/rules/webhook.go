@@ -35,14 +35,14 @@ func webhookErrors() Alert {
 		Severity:    Warning,
 		Summary:     "The webhook has a fault: it could not answer an admission.",
 		Description: `The webhook met an error of its own in about {{ $value | printf "%.0f" }} admissions in the last 15 minutes (reason {{ $labels.reason }}). VMs among them started without an exporter.`,
-		Why:         "The counters start at zero for each reason, so that the first error counts. Requests that anyone can send are counted elsewhere (hypervisor_exporter_webhook_rejected_requests_total).",
+		Why:         "The counters start at zero for each reason, so that the first error counts. Requests that anyone who reaches the port can send are counted apart (hypervisor_exporter_webhook_rejected_requests_total) and do not fire it.",
 	}
 }
 
 // failOpen is the API server's counter. It has no series before the first event, so
 // that increase alone misses that one: a series that is new at a target that is not
 // counts as well.
-const failOpen = `apiserver_admission_webhook_fail_open_count{name="inject.hypervisor-exporter.kubevirt.io"}`
+const failOpen = `apiserver_admission_webhook_fail_open_count{` + NotVMs + `,name="inject.hypervisor-exporter.kubevirt.io"}`
 
 func webhookBypassed() Alert {
 	return Alert{
@@ -53,7 +53,7 @@ func webhookBypassed() Alert {
   (
     ` + failOpen + `
     unless ` + failOpen + ` offset 15m
-    and on (job, instance) up offset 15m
+    and on (job, instance) up{` + NotVMs + `} offset 15m
   )
 ) > 0`,
 		Severity:    Warning,

@@ -34,10 +34,19 @@ func coverageScenarios() []scenario {
 	elsewhere.namespace = "other"
 	forged := web
 	forged.job = "tenant/exporter"
+	byHand := web
+	byHand.pod = "made-by-hand"
+	later := vm("web", "node-1", "kvm", 20, 60)
+	moved := vm("web", "node-2", "kvm", 20, 60)
+	movedSaid := moved
+	movedSaid.first = 21
+	short := vm("web", "node-1", "kvm", 0, 19)
+	unnamed := said(web, "a")
+	unnamed.labels = unnamed.labels.with("vmi_pod", "")
 	return []scenario{
 		{rule: rule, kind: fires, story: "after fifteen minutes, not before; two virt-controllers are one alert", input: bare,
 			want:      []moment{at(15, of("web", "node-1")), at(14)},
-			describes: "KubeVirt says that VM shop/web runs on node node-1, in a namespace that is enabled for the exporter, but no exporter shows it. Most likely it was started before the namespace was enabled, or while the webhook was away."},
+			describes: "KubeVirt says that VM shop/web runs on node node-1, in a namespace that is enabled for the exporter, but the exporter of its pod does not show it. Most likely it was started before the namespace was enabled, or while the webhook was away."},
 		{rule: rule, kind: fires, story: "without kube-state-metrics a namespace with a target is enabled",
 			input: append(db.lines(), said(web, "a"), said(db, "a")), want: []moment{at(20, of("web", "node-1"))}},
 		{rule: rule, kind: fires, story: "a target that answers but shows no VM",
@@ -51,6 +60,10 @@ func coverageScenarios() []scenario {
 			metric("kube_pod_labels", labels{"namespace": "other", "pod": web.pod, "label_hypervisor_exporter_kubevirt_io_inject": "false"}, 1, 0, 60)),
 			want: []moment{at(20, of("web", "node-1"))}},
 		{rule: rule, kind: fires, story: "another VM's target is down", input: append(bare, deafIn("shop", "db")...), want: []moment{at(20, of("web", "node-1"))}},
+		{rule: rule, kind: fires, story: "a pod made by hand shows the VM", input: append(bare, byHand.lines()...), want: []moment{at(20, of("web", "node-1"))}},
+		{rule: rule, kind: fires, story: "a pod made by hand that is down",
+			input: append(bare, metric("up", byHand.target(), 0, 0, 60)), want: []moment{at(20, of("web", "node-1"))}},
+		{rule: rule, kind: silent, story: "KubeVirt names no pod", input: []line{unnamed, enabled("shop", 0, 60)}, want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "the metric is there", input: append(bare, web.lines()...), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "the target is down, which is told already",
 			input: append(bare, deaf("web", "node-1", 0, 60)...), want: []moment{at(20)}},
@@ -72,14 +85,14 @@ func coverageScenarios() []scenario {
 			want: []moment{at(20, of("web", "node-1"))}},
 		{rule: rule, kind: silent, story: "a VM that does not run yet", input: []line{starting, enabled("shop", 0, 60)}, want: []moment{at(20)}},
 		{rule: rule, kind: resolves, story: "when the VM gets an exporter",
-			input: append(bare, vm("web", "node-1", "kvm", 20, 60).lines()...), want: []moment{at(19, of("web", "node-1")), at(20)}},
+			input: append(append([]line{said(short, "a"), said(later, "a")}, enabled("shop", 0, 60)), later.lines()...), want: []moment{at(19, of("web", "node-1")), at(20)}},
 		{rule: rule, kind: resolves, story: "when the VM stops", input: []line{said(vm("web", "node-1", "kvm", 0, 20), "a"), enabled("shop", 0, 60)},
 			want: []moment{at(20, of("web", "node-1")), at(21)}},
 		{rule: rule, kind: restart, story: "of four minutes", input: awayBetween(20, 24, bare),
 			want: []moment{at(22, of("web", "node-1")), at(24, of("web", "node-1"))}},
 		{rule: rule, kind: migration, story: "which gives the VM an exporter",
-			input: append([]line{said(vm("web", "node-1", "kvm", 0, 20), "a"), said(vm("web", "node-2", "kvm", 21, 60), "a"), enabled("shop", 0, 60)},
-				vm("web", "node-2", "kvm", 20, 60).lines()...), want: []moment{at(19, of("web", "node-1")), at(22), at(40)}},
+			input: append([]line{said(vm("web", "node-1", "kvm", 0, 20), "a"), said(movedSaid, "a"), enabled("shop", 0, 60)},
+				moved.lines()...), want: []moment{at(19, of("web", "node-1")), at(22), at(40)}},
 		{rule: rule, kind: reboot, story: "silent while the VM is away",
 			input: []line{said(vm("web", "node-1", "kvm", 0, 20), "a"), said(vm("web", "node-1", "kvm", 30, 60), "a"), enabled("shop", 0, 60)},
 			want:  []moment{at(20, of("web", "node-1")), at(25), at(45, of("web", "node-1"))}},

@@ -1,0 +1,187 @@
+package scrape
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/monitoring/dashboards"
+	"kubevirt-hypervisor-exporter/monitoring/rules"
+	"kubevirt-hypervisor-exporter/sidecar/exposition"
+)
+
+// asked is how rules and dashboard ask for a metric.
+type asked struct {
+	// satisfied are labels that pass the matchers of at least one selector.
+	satisfied map[string]string
+	// labels are those of matchers, and those by which an expression with the metric joins or aggregates.
+	labels map[string]bool
+}
+
+// expressions are those of all rules, and of all panels with the variables filled in.
+func expressions() []string {
+	var all []string
+	for _, one := range rules.Recordings() {
+		all = append(all, one.Expr)
+	}
+	for _, one := range rules.Alerts() {
+		all = append(all, one.Expr)
+	}
+	for _, row := range dashboards.Rows() {
+		for _, panel := range row.Panels {
+			for _, query := range panel.Queries {
+				all = append(all, dashboards.Expand(query.Expr, "", ""))
+			}
+		}
+	}
+	return all
+}
+
+// selectors reads, out of the expressions, every metric that is asked for. A page can send a
+// series of any of these names.
+func selectors(t *testing.T) map[string]asked {
+	t.Helper()
+	metrics := map[string]asked{}
+	for _, expr := range expressions() {
+		parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+		require.NoError(t, err, expr)
+		joined := map[string]bool{}
+		var found []*parser.VectorSelector
+		parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+			switch n := node.(type) {
+			case *parser.BinaryExpr:
+				if n.VectorMatching != nil {
+					for _, label := range append(slices.Clone(n.VectorMatching.MatchingLabels), n.VectorMatching.Include...) {
+						joined[label] = true
+					}
+				}
+			case *parser.AggregateExpr:
+				for _, label := range n.Grouping {
+					joined[label] = true
+				}
+			case *parser.VectorSelector:
+				found = append(found, n)
+			}
+			return nil
+		})
+		for _, selector := range found {
+			one, known := metrics[selector.Name]
+			if !known {
+				one = asked{satisfied: map[string]string{}, labels: map[string]bool{}}
+			}
+			maps.Copy(one.labels, joined)
+			for _, matcher := range selector.LabelMatchers {
+				if matcher.Name == labels.MetricName || matcher.Name == "job" {
+					continue
+				}
+				one.labels[matcher.Name] = true
+				if value, ok := satisfying(matcher); ok {
+					one.satisfied[matcher.Name] = value
+				}
+			}
+			metrics[selector.Name] = one
+		}
+	}
+	return metrics
+}
+
+// satisfying is a value that the matcher lets pass.
+func satisfying(matcher *labels.Matcher) (string, bool) {
+	for _, value := range append(closedValues(matcher.Name), matcher.Value, strings.Split(matcher.Value, "|")[0], "x;hypervisor-exporter-vms", "running", "other") {
+		if value != "" && matcher.Matches(value) {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// closedValues are those that a label of a genuine page has.
+func closedValues(label string) []string {
+	switch label {
+	case "hypervisor_type":
+		return exposition.HypervisorTypes()
+	case "domain_type":
+		return exposition.DomainTypes()
+	case "arch":
+		return exposition.Architectures()
+	case "reason":
+		return exposition.ErrorReasons()
+	}
+	return nil
+}
+
+// series writes a sample.
+func series(metric string, all map[string]string, value string) string {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		pairs = append(pairs, fmt.Sprintf("%s=%q", name, all[name]))
+	}
+	return fmt.Sprintf("%s{%s} %s", metric, strings.Join(pairs, ","), value)
+}
+
+var oddValues = []string{"NaN", "+Inf", "-Inf", "1e300", "-1e300", "0"}
+
+// forged are tenants' pods, one for each thing that a page can do to a metric that is asked for.
+// Each page is that of an emulated VM on a node with an honest emulated one, changed in one way.
+func forged(t *testing.T) []pod {
+	t.Helper()
+	var pods []pod
+	add := func(what string, genuine map[string]string, more ...string) {
+		name := fmt.Sprintf("vm-%d", len(pods))
+		text := page(genuine, append([]string{"# " + what}, more...)...)
+		pods = append(pods, pod{namespace: "tenant", name: "virt-launcher-" + name, node: "node-2", vm: name,
+			page: func(moment) string { return text }})
+	}
+	metrics := selectors(t)
+	for _, metric := range slices.Sorted(maps.Keys(metrics)) {
+		one := metrics[metric]
+		genuine := emulated().lines()
+		with := func(pairs ...string) map[string]string {
+			all := maps.Clone(one.satisfied)
+			if metric == "kubevirt_vmi_hypervisor_domain_info" {
+				all["arch"] = "x86_64"
+			}
+			for i := 0; i < len(pairs); i += 2 {
+				all[pairs[i]] = pairs[i+1]
+			}
+			return all
+		}
+		add(metric+" with one more label", genuine, series(metric, with("cluster", "prod-b"), "1"), series(metric, with("replica", "b"), "2"))
+		for _, label := range slices.Sorted(maps.Keys(one.labels)) {
+			add(metric+" with two "+label, genuine, series(metric, with(label, "a"), "1"), series(metric, with(label, "b"), "2"))
+			var each []string
+			for _, value := range closedValues(label) {
+				each = append(each, series(metric, with(label, value), "1"))
+			}
+			if each != nil {
+				add(metric+" with every "+label, genuine, each...)
+			}
+		}
+		var twins []string
+		for i, value := range oddValues {
+			twins = append(twins, series(metric, with("x", fmt.Sprint(i)), value))
+			if _, ours := genuine[metric]; ours {
+				changed := maps.Clone(genuine)
+				head, _, _ := strings.Cut(genuine[metric], "}")
+				if !strings.HasPrefix(head, "{") {
+					changed[metric] = " " + value
+				} else {
+					changed[metric] = head + "} " + value
+				}
+				add(metric+" is "+value, changed)
+			}
+		}
+		add(metric+" repeated with odd values", genuine, twins...)
+	}
+	add("the two series that ended a rule", emulated().lines(),
+		`hypervisor_exporter_last_change_timestamp_seconds{hypervisor_type="a"} 1`, `hypervisor_exporter_last_change_timestamp_seconds{hypervisor_type="b"} 2`)
+	long := pods[len(pods)-1]
+	long.name, long.vm = "long-reference", strings.Repeat("x", 250_000)
+	return append(pods, long)
+}

@@ -1,0 +1,162 @@
+package scrape
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+)
+
+// patience is how long a busy machine may take to what is a matter of seconds.
+const patience = 4 * time.Minute
+
+// prometheus is a running Prometheus of Debian's package.
+type prometheus struct{ url string }
+
+// startPrometheus starts one with the configuration and rules, and waits until it is ready.
+// The configuration gets a job in which it scrapes itself.
+func startPrometheus(t *testing.T, config map[string]any, rules []byte) prometheus {
+	t.Helper()
+	program, err := exec.LookPath("prometheus")
+	require.NoError(t, err, "install it with: apt-get install -y --no-install-recommends prometheus")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := listener.Addr().String()
+	require.NoError(t, listener.Close())
+
+	dir := t.TempDir()
+	config["rule_files"] = []string{filepath.Join(dir, "rules.yaml")}
+	config["scrape_configs"] = append(config["scrape_configs"].([]any), map[string]any{
+		"job_name": "prometheus", "static_configs": []any{map[string]any{"targets": []string{address}}},
+	})
+	content, err := yaml.Marshal(config)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yaml"), rules, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), content, 0o600))
+
+	var log bytes.Buffer
+	command := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
+	command.Stdout, command.Stderr = &log, &log
+	require.NoError(t, command.Start())
+	t.Cleanup(func() {
+		_ = command.Process.Signal(syscall.SIGTERM)
+		_ = command.Wait()
+		if t.Failed() {
+			tail := log.Bytes()
+			t.Logf("the end of Prometheus' log:\n%s", tail[max(0, len(tail)-3000):])
+		}
+	})
+	p := prometheus{url: "http://" + address}
+	require.Eventually(t, func() bool {
+		response, err := http.Get(p.url + "/-/ready")
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	}, patience, 100*time.Millisecond)
+	return p
+}
+
+// get asks the API. An answer that is not a success is an error.
+func (p prometheus) get(path string, form url.Values, data any) error {
+	response, err := http.Get(p.url + "/api/v1/" + path + "?" + form.Encode())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer := struct {
+		Status, Error string
+		Data          any
+	}{Data: data}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if answer.Status != "success" {
+		return fmt.Errorf("%s: %s", path, answer.Error)
+	}
+	return nil
+}
+
+type sample struct {
+	Metric map[string]string
+	Value  [2]any // time, and the value as text
+}
+
+// query returns what the expression gives now.
+func (p prometheus) query(expr string) ([]sample, error) {
+	var data struct{ Result []sample }
+	err := p.get("query", url.Values{"query": {expr}}, &data)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", expr, err)
+	}
+	return data.Result, err
+}
+
+// rules returns the last error of each rule that was evaluated, by group and name; an empty
+// text is none.
+func (p prometheus) rules(t *testing.T) map[string]string {
+	t.Helper()
+	var data struct {
+		Groups []struct {
+			Name  string
+			Rules []struct{ Name, Health, LastError string }
+		}
+	}
+	require.NoError(t, p.get("rules", nil, &data))
+	all := map[string]string{}
+	for _, group := range data.Groups {
+		for _, rule := range group.Rules {
+			if rule.Health != "unknown" {
+				all[group.Name+"/"+rule.Name] = rule.LastError
+			}
+		}
+	}
+	return all
+}
+
+// labelNames returns the names of labels, or the values of one, that the series of a selector have.
+func (p prometheus) labelNames(t *testing.T, path, selector string) []string {
+	t.Helper()
+	var names []string
+	require.NoError(t, p.get(path, url.Values{"match[]": {selector}}, &names))
+	return names
+}
+
+// scrapeVMs is the configuration for a Prometheus without the operator, with the discovery done:
+// one target for each of the pods, all of which the address answers for.
+func scrapeVMs(t *testing.T, address string, pods []pod) map[string]any {
+	t.Helper()
+	content, err := os.ReadFile(plainConfig)
+	require.NoError(t, err)
+	var config struct {
+		ScrapeConfigs []map[string]any `yaml:"scrape_configs"`
+	}
+	require.NoError(t, yaml.Unmarshal(content, &config))
+	vms := config.ScrapeConfigs[0]
+	require.Contains(t, vms, "metric_relabel_configs")
+	for _, key := range []string{"kubernetes_sd_configs", "tls_config", "authorization"} {
+		require.Contains(t, vms, key)
+		delete(vms, key)
+	}
+	vms["scheme"] = "http"
+	vms["proxy_url"] = "http://" + address // stands where the relays are
+	var targets []any
+	for _, one := range pods {
+		targets = append(targets, map[string]any{"targets": []string{"192.0.2.1:9477"}, "labels": one.discovered()})
+	}
+	vms["static_configs"] = targets
+	return vms
+}

@@ -1,0 +1,209 @@
+package scrape
+
+import (
+	"fmt"
+	"maps"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"kubevirt-hypervisor-exporter/monitoring/dashboards"
+	"kubevirt-hypervisor-exporter/monitoring/rules"
+	"kubevirt-hypervisor-exporter/sidecar/exposition"
+)
+
+// onceBroken is the rule that one page with two series ended for all VMs. It is evaluated beside
+// the others, to see that the pages of this test would still do it.
+const onceBroken = `group by (namespace, name, node, hypervisor_type) (
+  topk by (namespace, name) (1,
+    kubevirt_vmi_hypervisor_info{job="` + rules.VMsJob + `"}
+    * ignoring (hypervisor_type) group_left ()
+    hypervisor_exporter_last_change_timestamp_seconds{job="` + rules.VMsJob + `"}
+  )
+)`
+
+var minutes = regexp.MustCompile(`\b(\d+)m\b`)
+
+// shortRules are the product's with a second for each minute, and onceBroken.
+func shortRules(t *testing.T) []byte {
+	t.Helper()
+	content, err := rules.RulesFile()
+	require.NoError(t, err)
+	var file map[string]any
+	require.NoError(t, yaml.Unmarshal([]byte(minutes.ReplaceAllString(string(content), "${1}s")), &file))
+	file["groups"] = append(file["groups"].([]any), map[string]any{
+		"name": "once-broken", "rules": []any{map[string]any{"record": "once:broken", "expr": onceBroken}},
+	})
+	content, err = yaml.Marshal(file)
+	require.NoError(t, err)
+	return content
+}
+
+// Whatever pages say, no rule and no panel fails, and alerts about other VMs are as without those
+// pages: with our scrape configuration, and without its rules for pages.
+func TestNoPageHarmsTheRules(t *testing.T) {
+	pods := append(honest(), forged(t)...)
+	require.Greater(t, len(pods), 150, "a page for each label and value of each metric")
+	var turned atomic.Bool
+	server := httptest.NewServer(answers(pods, &turned))
+	t.Cleanup(server.Close)
+	address := server.Listener.Addr().String()
+	start := func(change func(vms map[string]any)) prometheus {
+		vms := scrapeVMs(t, address, pods)
+		change(vms)
+		jobs := append([]any{vms}, slices.Collect(maps.Values(others(address)))...)
+		return startPrometheus(t, map[string]any{
+			"global":         map[string]any{"scrape_interval": "2s", "evaluation_interval": "1s", "external_labels": map[string]any{"cluster": "prod-a"}},
+			"scrape_configs": jobs,
+		}, shortRules(t))
+	}
+	walls := map[string]prometheus{
+		"with our scrape configuration": start(func(map[string]any) {}),
+		"without its rules for pages":   start(func(vms map[string]any) { delete(vms, "metric_relabel_configs") }),
+	}
+	for name, p := range walls {
+		awaitHistory(t, name, p)
+	}
+	turned.Store(true)
+	for name, p := range walls {
+		t.Run(name, func(t *testing.T) {
+			requireAlerts(t, p)
+			requireEvaluates(t, p)
+			requirePanels(t, p)
+			broken := p.rules(t)["once-broken/once:broken"]
+			if name == "with our scrape configuration" {
+				require.Empty(t, broken, "no twin came through")
+				requireClosed(t, p)
+			} else {
+				require.Contains(t, broken, "many-to-many matching not allowed", "the pages harm what can be harmed")
+			}
+		})
+	}
+}
+
+// alertText is an alert with all its labels but the severity, in short.
+func alertText(labels map[string]string) string {
+	text := fmt.Sprintf("%s %s/%s %s ", labels["alertname"], labels["namespace"], labels["name"], labels["node"])
+	var more []string
+	for _, label := range slices.Sorted(maps.Keys(labels)) {
+		switch label {
+		case "__name__", "alertname", "alertstate", "severity", "namespace", "name", "node", "hypervisor_type":
+		default:
+			more = append(more, labels[label])
+		}
+	}
+	return strings.TrimPrefix(text, "/") + strings.Join(more, " ")
+}
+
+// awaitHistory waits until Prometheus knows that node-3 had KVM.
+func awaitHistory(t *testing.T, name string, p prometheus) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		seen, err := p.query(`present_over_time(` + rules.Newest + `{node="node-3",hypervisor_type="kvm"}[1d:10s])`)
+		return err == nil && len(seen) == 2
+	}, patience, 500*time.Millisecond, name)
+}
+
+// requireAlerts waits until the alerts that fire, those about tenants' own VMs left out, are the
+// wanted ones, and stay so. Wrong ones take no longer to fire than the right ones did: the pages
+// have been there as long.
+func requireAlerts(t *testing.T, p prometheus) {
+	t.Helper()
+	const stay = 6 * time.Second
+	want := wanted()
+	slices.Sort(want)
+	var got []string
+	since := time.Now()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline) && time.Since(since) < stay; time.Sleep(500 * time.Millisecond) {
+		samples, err := p.query(`ALERTS{alertstate="firing",namespace!="tenant"}`)
+		require.NoError(t, err)
+		got = nil
+		for _, one := range samples {
+			got = append(got, alertText(one.Metric))
+		}
+		slices.Sort(got)
+		if !slices.Equal(want, got) {
+			since = time.Now()
+		}
+	}
+	require.Equal(t, want, got)
+}
+
+// requireEvaluates: each rule of ours was evaluated, and not once in vain.
+func requireEvaluates(t *testing.T, p prometheus) {
+	t.Helper()
+	evaluated := p.rules(t)
+	for _, group := range rules.Groups() {
+		for _, rule := range group.Alerts {
+			require.Contains(t, evaluated, group.Name+"/"+rule.Name)
+		}
+		for _, rule := range group.Recordings {
+			require.Contains(t, evaluated, group.Name+"/"+rule.Name)
+		}
+	}
+	for rule, lastError := range evaluated {
+		if !strings.HasPrefix(rule, "once-broken/") {
+			require.Empty(t, lastError, rule)
+		}
+	}
+	failures, err := p.query(`prometheus_rule_evaluation_failures_total{job="prometheus",rule_group!~".*;once-broken"}`)
+	require.NoError(t, err)
+	require.Len(t, failures, len(rules.Groups()))
+	for _, one := range failures {
+		require.Equal(t, "0", one.Value[1], one.Metric["rule_group"])
+	}
+}
+
+// requirePanels: each query of the dashboard has an answer, and counts the honest VMs once each.
+func requirePanels(t *testing.T, p prometheus) {
+	t.Helper()
+	want := map[string]string{"Running VMs": "11", "On emulation": "4", "Unknown": "2"}
+	for _, row := range dashboards.Rows() {
+		for _, panel := range row.Panels {
+			for _, query := range panel.Queries {
+				_, err := p.query(dashboards.Expand(query.Expr, "", ""))
+				require.NoError(t, err, panel.Title)
+			}
+			if count, asked := want[panel.Title]; asked {
+				got, err := p.query(dashboards.Expand(panel.Queries[0].Expr, "honest", ""))
+				require.NoError(t, err)
+				require.Len(t, got, 1, panel.Title)
+				require.Equal(t, count, got[0].Value[1], panel.Title)
+			}
+		}
+	}
+}
+
+// requireClosed: nothing of a page comes through but what a genuine one has.
+func requireClosed(t *testing.T, p prometheus) {
+	t.Helper()
+	const ofVMs = `{job="` + rules.VMsJob + `"}`
+	require.Subset(t, append(slices.Clone(targetLabels), pageLabels()...), p.labelNames(t, "labels", ofVMs))
+	metrics := []string{"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "scrape_series_added"}
+	for _, shape := range exposition.Shapes() {
+		metrics = append(metrics, shape.Metric)
+	}
+	require.ElementsMatch(t, metrics, p.labelNames(t, "label/__name__/values", ofVMs))
+	for _, label := range []string{"hypervisor_type", "domain_type", "arch", "reason"} {
+		require.Subset(t, closedValues(label), p.labelNames(t, "label/"+label+"/values", ofVMs), label)
+	}
+	names := p.labelNames(t, "label/name/values", ofVMs)
+	for _, name := range []string{"mine", "spaced", "long", "web"} {
+		require.Contains(t, names, name)
+	}
+	require.NotContains(t, names, "My VM")
+	for _, name := range names {
+		require.LessOrEqual(t, len(name), 253)
+	}
+	web, err := p.query(`kubevirt_vmi_hypervisor_info{name="web"}`)
+	require.NoError(t, err)
+	require.Len(t, web, 1, "the VM whose template says that it is web is shown under its own name")
+	require.Equal(t, "virt-launcher-web", web[0].Metric["pod"])
+}
