@@ -19,6 +19,7 @@ const (
 	relayNamespace    = "hypervisor-exporter-relay"
 	configurationName = "hypervisor-exporter"
 	serviceName       = "hypervisor-exporter-webhook"
+	certsName         = "hypervisor-exporter-certs" // of everything that the certificate process has
 )
 
 // render returns what `kubectl apply -k` of the folder, relative to manifests, would send.

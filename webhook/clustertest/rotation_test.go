@@ -75,8 +75,6 @@ func TestCertificateProcessMayDoNoMore(t *testing.T) {
 
 	_, err := secrets.Get(t.Context(), "hypervisor-exporter-webhook-ca", metav1.GetOptions{})
 	require.NoError(t, err)
-	_, err = configurations.Patch(t.Context(), configurationName, types.MergePatchType, patch, metav1.PatchOptions{})
-	require.NoError(t, err)
 
 	refused := map[string]func(context.Context) error{
 		"list the secrets": func(ctx context.Context) error {
