@@ -49,6 +49,7 @@ func uninstall(t *testing.T) {
 		for _, name := range names {
 			require.NoError(t, ignoreNotFound(server.Client.CoreV1().Secrets(namespace).Delete(ctx, name, metav1.DeleteOptions{})))
 		}
+		require.NoError(t, server.Client.NetworkingV1().NetworkPolicies(namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}))
 	}
 }
 
