@@ -1,7 +1,10 @@
 package clustertest
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -98,4 +101,33 @@ func hasToken(t *testing.T, workload *unstructured.Unstructured) bool {
 	mounted, _, err := unstructured.NestedBool(workload.Object, "spec", "template", "spec", "automountServiceAccountToken")
 	require.NoError(t, err)
 	return mounted
+}
+
+// What docs/install.md has for kustomize narrows the rules that it says.
+func TestInstallPageNarrowsNetworkPolicies(t *testing.T) {
+	page, err := os.ReadFile("../../docs/install.md")
+	require.NoError(t, err)
+	_, section, found := strings.Cut(string(page), "## NetworkPolicies\n")
+	require.True(t, found)
+	_, patches, found := strings.Cut(section, "```yaml\n")
+	require.True(t, found)
+	patches, _, _ = strings.Cut(patches, "```")
+
+	folder, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	absolute, err := filepath.Abs(manifests)
+	require.NoError(t, err)
+	base, err := filepath.Rel(folder, absolute)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte("resources: ["+base+"]\n"+patches), 0o600))
+	objects := renderFolder(t, folder)
+	for name, want := range map[string][]int{"hypervisor-exporter-relay": {1}, serviceName: {0, 1}, certsName: {0}} {
+		var policy networkingv1.NetworkPolicy
+		require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(find(t, objects, "NetworkPolicy", name).Object, &policy))
+		var peers []int
+		for _, rule := range policy.Spec.Ingress {
+			peers = append(peers, len(rule.From))
+		}
+		require.Equal(t, want, peers, name)
+	}
 }
