@@ -82,18 +82,48 @@ func portsOf(t *testing.T, pod *unstructured.Unstructured) []int {
 	return ports
 }
 
-// openPorts are the ports that the policy opens, to anyone.
+// openPorts are the ports that the policy opens to anyone. A rule with peers is a second one for a port.
 func openPorts(t *testing.T, policy networkingv1.NetworkPolicy) []int {
 	t.Helper()
 	var open []int
 	for _, rule := range policy.Spec.Ingress {
-		require.Empty(t, rule.From)
+		if len(rule.From) > 0 {
+			continue
+		}
 		for _, port := range rule.Ports {
 			require.Equal(t, corev1.ProtocolTCP, *port.Protocol)
 			open = append(open, port.Port.IntValue())
 		}
 	}
 	return open
+}
+
+// A user who narrows the webhook's port to the API server must not stop the renewal of its certificate: the certificate
+// process asks each replica what it serves.
+func TestCertificateProcessReachesTheReplicas(t *testing.T) {
+	for _, folder := range installable {
+		objects := render(t, folder)
+		i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "NetworkPolicy" && o.GetName() == serviceName })
+		if folder == policyOverlay {
+			require.Negative(t, i, "no webhook")
+			continue
+		}
+		var policy networkingv1.NetworkPolicy
+		require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(objects[i].Object, &policy))
+		rule := policy.Spec.Ingress[1]
+		require.Equal(t, 8443, rule.Ports[0].Port.IntValue())
+		require.Len(t, rule.From, 1)
+		require.Nil(t, rule.From[0].NamespaceSelector, "of the same namespace")
+		selector, err := metav1.LabelSelectorAsSelector(rule.From[0].PodSelector)
+		require.NoError(t, err)
+		if folder == "overlays/cert-manager" {
+			continue // nobody asks
+		}
+		certs := find(t, objects, "Deployment", certsName)
+		require.Equal(t, policy.Namespace, certs.GetNamespace())
+		require.True(t, selector.Matches(labels.Set(podOf(t, certs).GetLabels())), folder)
+		require.Contains(t, argumentsOf(t, certsName), "--headless-service="+serviceName+"-replicas")
+	}
 }
 
 func hasToken(t *testing.T, workload *unstructured.Unstructured) bool {
@@ -121,7 +151,7 @@ func TestInstallPageNarrowsNetworkPolicies(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte("resources: ["+base+"]\n"+patches), 0o600))
 	objects := renderFolder(t, folder)
-	for name, want := range map[string][]int{"hypervisor-exporter-relay": {1}, serviceName: {0, 1}, certsName: {0}} {
+	for name, want := range map[string][]int{"hypervisor-exporter-relay": {1}, serviceName: {0, 1, 1}, certsName: {0}} {
 		var policy networkingv1.NetworkPolicy
 		require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(find(t, objects, "NetworkPolicy", name).Object, &policy))
 		var peers []int
