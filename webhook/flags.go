@@ -15,7 +15,7 @@ import (
 )
 
 // unsetSidecarImage is what the manifests name until a user sets an image (manifests/images): it can never be pulled, and
-// nobody else can own it. Only what prints a pod has it as a default; serve has none.
+// no one else can own it. It is the default of what prints pods; serve has no default.
 const unsetSidecarImage = "images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar:v0.1.0"
 
 // sidecarFlags are inject.Config as flags.

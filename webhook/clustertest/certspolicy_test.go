@@ -173,7 +173,7 @@ func requireBundleChanges(t *testing.T, process certsUser, o ownObject) {
 	requireDeniedByPolicy(t, process.patch(t.Context(), o, types.StrategicMergePatchType, both))
 }
 
-// A field that Kubernetes adds is denied as the others are, and this test wants a case of it.
+// A field that Kubernetes adds is denied like the others; this test fails until it has a case.
 func TestEveryFieldOfAWebhookHasACase(t *testing.T) {
 	want := []string{"metadata.labels", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences", "webhooks"}
 	for _, field := range jsonFields(admissionregistrationv1.MutatingWebhook{}) {

@@ -78,7 +78,7 @@ func patchable(t *testing.T, user certsUser, namespace string) []ownObject {
 	var own []ownObject
 	for _, rule := range review.Status.ResourceRules {
 		if slices.Equal(rule.Verbs, []string{"create"}) && len(rule.ResourceNames) == 0 {
-			for _, resource := range rule.Resources { // of system:basic-user: questions about oneself, which nobody stores
+			for _, resource := range rule.Resources { // system:basic-user: reviews of oneself, which are not stored
 				require.Contains(t, []string{"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"}, resource)
 			}
 			continue

@@ -17,7 +17,7 @@ import (
 )
 
 // In each variant, as the API server stores them: a policy for each of our pods and no other, each port of a pod open but
-// the one for the kubelet's probes, which always gets in, and no way out for a pod that asks nobody anything.
+// the one for the kubelet's probes, which always gets in, and no egress for a pod that calls nothing.
 func TestNetworkPoliciesFitThePods(t *testing.T) {
 	for _, folder := range installable {
 		t.Run(folder, func(t *testing.T) {
@@ -103,7 +103,9 @@ func openPorts(t *testing.T, policy networkingv1.NetworkPolicy) []int {
 func TestCertificateProcessReachesTheReplicas(t *testing.T) {
 	for _, folder := range installable {
 		objects := render(t, folder)
-		i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "NetworkPolicy" && o.GetName() == serviceName })
+		i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool {
+			return o.GetKind() == "NetworkPolicy" && o.GetName() == serviceName
+		})
 		if folder == policyOverlay {
 			require.Negative(t, i, "no webhook")
 			continue
@@ -117,7 +119,7 @@ func TestCertificateProcessReachesTheReplicas(t *testing.T) {
 		selector, err := metav1.LabelSelectorAsSelector(rule.From[0].PodSelector)
 		require.NoError(t, err)
 		if folder == "overlays/cert-manager" {
-			continue // nobody asks
+			continue // there is no certificate process
 		}
 		certs := find(t, objects, "Deployment", certsName)
 		require.Equal(t, policy.Namespace, certs.GetNamespace())

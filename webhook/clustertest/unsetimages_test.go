@@ -11,8 +11,8 @@ import (
 // unsetImages begins every image of the manifests as they are. The domain .invalid never exists (RFC 6761).
 const unsetImages = "images-not-set.see-docs-install.invalid/"
 
-// Nobody can own what the manifests name before a user has set images, so nobody can put something of theirs beside the
-// VMs. No pod runs, and so no webhook that would inject such a name.
+// No one can own what the manifests name before a user sets images, so no one can put an image of theirs beside the VMs.
+// None of our pods starts, so no webhook injects such a name.
 func TestUnsetImagesCannotBePulled(t *testing.T) {
 	for _, folder := range installable {
 		for _, object := range render(t, folder) {
@@ -35,7 +35,7 @@ func TestUnsetImagesCannotBePulled(t *testing.T) {
 	}
 }
 
-// The admission policy needs no pod of ours, so it has to see by itself that its image is none.
+// The admission policy works without any pod of ours, so it checks by itself that an image is set.
 func TestPolicyWithoutAnImageInjectsNothing(t *testing.T) {
 	both := applyPolicy(t)
 	policy := find(t, render(t, policyOverlay), "MutatingAdmissionPolicy", configurationName)
