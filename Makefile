@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-REGISTRY ?= kubevirt-hypervisor-exporter
+REGISTRY ?= localhost/kubevirt-hypervisor-exporter
 TAG      ?= v0.1.0
 ARCHES   ?= amd64 arm64
 FUZZTIME ?= 30s

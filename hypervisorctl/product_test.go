@@ -69,7 +69,7 @@ func uninstall(t *testing.T) {
 // and says of its pod and its Deployment what kubelet and controllers would. It returns once pods are injected.
 func serveWebhook(t *testing.T, namespace string) {
 	t.Helper()
-	config := inject.Default("kubevirt-hypervisor-exporter/sidecar:v0.1.0")
+	config := inject.Default("images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar:v0.1.0") // as the manifests are
 	authority, err := pki.NewAuthority(serviceDNS, time.Now(), 90*24*time.Hour)
 	require.NoError(t, err)
 	leaf, err := pki.IssueLeaf(authority, serviceDNS, time.Now(), 30*24*time.Hour)

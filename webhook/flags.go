@@ -14,8 +14,9 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// defaultSidecarImage is what the manifests of this version inject.
-const defaultSidecarImage = "kubevirt-hypervisor-exporter/sidecar:v0.1.0"
+// unsetSidecarImage is what the manifests name until a user sets an image (manifests/images): it can never be pulled, and
+// no one else can own it. It is the default of what prints pods; serve has no default.
+const unsetSidecarImage = "images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar:v0.1.0"
 
 // sidecarFlags are inject.Config as flags.
 type sidecarFlags struct {
@@ -25,10 +26,11 @@ type sidecarFlags struct {
 	cpu, memory, goMB string
 }
 
-func (f *sidecarFlags) add(flags *pflag.FlagSet) {
-	f.config = inject.Default(defaultSidecarImage)
+// add defines the flags; image is the default of --sidecar-image.
+func (f *sidecarFlags) add(flags *pflag.FlagSet, image string) {
+	f.config = inject.Default(image)
 	c := &f.config
-	flags.StringVar(&c.Image, "sidecar-image", c.Image, "image of the sidecar")
+	flags.StringVar(&c.Image, "sidecar-image", c.Image, "image of the sidecar; required by serve")
 	flags.StringVar(&f.pullPolicy, "sidecar-image-pull-policy", string(c.ImagePullPolicy), "Always, IfNotPresent or Never; empty leaves it to the API server")
 	flags.StringSliceVar(&c.PullSecrets, "sidecar-image-pull-secrets", nil, "pull secrets of which a pod must already name one; others are left as they are")
 	flags.StringVar(&f.exposure, "exposure", c.Exposure.String(), "how the sidecar is scraped: unix (a socket, through the node's relay) or direct (a TCP port of the pod)")

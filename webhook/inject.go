@@ -33,7 +33,7 @@ func newInjectCommand() *cobra.Command {
 		},
 	}
 	flags := command.Flags()
-	sidecar.add(flags)
+	sidecar.add(flags, unsetSidecarImage)
 	flags.StringVarP(&file, "filename", "f", "-", "file with pods; - is standard input")
 	flags.StringVarP(&format, "output", "o", string(inject.FormatYAML), "yaml or json")
 	flags.BoolVar(&options.Explain, "explain", false, "print why each pod is or is not injected, instead of the pods")

@@ -40,7 +40,7 @@ func newServeCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := command.Flags()
-	f.sidecar.add(flags)
+	f.sidecar.add(flags, "")
 	f.log.add(flags)
 	flags.StringVar(&f.bindAddress, "bind-address", "", "address for --secure-port; empty is every one")
 	flags.IntVar(&f.securePort, "secure-port", 8443, "port for the API server, HTTPS")
@@ -51,7 +51,7 @@ func newServeCommand() *cobra.Command {
 	flags.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "address for /healthz and /readyz, HTTP")
 	flags.DurationVar(&f.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving, not ready, after SIGTERM: others need the time to learn that this replica goes")
 	flags.DurationVar(&f.shutdownTimeout, "shutdown-timeout", 5*time.Second, "how long admissions in flight may take after that")
-	for _, name := range []string{"tls-cert-file", "tls-private-key-file"} {
+	for _, name := range []string{"sidecar-image", "tls-cert-file", "tls-private-key-file"} {
 		_ = command.MarkFlagRequired(name) // fails for an unknown flag only
 	}
 	return command

@@ -219,18 +219,19 @@ func TestCommandLine(t *testing.T) {
 		out  string
 		err  string
 	}{
-		"version":            {[]string{"version"}, "", program, ""},
-		"explain":            {[]string{"inject", "--explain"}, "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", "not_virt_launcher", ""},
-		"as it is":           {[]string{"inject", "-o", "yaml"}, "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", "metadata: {name: x}", ""},
-		"no such file":       {[]string{"inject", "-f", "/does/not/exist"}, "", "", "--filename"},
-		"bad quantity":       {[]string{"inject", "--sidecar-cpu=much"}, "", "", "--sidecar-cpu"},
-		"bad image":          {[]string{"inject", "--sidecar-image=A B"}, "", "", "sidecar image"},
-		"serve without cert": {[]string{"serve"}, "", "", "tls-cert-file"},
-		"bad TLS version":    {[]string{"serve", "--tls-cert-file=x", "--tls-private-key-file=y", "--tls-min-version=SSL3"}, "", "", "VersionTLS12"},
-		"bad log level":      {[]string{"serve", "--log-level=loud"}, "", "", "log-level"},
-		"certs outside":      {[]string{"certs"}, "", "", "runs in a pod"},
-		"certs lifetimes":    {[]string{"certs", "--ca-lifetime=1h"}, "", "", "--ca-lifetime"},
-		"unknown command":    {[]string{"obey"}, "", "", "unknown command"},
+		"version":             {[]string{"version"}, "", program, ""},
+		"explain":             {[]string{"inject", "--explain"}, "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", "not_virt_launcher", ""},
+		"as it is":            {[]string{"inject", "-o", "yaml"}, "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", "metadata: {name: x}", ""},
+		"no such file":        {[]string{"inject", "-f", "/does/not/exist"}, "", "", "--filename"},
+		"bad quantity":        {[]string{"inject", "--sidecar-cpu=much"}, "", "", "--sidecar-cpu"},
+		"bad image":           {[]string{"inject", "--sidecar-image=A B"}, "", "", "sidecar image"},
+		"serve without cert":  {[]string{"serve"}, "", "", "tls-cert-file"},
+		"serve without image": {[]string{"serve", "--tls-cert-file=x", "--tls-private-key-file=y"}, "", "", "sidecar-image"},
+		"bad TLS version":     {[]string{"serve", "--sidecar-image=a/b:c", "--tls-cert-file=x", "--tls-private-key-file=y", "--tls-min-version=SSL3"}, "", "", "VersionTLS12"},
+		"bad log level":       {[]string{"serve", "--log-level=loud"}, "", "", "log-level"},
+		"certs outside":       {[]string{"certs"}, "", "", "runs in a pod"},
+		"certs lifetimes":     {[]string{"certs", "--ca-lifetime=1h"}, "", "", "--ca-lifetime"},
+		"unknown command":     {[]string{"obey"}, "", "", "unknown command"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errOut bytes.Buffer

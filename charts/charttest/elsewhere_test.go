@@ -49,6 +49,7 @@ func TestNothingStaysInTheUsualNamespaces(t *testing.T) {
 					require.Contains(t, []string{elsewhere, elsewhere + "-relay", "openshift-monitoring"}, subject.(map[string]any)["namespace"])
 				}
 				requireLeftOut(t, object)
+				requireOwnProcess(t, object)
 			}
 		})
 	}
@@ -92,13 +93,28 @@ func requireLeftOut(t *testing.T, object *unstructured.Unstructured) {
 	}
 }
 
+// requireOwnProcess: the policy for the certificate process is about the one in the release's namespace, and its objects.
+func requireOwnProcess(t *testing.T, object *unstructured.Unstructured) {
+	t.Helper()
+	if object.GetKind() != "ValidatingAdmissionPolicy" {
+		return
+	}
+	spec := object.Object["spec"].(map[string]any)
+	require.Equal(t, "request.userInfo.username == 'system:serviceaccount:elsewhere:hypervisor-exporter-certs'",
+		spec["matchConditions"].([]any)[0].(map[string]any)["expression"])
+	require.Equal(t, []any{
+		map[string]any{"name": "ownNamespace", "expression": "'elsewhere'"},
+		map[string]any{"name": "relayNamespace", "expression": "'elsewhere-relay'"},
+	}, spec["variables"].([]any)[:2])
+}
+
 // The policy is copied as text, in which the chart replaces what depends on the installation.
 func TestPolicyHasItsSettings(t *testing.T) {
 	output, err := client.template(t.Context(), "--set=injector=admissionPolicy,images.sidecar.tag=v9,images.sidecar.pullPolicy=Always",
 		"--namespace="+elsewhere)
 	require.NoError(t, err)
 	for _, want := range []string{
-		`expression: "'kubevirt-hypervisor-exporter/sidecar:v9'"`,
+		`expression: "'images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar:v9'"`,
 		`expression: "'Always'"`,
 		`values: ["elsewhere","kube-system"]`,
 	} {

@@ -57,9 +57,9 @@ func (c helmClient) inCluster(t *testing.T, args ...string) string {
 	return output
 }
 
-// template renders the chart in the usual namespace; flags may name another.
+// template renders the chart in the usual namespace and with the manifests' images; flags may name others.
 func (c helmClient) template(ctx context.Context, flags ...string) (string, error) {
-	return c.run(ctx, append([]string{"template", release, chart, "--namespace=" + usualNamespace}, flags...)...)
+	return c.run(ctx, append([]string{"template", release, chart, "--namespace=" + usualNamespace, withImages}, flags...)...)
 }
 
 // render is template's outcome as objects.

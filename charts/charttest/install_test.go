@@ -42,7 +42,7 @@ func TestReleaseLeavesAloneWhatTheCertificateProcessWrote(t *testing.T) {
 	for _, way := range []string{"true", "false"} {
 		t.Run("server-side="+way, func(t *testing.T) {
 			namespace := server.Namespace(t, "release", nil)
-			flags := []string{release, chart, "--namespace=" + namespace, "--server-side=" + way}
+			flags := []string{release, chart, withImages, "--namespace=" + namespace, "--server-side=" + way}
 			notes := client.inCluster(t, append([]string{"install"}, flags...)...)
 			require.Contains(t, notes, "hypervisor-exporter.kubevirt.io/inject=enabled")
 			require.Contains(t, notes, "kubectl -n "+namespace+"-relay rollout status daemonset/hypervisor-exporter-relay")
@@ -71,7 +71,7 @@ func TestReleaseTakesOverFromKustomize(t *testing.T) {
 		require.NoError(t, server.Apply(t.Context(), object))
 	}
 	fillCertificates(t, usualNamespace)
-	client.inCluster(t, "install", release, chart, "--namespace="+usualNamespace, "--take-ownership", "--force-conflicts")
+	client.inCluster(t, "install", release, chart, withImages, "--namespace="+usualNamespace, "--take-ownership", "--force-conflicts")
 	requireCertificates(t, usualNamespace)
 	client.inCluster(t, "uninstall", release, "--namespace="+usualNamespace)
 }

@@ -16,6 +16,8 @@ const (
 	// With this name and namespace the chart makes what the manifests make.
 	release        = "hypervisor-exporter"
 	usualNamespace = "hypervisor-exporter"
+	// The chart has no images of its own.
+	withImages = "--values=testdata/images.yaml"
 )
 
 var (

@@ -31,7 +31,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"no replica":                 {[]string{"--set=webhook.replicas=0"}, []string{"/webhook/replicas"}},
 		"half a replica":             {[]string{"--set-json=webhook.replicas=1.5"}, []string{"/webhook/replicas"}},
 		"text for a switch":          {[]string{"--set-string=openshift=yes"}, []string{"/openshift"}},
-		"image without a name":       {[]string{"--set=images.sidecar.repository="}, []string{"/images/sidecar/repository"}},
+		"image without a name":       {[]string{"--set=images.sidecar.repository="}, []string{"not set: images.sidecar.repository.", "docs/install.md"}},
 		"digest without its method":  {[]string{"--set=images.sidecar.digest=e3b0"}, []string{"/images/sidecar/digest"}},
 		"digest for a tag":           {[]string{"--set=images.sidecar.tag=" + someDigest}, []string{"/images/sidecar/tag"}},
 		"quote in a repository":      {[]string{"--set=images.sidecar.repository=a'b"}, []string{"/images/sidecar/repository"}},
@@ -44,6 +44,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"policy and direct":          {[]string{"--set=injector=admissionPolicy,exposure=direct"}, []string{"exposure: unix only"}},
 		"policy and pull secrets":    {[]string{"--set=injector=admissionPolicy,images.sidecar.requiredPullSecrets={a}"}, []string{"injector: webhook"}},
 		"relay beside the webhook":   {[]string{"--set=relay.namespace.name=" + usualNamespace}, []string{"a namespace of its own"}},
+		"relay without an image":     {[]string{"--set=images.relay.repository="}, []string{"not set: images.relay.repository."}},
+		"peers as text":              {[]string{"--set=networkPolicies.relayFrom={10.0.0.0/8}"}, []string{"/networkPolicies/relayFrom/0"}},
 		"old Kubernetes":             {[]string{"--kube-version=v1.29.15"}, []string{">=1.30.0-0", "incompatible with Kubernetes v1.29.15"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,6 +58,14 @@ func TestWrongValuesAreRefused(t *testing.T) {
 	}
 }
 
+// The chart as it comes names no image that anyone else could own, but says which to set.
+func TestChartWithoutImagesIsRefused(t *testing.T) {
+	_, err := client.run(t.Context(), "template", release, chart)
+	require.ErrorContains(t, err, "not set: images.relay.repository, images.sidecar.repository, images.webhook.repository. Push the images")
+	_, err = client.run(t.Context(), "template", release, chart, "--set=exposure=direct")
+	require.ErrorContains(t, err, "not set: images.sidecar.repository, images.webhook.repository. Push the images")
+}
+
 func TestWhatLooksWrongAndIsNot(t *testing.T) {
 	for name, flags := range map[string][]string{
 		"a provider's version":           {"--kube-version=v1.30.5-gke.1443001"},
@@ -63,6 +73,7 @@ func TestWhatLooksWrongAndIsNot(t *testing.T) {
 		"relay beside it, without relay": {"--set=exposure=direct,relay.namespace.name=" + usualNamespace},
 		"registry with a port":           {"--set=images.sidecar.repository=registry.example:5000/a/b"},
 		"the only replica":               {"--set=webhook.replicas=1"},
+		"direct without a relay's image": {"--set=exposure=direct,images.relay.repository="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := client.template(t.Context(), flags...)

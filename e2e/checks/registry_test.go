@@ -42,7 +42,7 @@ func (w *world) registry(t *testing.T, image, as string) (end func()) {
 	require.NoError(t, os.MkdirAll(hosts, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), fmt.Appendf(nil, "[host.%q]\ncapabilities = [\"pull\", \"resolve\"]\n", "http://"+listener.Addr().String()), 0o644))
 	address := listener.Addr().String()
-	_, err = w.node.Run(t.Context(), "ctr", "-n", "k8s.io", "images", "push", "--plain-http", "--platform", "linux/amd64", address+"/taken:as-it-is", "docker.io/"+image)
+	_, err = w.node.Run(t.Context(), "ctr", "-n", "k8s.io", "images", "push", "--plain-http", "--platform", "linux/amd64", address+"/taken:as-it-is", image)
 	require.NoError(t, err)
 	another(t, address+"/taken:as-it-is", address+"/"+as)
 	return end

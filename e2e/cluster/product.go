@@ -52,9 +52,9 @@ func ProductObjects(product, folder string, images ProductImages) ([]*unstructur
 kind: Kustomization
 resources: [%s]
 images:
-- {name: kubevirt-hypervisor-exporter/webhook, newName: %s}
-- {name: kubevirt-hypervisor-exporter/sidecar, newName: %s}
-- {name: kubevirt-hypervisor-exporter/relay, newName: %s}
+- {name: images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/webhook, newName: %s}
+- {name: images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar, newName: %s}
+- {name: images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/relay, newName: %s}
 %s`, relative, newName(images.Webhook), newName(images.Sidecar), newName(images.Relay), replacement(folder))
 	if err := fs.WriteFile(overlay.Join("kustomization.yaml"), []byte(text)); err != nil {
 		return nil, err

@@ -33,9 +33,12 @@ func uninstall(t *testing.T) {
 	ctx := context.Background() // the test's is over in its cleanup
 	configurations := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	require.NoError(t, ignoreNotFound(configurations.Delete(ctx, configurationName, metav1.DeleteOptions{})))
-	for _, policy := range []string{"mutatingadmissionpolicybindings", "mutatingadmissionpolicies"} {
+	for policy, name := range map[string]string{
+		"mutatingadmissionpolicybindings": configurationName, "mutatingadmissionpolicies": configurationName,
+		"validatingadmissionpolicybindings": certsName, "validatingadmissionpolicies": certsName,
+	} {
 		require.NoError(t, ignoreNotFound(server.Client.AdmissionregistrationV1().RESTClient().Delete().
-			Resource(policy).Name(configurationName).Do(ctx).Error()))
+			Resource(policy).Name(name).Do(ctx).Error()))
 	}
 	trust := server.Client.CoreV1().ConfigMaps(relayNamespace)
 	require.NoError(t, ignoreNotFound(trust.Delete(ctx, "hypervisor-exporter-relay-ca", metav1.DeleteOptions{})))
@@ -46,6 +49,7 @@ func uninstall(t *testing.T) {
 		for _, name := range names {
 			require.NoError(t, ignoreNotFound(server.Client.CoreV1().Secrets(namespace).Delete(ctx, name, metav1.DeleteOptions{})))
 		}
+		require.NoError(t, server.Client.NetworkingV1().NetworkPolicies(namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}))
 	}
 }
 

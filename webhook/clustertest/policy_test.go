@@ -19,7 +19,7 @@ import (
 
 const (
 	policyOverlay = "overlays/admission-policy"
-	injectedImage = "kubevirt-hypervisor-exporter/sidecar:v0.1.0" // what manifests/images sets
+	injectedImage = "registry.example/exporter/sidecar:v0.1.0"
 )
 
 // The admission policy and the webhook make the same pod of each pod: the one is created with the policy in force, the
@@ -137,6 +137,9 @@ func applyPolicy(t *testing.T) policyAndWebhook {
 	for _, kind := range []string{"Namespace", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"} {
 		for _, object := range objects {
 			if object.GetKind() == kind {
+				if kind == "MutatingAdmissionPolicy" {
+					setVariable(t, object, "image", "'"+injectedImage+"'")
+				}
 				require.NoError(t, server.Apply(t.Context(), object))
 			}
 		}

@@ -19,13 +19,19 @@ const (
 	relayNamespace    = "hypervisor-exporter-relay"
 	configurationName = "hypervisor-exporter"
 	serviceName       = "hypervisor-exporter-webhook"
+	certsName         = "hypervisor-exporter-certs" // of everything that the certificate process has
 )
 
 // render returns what `kubectl apply -k` of the folder, relative to manifests, would send.
 func render(t *testing.T, folder string) []*unstructured.Unstructured {
 	t.Helper()
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).
-		Run(filesys.MakeFsOnDisk(), filepath.Join(manifests, folder))
+	return renderFolder(t, filepath.Join(manifests, folder))
+}
+
+// renderFolder renders a folder that may be elsewhere.
+func renderFolder(t *testing.T, folder string) []*unstructured.Unstructured {
+	t.Helper()
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
 	require.NoError(t, err)
 	content, err := resources.AsYaml()
 	require.NoError(t, err)

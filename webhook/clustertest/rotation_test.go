@@ -75,8 +75,6 @@ func TestCertificateProcessMayDoNoMore(t *testing.T) {
 
 	_, err := secrets.Get(t.Context(), "hypervisor-exporter-webhook-ca", metav1.GetOptions{})
 	require.NoError(t, err)
-	_, err = configurations.Patch(t.Context(), configurationName, types.MergePatchType, patch, metav1.PatchOptions{})
-	require.NoError(t, err)
 
 	refused := map[string]func(context.Context) error{
 		"list the secrets": func(ctx context.Context) error {
@@ -89,6 +87,28 @@ func TestCertificateProcessMayDoNoMore(t *testing.T) {
 		},
 		"read a secret of the same name elsewhere": func(ctx context.Context) error {
 			_, err := client.CoreV1().Secrets("default").Get(ctx, "hypervisor-exporter-webhook-ca", metav1.GetOptions{})
+			return err
+		},
+		"change another secret": func(ctx context.Context) error {
+			_, err := secrets.Patch(ctx, "another", types.MergePatchType, []byte(`{"data":{"a":"YQ=="}}`), metav1.PatchOptions{})
+			return err
+		},
+		"change Prometheus' token": func(ctx context.Context) error {
+			_, err := client.CoreV1().Secrets(relayNamespace).Patch(ctx, "hypervisor-exporter-scraper", types.MergePatchType, []byte(`{"data":{"token":"YQ=="}}`), metav1.PatchOptions{})
+			return err
+		},
+		"replace its own webhook": func(ctx context.Context) error {
+			configuration, err := configurations.Get(ctx, configurationName, metav1.GetOptions{})
+			require.NoError(t, err)
+			_, err = configurations.Update(ctx, configuration, metav1.UpdateOptions{})
+			return err
+		},
+		"change its own policy": func(ctx context.Context) error {
+			_, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Patch(ctx, certsName, types.MergePatchType, patch, metav1.PatchOptions{})
+			return err
+		},
+		"give itself a right": func(ctx context.Context) error {
+			_, err := client.RbacV1().ClusterRoles().Patch(ctx, certsName, types.MergePatchType, patch, metav1.PatchOptions{})
 			return err
 		},
 		"delete its own secret": func(ctx context.Context) error {

@@ -48,6 +48,16 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{/* A rule that opens a port, to peers or, without any, to anyone. Takes the port and the peers. */}}
+{{- define "ingressRule" -}}
+- ports:
+  - port: {{ index . 0 }}
+  {{- with index . 1 }}
+  from:
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
 {{- define "probes" -}}
 readinessProbe:
   httpGet:

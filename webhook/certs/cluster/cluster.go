@@ -42,7 +42,8 @@ type Names struct {
 // Cluster implements rotation.Cluster. It needs get and patch on the two
 // Secrets, and get, watch and patch on the webhook configuration. It never
 // creates: a right to create cannot be limited to a name, so the manifests
-// bring the Secrets, empty.
+// bring the Secrets, empty. What a patch may change is limited once more, by the
+// policy in manifests/certs/policy.yaml: a new write here needs it too.
 type Cluster struct {
 	client *rest.RESTClient
 	names  Names

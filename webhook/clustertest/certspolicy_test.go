@@ -1,0 +1,229 @@
+package clustertest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+)
+
+// deniedWebhookChanges are JSON patches of the webhook configuration, each of one field, by its name in the API. Each is
+// valid: an administrator may do it.
+var deniedWebhookChanges = map[string][]string{
+	"metadata.labels":          {`{"op": "add", "path": "/metadata/labels/a", "value": "b"}`, `{"op": "remove", "path": "/metadata/labels"}`},
+	"metadata.annotations":     {`{"op": "add", "path": "/metadata/annotations", "value": {"a": "b"}}`},
+	"metadata.finalizers":      {`{"op": "add", "path": "/metadata/finalizers", "value": ["example.com/hold"]}`},
+	"metadata.ownerReferences": {`{"op": "add", "path": "/metadata/ownerReferences", "value": [{"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "b"}]}`},
+	"webhooks": {
+		`{"op": "add", "path": "/webhooks/-", "value": {"name": "another.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "clientConfig": {"url": "https://example.com/"}}}`,
+		`{"op": "remove", "path": "/webhooks"}`,
+	},
+	"name":                    {`{"op": "replace", "path": "/webhooks/0/name", "value": "another.example.com"}`},
+	"clientConfig.url":        {`{"op": "replace", "path": "/webhooks/0/clientConfig", "value": {"url": "https://example.com/"}}`},
+	"clientConfig.service":    {`{"op": "replace", "path": "/webhooks/0/clientConfig/service/name", "value": "another"}`, `{"op": "replace", "path": "/webhooks/0/clientConfig/service/path", "value": "/another"}`, `{"op": "add", "path": "/webhooks/0/clientConfig/service/port", "value": 8443}`},
+	"rules":                   {`{"op": "replace", "path": "/webhooks/0/rules/0/resources", "value": ["*/*"]}`, `{"op": "remove", "path": "/webhooks/0/rules"}`},
+	"failurePolicy":           {`{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"}`},
+	"matchPolicy":             {`{"op": "replace", "path": "/webhooks/0/matchPolicy", "value": "Exact"}`},
+	"namespaceSelector":       {`{"op": "replace", "path": "/webhooks/0/namespaceSelector", "value": {}}`},
+	"objectSelector":          {`{"op": "remove", "path": "/webhooks/0/objectSelector"}`},
+	"sideEffects":             {`{"op": "replace", "path": "/webhooks/0/sideEffects", "value": "NoneOnDryRun"}`},
+	"timeoutSeconds":          {`{"op": "replace", "path": "/webhooks/0/timeoutSeconds", "value": 30}`},
+	"admissionReviewVersions": {`{"op": "replace", "path": "/webhooks/0/admissionReviewVersions", "value": ["v1beta1", "v1"]}`},
+	"reinvocationPolicy":      {`{"op": "replace", "path": "/webhooks/0/reinvocationPolicy", "value": "Never"}`},
+	"matchConditions":         {`{"op": "remove", "path": "/webhooks/0/matchConditions"}`, `{"op": "replace", "path": "/webhooks/0/matchConditions/0/expression", "value": "true"}`},
+}
+
+// deniedDataChanges are JSON patches of a Secret or a ConfigMap.
+var deniedDataChanges = map[string][]string{
+	"metadata.labels":          deniedWebhookChanges["metadata.labels"],
+	"metadata.annotations":     deniedWebhookChanges["metadata.annotations"],
+	"metadata.finalizers":      deniedWebhookChanges["metadata.finalizers"],
+	"metadata.ownerReferences": deniedWebhookChanges["metadata.ownerReferences"],
+	"immutable":                {`{"op": "add", "path": "/immutable", "value": true}`},
+}
+
+// certsUser is one of the cluster's users, by what the certificate process does: it patches.
+type certsUser struct {
+	name   string
+	client kubernetes.Interface
+}
+
+func administrator() certsUser { return certsUser{"an administrator", server.Client} }
+
+// certificateProcess is the process itself, with its own token.
+func certificateProcess(t *testing.T) certsUser {
+	t.Helper()
+	return certsUser{"the certificate process", server.As(t, server.Token(t, productNamespace, certsName))}
+}
+
+// patch tries a change without keeping it.
+func (u certsUser) patch(ctx context.Context, o ownObject, kind types.PatchType, body string) error {
+	options := metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: "test"}
+	var err error
+	switch o.resource {
+	case "mutatingwebhookconfigurations":
+		_, err = u.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(ctx, o.name, kind, []byte(body), options)
+	case "secrets":
+		_, err = u.client.CoreV1().Secrets(o.namespace).Patch(ctx, o.name, kind, []byte(body), options)
+	case "configmaps":
+		_, err = u.client.CoreV1().ConfigMaps(o.namespace).Patch(ctx, o.name, kind, []byte(body), options)
+	default:
+		panic(o.resource)
+	}
+	return err
+}
+
+// ownObject is an object that the process may patch, by RBAC.
+type ownObject struct{ resource, namespace, name string }
+
+func (o ownObject) String() string { return fmt.Sprintf("%s %s/%s", o.resource, o.namespace, o.name) }
+
+// allowedChange is a merge patch such as the process makes.
+func (o ownObject) allowedChange() string {
+	switch o.resource {
+	case "secrets":
+		return `{"data": {"tls.crt": "bmV3"}}`
+	case "configmaps":
+		return `{"data": {"ca.crt": "new"}}`
+	}
+	return ""
+}
+
+// deniedChanges are JSON patches by the name of the field.
+func (o ownObject) deniedChanges() map[string][]string {
+	switch o.resource {
+	case "mutatingwebhookconfigurations":
+		return deniedWebhookChanges
+	case "configmaps":
+		changes := maps.Clone(deniedDataChanges)
+		changes["binaryData"] = []string{`{"op": "add", "path": "/binaryData", "value": {"a": "YQ=="}}`}
+		return changes
+	}
+	return deniedDataChanges
+}
+
+func requireDeniedByPolicy(t *testing.T, err error) {
+	t.Helper()
+	require.ErrorContains(t, err, "ValidatingAdmissionPolicy '"+certsName+"' with binding '"+certsName+"' denied request: the certificate process may")
+}
+
+// awaitCertsPolicy waits until the API server knows both what the process may do and what it may not.
+func awaitCertsPolicy(t *testing.T, process certsUser, o ownObject) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		err := process.patch(t.Context(), o, types.JSONPatchType, "["+deniedWebhookChanges["metadata.finalizers"][0]+"]")
+		return err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy")
+	}, 30*time.Second, 50*time.Millisecond)
+}
+
+// In each variant, on each object that RBAC lets the process patch: every field but the one that it is there for stays
+// as it is. Anyone else is not affected.
+func TestCertificateProcessChangesOneFieldOfEachObject(t *testing.T) {
+	for _, folder := range installable {
+		t.Run(folder, func(t *testing.T) {
+			own := ownObjects(t, folder)
+			if len(own) == 0 {
+				require.Equal(t, "overlays/cert-manager", folder, "the one without the process")
+				return
+			}
+			install(t, folder)
+			process := certificateProcess(t)
+			for _, o := range own {
+				awaitCertsPolicy(t, process, o)
+				if change := o.allowedChange(); change != "" {
+					require.NoError(t, process.patch(t.Context(), o, types.MergePatchType, change), o)
+				} else {
+					requireBundleChanges(t, process, o)
+				}
+				for field, changes := range o.deniedChanges() {
+					for _, change := range changes {
+						requireDeniedByPolicy(t, process.patch(t.Context(), o, types.JSONPatchType, "["+change+"]"))
+						require.NoError(t, administrator().patch(t.Context(), o, types.JSONPatchType, "["+change+"]"), "%s of %s", field, o)
+					}
+				}
+			}
+		})
+	}
+}
+
+// requireBundleChanges: the one change of the webhook configuration, in each way that a client may ask for it.
+func requireBundleChanges(t *testing.T, process certsUser, o ownObject) {
+	t.Helper()
+	bundle, err := json.Marshal(newAuthority(t).bundle())
+	require.NoError(t, err)
+	const name = "inject.hypervisor-exporter.kubevirt.io"
+	merged := fmt.Sprintf(`{"webhooks": [{"name": %q, "clientConfig": {"caBundle": %s}}]}`, name, bundle)
+	require.NoError(t, process.patch(t.Context(), o, types.StrategicMergePatchType, merged))
+	require.NoError(t, process.patch(t.Context(), o, types.JSONPatchType, fmt.Sprintf(`[{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": %s}]`, bundle)))
+	require.NoError(t, process.patch(t.Context(), o, types.JSONPatchType, `[{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": ""}]`))
+	both := fmt.Sprintf(`{"webhooks": [{"name": %q, "failurePolicy": "Fail", "clientConfig": {"caBundle": %s}}]}`, name, bundle)
+	requireDeniedByPolicy(t, process.patch(t.Context(), o, types.StrategicMergePatchType, both))
+}
+
+// A field that Kubernetes adds is denied like the others; this test fails until it has a case.
+func TestEveryFieldOfAWebhookHasACase(t *testing.T) {
+	want := []string{"metadata.labels", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences", "webhooks"}
+	for _, field := range jsonFields(admissionregistrationv1.MutatingWebhook{}) {
+		if field != "clientConfig" {
+			want = append(want, field)
+			continue
+		}
+		for _, inner := range jsonFields(admissionregistrationv1.WebhookClientConfig{}) {
+			if inner != "caBundle" {
+				want = append(want, field+"."+inner)
+			}
+		}
+	}
+	require.ElementsMatch(t, want, slices.Collect(maps.Keys(deniedWebhookChanges)))
+	// type is immutable by Kubernetes itself, stringData is another way to write data.
+	require.ElementsMatch(t, []string{"metadata", "immutable", "data", "stringData", "type"}, jsonFields(corev1.Secret{}))
+	require.ElementsMatch(t, []string{"metadata", "immutable", "data", "binaryData"}, jsonFields(corev1.ConfigMap{}))
+}
+
+// jsonFields are the names of a struct's fields in JSON, without those that it embeds inline.
+func jsonFields(of any) []string {
+	var names []string
+	for i := range reflect.TypeOf(of).NumField() {
+		name, _, _ := strings.Cut(reflect.TypeOf(of).Field(i).Tag.Get("json"), ",")
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// A policy that matched every resource would have the API server look up the namespace of each request, and so refuse
+// to delete what is left in a namespace whose finalizers somebody removed by hand.
+func TestCertsPolicyLetsLeftoversBeDeleted(t *testing.T) {
+	install(t, ".")
+	awaitCertsPolicy(t, certificateProcess(t), ownObjects(t, ".")[0])
+	namespace := server.Namespace(t, "leftover", nil)
+	secrets := server.Client.CoreV1().Secrets(namespace)
+	_, err := secrets.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "left"}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	namespaces := server.Client.CoreV1().Namespaces()
+	require.NoError(t, namespaces.Delete(t.Context(), namespace, metav1.DeleteOptions{}))
+	stored, err := namespaces.Get(t.Context(), namespace, metav1.GetOptions{})
+	require.NoError(t, err)
+	stored.Spec.Finalizers = nil
+	_, err = namespaces.Finalize(t.Context(), stored, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, err := namespaces.Get(t.Context(), namespace, metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	}, 30*time.Second, 50*time.Millisecond)
+	require.NoError(t, secrets.Delete(t.Context(), "left", metav1.DeleteOptions{}))
+}
