@@ -19,6 +19,8 @@ type sample struct {
 	at    time.Time // when the answer was there
 	kind  string    // as page.hypervisor has it
 	up    bool      // libvirt is said to answer
+	// changed is when the VMI last began or ceased to run here, in seconds since 1970.
+	changed float64
 }
 
 // watcher scrapes a sidecar in the background, all the while that a test does things.
@@ -63,6 +65,7 @@ func (w *watcher) scrape(s *scraper) {
 	if err == nil {
 		now.kind, err = found.hypervisor()
 		now.up = found.number(upMetric) == 1
+		now.changed = found.number(changeMetric)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
