@@ -12,9 +12,10 @@ import (
 	"kubevirt-hypervisor-exporter/sidecar/libvirttest"
 )
 
-// eventSlack is how long events and the looks at libvirt that follow them may take on
-// a busy machine, scraping included.
-const eventSlack = 500 * time.Millisecond
+// eventSlack is how long events and the reads that follow them may take on a busy
+// machine, scraping included. An event that was missed would be made up for by the resync,
+// 5 minutes later.
+const eventSlack = 20 * time.Second
 
 // sides are two libvirtds, each with the sidecar of one VMI's pod beside it.
 type sides struct {

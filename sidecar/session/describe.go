@@ -73,8 +73,12 @@ func (w *watch) take(ctx context.Context, answer xmlAnswer) error {
 }
 
 // losePatience shows a domain as unknown that libvirt says nothing of. The answer may
-// still come.
+// still come; one that is coming in is waited for.
 func (w *watch) losePatience(ctx context.Context) error {
+	if w.c.guard.ReadsXML() {
+		w.patience = time.After(w.session.config.Timeout)
+		return nil
+	}
 	w.patience = nil
 	w.giveUp(fmt.Errorf("%w within %v", hypervisor.ErrNoAnswer, w.session.config.Timeout))
 	return w.look(ctx)
