@@ -27,6 +27,7 @@ const (
 	detectionsMetric = "hypervisor_exporter_detections_total"
 	errorsMetric     = "hypervisor_exporter_detection_errors_total"
 	identityMetric   = "hypervisor_exporter_identity_valid"
+	changeMetric     = "hypervisor_exporter_last_change_timestamp_seconds"
 )
 
 // scraper asks one sidecar for its pages.

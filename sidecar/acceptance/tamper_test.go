@@ -3,6 +3,7 @@ package acceptance
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -52,14 +53,19 @@ func TestTamperedAnswers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			proxy := startProxy(t, daemon.Socket(), c.answer)
-			p := start(t, setup{socket: proxy.socket, args: hostileArgs()})
+			p := start(t, setup{socket: proxy.socket, args: []string{"--web.runtime-metrics"}})
 			w := p.watch(t, 20*time.Millisecond)
 			before, begin := p.usage(t), time.Now()
 			<-time.After(hostilities)
+			eventually(t, func() error {
+				if !slices.Contains(w.kinds(begin), c.shows[0]) {
+					return fmt.Errorf("%q was not shown", c.shows[0])
+				}
+				return nil
+			})
 			for _, kind := range w.kinds(begin) {
 				require.Contains(t, c.shows, kind)
 			}
-			require.Contains(t, w.kinds(begin), c.shows[0])
 			p.checkSound(t, before)
 		})
 	}

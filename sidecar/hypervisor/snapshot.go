@@ -116,7 +116,7 @@ func (s Snapshot) AfterObservation(o Observation, heard, now time.Time) Snapshot
 	}
 	s.Domain, s.State = domain.Name, domain.State
 	switch {
-	case domain.State.Running(false):
+	case domain.State.runs():
 		s.Ran = domain.ID
 	case domain.ID != s.Ran:
 		s.Ran = DomainID{}

@@ -186,8 +186,14 @@ func TestSnapshot(t *testing.T) {
 		},
 		"a VM that its user has paused moves": {
 			{happens: connect, want: absent, logs: info},
-			{happens: see(one(paused, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{happens: see(one(running, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: second, happens: see(one(paused, kvmXML)), want: shown(KVM)},
 			{after: second, happens: see(one(moving, kvmXML)), want: shown(KVM)},
+		},
+		"a pause for another reason is no sign that the domain has run here": {
+			{happens: connect, want: absent, logs: info},
+			{happens: see(one(paused, kvmXML)), want: shown(KVM), changed: true, logs: info},
+			{after: second, happens: see(one(moving, kvmXML)), want: absent, changed: true, logs: info},
 		},
 		"a target is absent until it runs": {
 			{happens: connect, want: absent, logs: info},

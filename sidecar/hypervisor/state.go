@@ -15,12 +15,16 @@ type State struct {
 // running, blocked, pmsuspended and most paused domains as Running; a state that
 // libvirt may add one day is not Running until somebody has read what it means.
 func (s State) Running(ran bool) bool {
+	return s.runs() || s.State == libvirt.DomainPaused && pausedInPlace(libvirt.DomainPausedReason(s.Reason), ran)
+}
+
+// runs reports whether the guest itself runs here, or sleeps of its own accord. A
+// migration's target does not get into such a state before it has switched over.
+func (s State) runs() bool {
 	switch s.State {
 	case libvirt.DomainRunning, libvirt.DomainBlocked, libvirt.DomainPmsuspended:
 		return true
-	case libvirt.DomainPaused:
-		return pausedInPlace(libvirt.DomainPausedReason(s.Reason), ran)
-	case libvirt.DomainNostate, libvirt.DomainShutdown, libvirt.DomainShutoff, libvirt.DomainCrashed:
+	case libvirt.DomainNostate, libvirt.DomainPaused, libvirt.DomainShutdown, libvirt.DomainShutoff, libvirt.DomainCrashed:
 		return false
 	default:
 		return false

@@ -1,6 +1,7 @@
 // Package session keeps the sidecar's one connection to libvirt: it dials the
-// pod-local socket, opens it read-only, looks at the domains whenever libvirt
-// tells of a change, and dials anew when libvirt no longer answers.
+// pod-local socket, opens it read-only, reads the domains' states whenever libvirt
+// reports a change, asks for their XML beside that, and dials again when libvirt no
+// longer answers.
 //
 // The RPC itself is digitalocean/go-libvirt's. That library trusts its peer and
 // waits for ever, so a guard stands between it and the socket: nothing but a

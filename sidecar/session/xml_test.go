@@ -187,7 +187,7 @@ func TestSessionLargestXML(t *testing.T) {
 }
 
 // TestSessionSlowXML: while XML comes in, other answers cannot; that is no reason to leave
-// libvirt, for as long as xmlTimeout.
+// libvirt, nor to show the domain as unknown, for as long as xmlTimeout.
 func TestSessionSlowXML(t *testing.T) {
 	xml := kvmXML + strings.Repeat(" ", 1<<20)
 	sink := start(t, peer{xml: xml, twist: func(conn net.Conn, call frame) bool {
@@ -204,6 +204,9 @@ func TestSessionSlowXML(t *testing.T) {
 	}}.listen(t), func(c *Config) { c.Timeout, c.Keepalive = 200*time.Millisecond, 50*time.Millisecond })
 	sink.await(t, "the type", func(l *log) bool { return l.described(1, nil) })
 	sink.await(t, "pings", func(l *log) bool { return l.heard > 2 })
+	for _, o := range sink.copy() {
+		require.True(t, o.Domains[0].Description == nil || o.Domains[0].Description.Err == nil)
+	}
 	require.Empty(t, sink.lost)
 }
 
