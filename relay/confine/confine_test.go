@@ -26,7 +26,11 @@ func TestNothingIsWritable(t *testing.T) {
 	pods, secret, other := t.TempDir(), newSecret(t), t.TempDir()
 	secret.swap(t, "first")
 	process := start(t, confine.Needs{Replaced: []string{secret.file}})
-	for _, folder := range []string{pods, filepath.Dir(secret.file), other, t.TempDir()} {
+	folders := []string{pods, filepath.Dir(secret.file), other, t.TempDir()}
+	if os.Getuid() == 0 {
+		folders = append(folders, mountBelow(t, pods))
+	}
+	for _, folder := range folders {
 		file := filepath.Join(folder, "file")
 		require.NoError(t, os.WriteFile(file, []byte("kept"), 0o666))
 		for _, do := range []string{"write", "truncate", "delete", "rename", "link"} {
@@ -153,6 +157,17 @@ func TestAbstractSockets(t *testing.T) {
 		t.Skipf("Landlock's ABI %d knows no scopes", process.abi)
 	}
 	process.want(t, "EPERM", "connect-abstract", name)
+}
+
+// mountBelow mounts a tmpfs below a folder, as the kubelet does for the volumes of Secrets: "read-only" of the mount
+// above does not reach it.
+func mountBelow(t *testing.T, folder string) string {
+	t.Helper()
+	mounted := filepath.Join(folder, "token")
+	require.NoError(t, os.Mkdir(mounted, 0o777))
+	require.NoError(t, unix.Mount("tmpfs", mounted, "tmpfs", 0, ""))
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(mounted, unix.MNT_DETACH)) })
+	return mounted
 }
 
 func writeFile(t *testing.T, path string) string {

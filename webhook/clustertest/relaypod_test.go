@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -22,6 +23,14 @@ func TestRelayIsConfined(t *testing.T) {
 		}
 	}
 	require.Equal(t, len(installable)-1, found, "all but overlays/direct")
+}
+
+// The API server keeps the field; one of Kubernetes 1.30 without the feature gate drops it.
+func TestAPIServerKeepsRecursiveReadOnly(t *testing.T) {
+	install(t, ".")
+	set, err := server.Client.AppsV1().DaemonSets(relayNamespace).Get(t.Context(), "hypervisor-exporter-relay", metav1.GetOptions{})
+	require.NoError(t, err)
+	requireConfined(t, ".", set)
 }
 
 func daemonSet(t *testing.T, object *unstructured.Unstructured) *appsv1.DaemonSet {
@@ -70,6 +79,10 @@ func requireOneFolder(t *testing.T, pod corev1.PodSpec, relay corev1.Container) 
 	for _, mount := range relay.VolumeMounts {
 		require.True(t, mount.ReadOnly, mount.Name)
 		require.Nil(t, mount.MountPropagation, mount.Name)
+		if mount.Name == fromNode[0] {
+			require.NotNil(t, mount.RecursiveReadOnly)
+			require.Equal(t, corev1.RecursiveReadOnlyIfPossible, *mount.RecursiveReadOnly, "what is mounted below, too")
+		}
 	}
 	require.Empty(t, pod.InitContainers[0].VolumeMounts)
 }
