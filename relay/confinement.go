@@ -33,7 +33,7 @@ func confineProcess(o *options, api *authorization.APIServer, logger *slog.Logge
 // and connected to without a right that Landlock restricts.
 func needs(o *options, api *authorization.APIServer) confine.Needs {
 	n := confine.Needs{Read: []string{
-		"/proc", // its own metrics, and the Go runtime's look at its limits
+		"/proc", // for its own metrics
 		"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf",
 	}}
 	if o.certFile != "" {

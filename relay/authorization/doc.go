@@ -1,5 +1,6 @@
 // Package authorization asks the API server whether whoever holds a token may get
-// a path, and remembers the answer.
+// a path, and remembers the answer. A token may be one for the API server, or one for the
+// relay alone (contract.RelayAudience).
 //
 // It speaks to the API server through net/http and writes the few fields it needs
 // itself. Measured as stripped binaries that do nothing else (Kubernetes v0.37.2):

@@ -4,7 +4,8 @@
 //
 // After [Needs.Apply] the process, in all its threads:
 //
-//   - creates, writes, truncates, renames, links and deletes nothing, wherever it is;
+//   - creates, writes, renames, links and deletes nothing, wherever it is, and truncates nothing
+//     (Linux 6.2);
 //   - reads and executes nothing but what is listed in [Needs];
 //   - binds no TCP port and connects to no TCP port but the listed ones (Linux 6.7,
 //     see below);
