@@ -34,7 +34,6 @@ func TestCountValues(t *testing.T) {
 
 // FuzzCountValues: of JSON, never fewer values are counted than there are.
 func FuzzCountValues(f *testing.F) {
-	f.Add([]byte(`{"a":[1,{"b":"\\\"{[,"},[[]]],"c":null}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var value any
 		counted, err := countValues(text)
