@@ -70,6 +70,24 @@ type WorkResult struct {
 	Last error
 }
 
+// Err is nil if the program lives and no honest client lost more than one request in
+// ten.
+func (r Result) Err() error {
+	var errs []error
+	if r.Kills > 0 {
+		errs = append(errs, fmt.Errorf("killed %.0f times for lack of memory", r.Kills))
+	}
+	if r.Ended != "" {
+		errs = append(errs, errors.New(r.Ended))
+	}
+	for _, w := range r.Works {
+		if w.Lost*10 > w.Asked {
+			errs = append(errs, fmt.Errorf("%s: %d of %d lost: %w", w.Name, w.Lost, w.Asked, w.Last))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // The honest clients ask so often, with such a pause between, once the flood has begun.
 const (
 	asks  = 10
