@@ -66,6 +66,7 @@ bench: ## Measure speed and memory beside yardsticks (ARGS=--quick: roughly)
 	go run ./sidecar/bench $(ARGS)
 	go run ./webhook/bench $(ARGS)
 	go run ./relay/bench $(ARGS)
+	go run ./internal/testkit/flood/bench $(ARGS)
 
 fuzz: ## Fuzz each parser of foreign input for FUZZTIME
 	@for package in $$(go list ./...); do \

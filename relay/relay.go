@@ -99,16 +99,7 @@ func protection(api *authorization.APIServer, registry prometheus.Registerer, lo
 	}
 	client := authorization.NewClient(*api)
 	guard := authorization.NewGuard(authorization.NewCache(client, time.Now, logger), registry)
-	protect = func(right string, next http.Handler) http.Handler { return guard.Protect(right, trusted(next)) }
-	return protect, client.Close
-}
-
-// trusted keeps the connection of a request that is allowed when there are too many.
-func trusted(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		serving.Trust(r)
-		next.ServeHTTP(w, r)
-	})
+	return guard.Protect, client.Close
 }
 
 // certificate is nil where TLS is not served from the two files.

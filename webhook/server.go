@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,6 +34,7 @@ type server struct {
 	shutdownTimeout time.Duration
 
 	admission, metrics, probes net.Listener
+	served                     servedCertificate
 	draining                   atomic.Bool
 }
 
@@ -128,8 +130,6 @@ func (s *server) admissionConfig() serving.Config {
 }
 
 // ready is nil when an API server that connects now gets a good certificate.
-// It makes a handshake with itself: that a certificate is loaded does not say
-// that it is served.
 func (s *server) ready(ctx context.Context) error {
 	if s.draining.Load() {
 		return errors.New("shutting down")
@@ -137,27 +137,31 @@ func (s *server) ready(ctx context.Context) error {
 	if err := s.source.Healthy(); err != nil {
 		return err
 	}
+	loaded, err := s.source.GetCertificate(nil)
+	if err != nil {
+		return err
+	}
+	return s.served.check(ctx, loaded.Leaf, s.shows)
+}
+
+// shows makes a handshake with the server itself and compares what it gets: that a
+// certificate is loaded does not say that it is served.
+func (s *server) shows(ctx context.Context, loaded *x509.Certificate) error {
 	dialer := tls.Dialer{Config: &tls.Config{
 		MinVersion: s.minVersion,
 		// The certificate's signer is not known here and does not matter: what
 		// is compared is the certificate itself.
 		InsecureSkipVerify: true,
-		VerifyConnection:   s.showsItsCertificate,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if !state.PeerCertificates[0].Equal(loaded) {
+				return errors.New("another certificate is served than was loaded last; right for a moment while it changes")
+			}
+			return nil
+		},
 	}}
 	conn, err := dialer.DialContext(ctx, "tcp", s.admission.Addr().String())
 	if err != nil {
 		return fmt.Errorf("handshake with ourselves: %w", err)
 	}
 	return conn.Close()
-}
-
-func (s *server) showsItsCertificate(state tls.ConnectionState) error {
-	loaded, err := s.source.GetCertificate(nil)
-	if err != nil {
-		return err
-	}
-	if !state.PeerCertificates[0].Equal(loaded.Leaf) {
-		return errors.New("another certificate is served than was loaded last; right for a moment while it changes")
-	}
-	return nil
 }

@@ -45,10 +45,13 @@ func (l *listener) Accept() (net.Conn, error) {
 			return c, nil
 		}
 		abort(c.Conn)
-		// The goroutines of the connections that have a place come first.
-		runtime.Gosched()
+		yield()
 	}
 }
+
+// yield lets the connections that have a place come first when there are too many:
+// otherwise they would be evicted before they were served.
+func yield() { runtime.Gosched() }
 
 func (l *listener) fits(c *conn) bool {
 	timeout := time.Now().Add(evictionTime)
@@ -62,6 +65,7 @@ func (l *listener) fits(c *conn) bool {
 	evicted, ok := l.limiter.admit(c)
 	for _, other := range evicted {
 		abort(other.Conn)
+		yield()
 	}
 	return ok
 }

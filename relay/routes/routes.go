@@ -52,12 +52,21 @@ func NewHandler(routes Routes) http.Handler {
 		EnableOpenMetrics:   true,
 	})
 	return &router{
-		pods:    counted(requests, "pods", routes.Protect(RightOnPods, routes.Pods)),
-		metrics: counted(requests, "metrics", routes.Protect(RightOnMetrics, own)),
+		pods:    counted(requests, "pods", routes.Protect(RightOnPods, trusted(routes.Pods))),
+		metrics: counted(requests, "metrics", routes.Protect(RightOnMetrics, trusted(own))),
 		healthz: counted(requests, "healthz", serving.Probe(nil)),
 		readyz:  counted(requests, "readyz", serving.Probe(routes.Ready)),
 		other:   counted(requests, "other", http.NotFoundHandler()),
 	}
+}
+
+// trusted makes the server keep the connection of a request that is allowed when there
+// are too many.
+func trusted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		serving.Trust(r)
+		next.ServeHTTP(w, r)
+	})
 }
 
 // A router takes the path as it was sent: http.ServeMux would clean and unescape it.

@@ -12,20 +12,26 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kubevirt-hypervisor-exporter/internal/testkit/memlimit"
 )
+
+// containerLimits are those that the webhook gives the sidecar's container, but for the
+// CPU: the kubelet's quota of a tenth.
+var containerLimits = memlimit.Limits{Memory: 24 << 20, CPU: 0.1}
 
 // crowd lets many scrape at once a sidecar that lives in a small cgroup.
 func (b *bench) crowd(ctx context.Context) (rows []row, err error) {
-	group, err := newCgroup(cgroupMount)
+	group, err := memlimit.New(memlimit.Mount, containerLimits)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, group.remove()) }()
+	defer func() { err = errors.Join(err, group.Remove()) }()
 	p := b.sidecar()
 	if p.binary, err = coldCopy(p.binary, b.path("cold-sidecar")); err != nil {
 		return nil, err
 	}
-	s, err := p.start(group.procs()...)
+	s, err := p.start(group)
 	if err != nil {
 		return nil, err
 	}
@@ -35,25 +41,25 @@ func (b *bench) crowd(ctx context.Context) (rows []row, err error) {
 		return nil, err
 	}
 	seen := scrapeAtOnce(ctx, s, b.size.crowd)
-	use, err := group.use()
+	use, err := group.Use()
 	if err != nil {
 		return nil, errors.Join(err, s.ended())
 	}
 	return b.crowdRows(started, seen, use), errors.Join(seen.firstError, s.ended())
 }
 
-func (b *bench) crowdRows(started time.Duration, seen crowdSeen, use cgroupUse) []row {
+func (b *bench) crowdRows(started time.Duration, seen crowdSeen, use memlimit.Use) []row {
 	const where = "24 MiB, 0.1 CPU: "
 	return []row{
 		{measure: where + "start, binary not in page cache", unit: milliseconds, values: []float64{started.Seconds()}},
-		{measure: where + "OOM kills", target: atMost(0), values: []float64{use.kills}},
+		{measure: where + "OOM kills", target: atMost(0), values: []float64{use.Kills}},
 		{measure: where + "failed scrapes", target: atMost(0), values: []float64{seen.failed}},
 		{measure: where + "scrapes per second", values: []float64{float64(len(seen.took)) / b.size.crowd.Seconds()}},
 		{measure: where + "scrape p50", unit: milliseconds, values: []float64{quantile(seen.took, 0.5)}},
 		{measure: where + "scrape p99", unit: milliseconds, values: []float64{quantile(seen.took, 0.99)}},
 		{measure: where + "slowest scrape", unit: milliseconds, values: []float64{quantile(seen.took, 1)}},
-		{measure: where + "most memory, page cache included", unit: mebibytes, values: []float64{use.peak}},
-		{measure: where + "times at the memory limit", values: []float64{use.failures}},
+		{measure: where + "most memory, page cache included", unit: mebibytes, values: []float64{use.Peak}},
+		{measure: where + "times at the memory limit", values: []float64{use.Failures}},
 	}
 }
 

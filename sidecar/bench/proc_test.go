@@ -36,24 +36,3 @@ func TestStatusField(t *testing.T) {
 	_, err = statusField(status, "Empty")
 	require.Error(t, err)
 }
-
-func TestCgroupField(t *testing.T) {
-	tests := []struct {
-		name, text string
-		field      cgroupField
-		want       float64
-	}{
-		{"a file that is a number", "20963328\n", cgroupField{}, 20963328},
-		{"v1 oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", cgroupField{key: "oom_kill"}, 3},
-		{"v2 memory.events", "low 0\nhigh 0\nmax 41\noom 2\noom_kill 1\noom_group_kill 0\n", cgroupField{key: "max"}, 41},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			got, err := test.field.parse([]byte(test.text))
-			require.NoError(t, err)
-			require.Equal(t, test.want, got)
-		})
-	}
-	_, err := cgroupField{key: "oom_kill"}.parse([]byte("oom 1\n"))
-	require.Error(t, err)
-}

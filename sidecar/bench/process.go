@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"kubevirt-hypervisor-exporter/internal/testkit/memlimit"
 )
 
 // startTimeout is how long a process may take to its first correct page.
@@ -36,15 +38,14 @@ type process struct {
 	output  *strings.Builder
 }
 
-// start starts the program and returns at once. If files are given, each is a
-// cgroup.procs that the process writes itself into before it becomes the program.
-func (p program) start(cgroupProcs ...string) (*process, error) {
+// start starts the program, in the group if there is one, and returns at once.
+func (p program) start(group *memlimit.Group) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
 	s := &process{program: p, address: address, output: &strings.Builder{}}
-	s.command = p.commandIn(cgroupProcs, p.args(address))
+	s.command = p.commandIn(group, p.args(address))
 	s.command.Env = p.env
 	s.command.Stdout, s.command.Stderr = s.output, s.output
 	s.started = time.Now()
@@ -55,15 +56,13 @@ func (p program) start(cgroupProcs ...string) (*process, error) {
 }
 
 // commandIn runs the program as its user, and ends it when the bench is killed.
-func (p program) commandIn(cgroupProcs, args []string) *exec.Cmd {
+func (p program) commandIn(group *memlimit.Group, args []string) *exec.Cmd {
 	// Its own process group: Ctrl-C is for the bench, which cleans up.
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if len(cgroupProcs) > 0 {
+	if group != nil {
 		// A cgroup can be entered only by root; setpriv drops that afterwards.
-		script := `while [ "$1" != -- ]; do echo $$ > "$1" || exit; shift; done; shift; exec "$@"`
-		full := append([]string{"-c", script, "sh"}, cgroupProcs...)
-		full = append(full, "--", "setpriv", fmt.Sprintf("--reuid=%d", p.uid), fmt.Sprintf("--regid=%d", p.uid), "--clear-groups", "--pdeathsig=KILL", p.binary)
-		command := exec.Command("/bin/sh", append(full, args...)...)
+		full := group.Command(append([]string{"setpriv", fmt.Sprintf("--reuid=%d", p.uid), fmt.Sprintf("--regid=%d", p.uid), "--clear-groups", "--pdeathsig=KILL", p.binary}, args...)...)
+		command := exec.Command(full[0], full[1:]...)
 		command.SysProcAttr = attr
 		return command
 	}
@@ -76,8 +75,8 @@ func (p program) commandIn(cgroupProcs, args []string) *exec.Cmd {
 }
 
 // run starts the program and waits for its first correct page.
-func (p program) run(ctx context.Context, cgroupProcs ...string) (*process, error) {
-	s, err := p.start(cgroupProcs...)
+func (p program) run(ctx context.Context) (*process, error) {
+	s, err := p.start(nil)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func (b *bench) starts(ctx context.Context) ([]row, error) {
 }
 
 func startTime(ctx context.Context, p program) (time.Duration, error) {
-	s, err := p.start()
+	s, err := p.start(nil)
 	if err != nil {
 		return 0, err
 	}

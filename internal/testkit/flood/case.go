@@ -29,6 +29,7 @@ func Cases() ([]Case, error) {
 	const head = "GET /healthz HTTP/1.1\r\nHost: program\r\n"
 	noBody := either(sends(head+"Content-Length: 1\r\n\r\n"), sends(head+"Transfer-Encoding: chunked\r\n\r\n"))
 	slowPost := sends("POST /mutate HTTP/1.1\r\nHost: program\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{")
+	bogus := sends("GET /pods/00000000-0000-4000-8000-000000000000/metrics HTTP/1.1\r\nHost: program\r\nAuthorization: Bearer bogus-%d\r\n\r\n")
 	scrapes := sends("GET /metrics HTTP/1.1\r\nHost: program\r\n\r\nGET /metrics HTTP/1.1\r\nHost: program\r\n\r\n")
 	return []Case{
 		{"webhook: idle connections", startWebhook, "admission", encrypted(silent), 1251},
@@ -42,6 +43,7 @@ func Cases() ([]Case, error) {
 		{"relay: handshakes", startRelay, "metrics", hello, 600},
 		{"relay: idle connections", startRelay, "metrics", encrypted(asksFirst(silent)), 935},
 		{"relay: headers of many lines", startRelay, "metrics", encrypted(asksFirst(sends(manyLines(12 << 10)))), 400},
+		{"relay: unknown tokens, slowly reviewed", startRelay, "metrics", encrypted(bogus), 935},
 		{"sidecar, unix: bodies that do not come", startSidecarUnix, "metrics", noBody, 650},
 		{"sidecar, direct: bodies that do not come", startSidecarDirect, "metrics", noBody, 650},
 		{"sidecar, direct: headers of many lines", startSidecarDirect, "metrics", asksFirst(sends(manyLines(5 << 10))), 200},
@@ -68,6 +70,24 @@ type WorkResult struct {
 	Asked, Lost int
 	// Last is the last error, or nil.
 	Last error
+}
+
+// Err is nil if the program lives and no honest client lost more than one request in
+// ten.
+func (r Result) Err() error {
+	var errs []error
+	if r.Kills > 0 {
+		errs = append(errs, fmt.Errorf("killed %.0f times for lack of memory", r.Kills))
+	}
+	if r.Ended != "" {
+		errs = append(errs, errors.New(r.Ended))
+	}
+	for _, w := range r.Works {
+		if w.Lost*10 > w.Asked {
+			errs = append(errs, fmt.Errorf("%s: %d of %d lost: %w", w.Name, w.Lost, w.Asked, w.Last))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // The honest clients ask so often, with such a pause between, once the flood has begun.

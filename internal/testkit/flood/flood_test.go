@@ -42,11 +42,7 @@ func TestFloods(t *testing.T) {
 			for _, w := range result.Works {
 				t.Logf("%s: %d of %d lost, last: %v", w.Name, w.Lost, w.Asked, w.Last)
 			}
-			require.Zero(t, result.Kills, "kills for lack of memory")
-			require.Empty(t, result.Ended)
-			for _, w := range result.Works {
-				require.LessOrEqual(t, w.Lost, w.Asked/10, "%s: %v", w.Name, w.Last)
-			}
+			require.NoError(t, result.Err())
 		})
 	}
 }

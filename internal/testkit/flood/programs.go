@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -258,13 +257,4 @@ func (p *program) ready(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// speaks reports whether somebody listens on a port.
-func (p port) speaks() bool {
-	conn, err := net.DialTimeout(p.network, p.address, time.Second)
-	if err == nil {
-		_ = conn.Close()
-	}
-	return err == nil
 }
