@@ -67,10 +67,13 @@ func webhook() Row {
 			Queries:     []Query{{Expr: fmt.Sprintf(`count(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds{job=%q} > time()) or vector(0)`, rules.WebhookJob)}}},
 		{Title: "Certificate ends in", Kind: Stat, Unit: Seconds, Width: 4, Height: 8, Bad: 7 * day, LowIsBad: true,
 			Queries: []Query{{Expr: fmt.Sprintf(`min(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds{job=%q}) - time()`, rules.WebhookJob)}}},
-		{Title: "Decisions", Kind: Areas, Unit: Rate, Width: 8, Height: 8,
+		{Title: "Decisions", Kind: Areas, Unit: Rate, Width: 6, Height: 8,
 			Description: "Admissions a second, by what became of them.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (reason) (rate(hypervisor_exporter_webhook_admissions_total{job=%q}[$__rate_interval])) > 0`, rules.WebhookJob), Legend: "{{reason}}"}}},
-		{Title: "Time to decide", Kind: Lines, Unit: Seconds, Width: 8, Height: 8,
+		{Title: "Rejected requests", Kind: Areas, Unit: Rate, Width: 5, Height: 8,
+			Description: "Requests a second that are not admission reviews. Anyone who reaches the port can send them; no VM is affected.",
+			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (reason) (rate(hypervisor_exporter_webhook_rejected_requests_total{job=%q}[$__rate_interval])) > 0`, rules.WebhookJob), Legend: "{{reason}}"}}},
+		{Title: "Time to decide", Kind: Lines, Unit: Seconds, Width: 5, Height: 8,
 			Queries: quantiles("hypervisor_exporter_webhook_admission_duration_seconds", rules.WebhookJob)},
 	}}
 }

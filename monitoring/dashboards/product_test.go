@@ -21,6 +21,7 @@ func productMetrics(t *testing.T) []string {
 	require.NoError(t, err)
 	names := []string{
 		"hypervisor_exporter_webhook_rotation_certificate_not_after_timestamp_seconds", // no series without a certificate
+		"hypervisor_exporter_webhook_rejected_requests_total",                          // none without a request
 	}
 	for _, family := range families {
 		names = append(names, family.GetName(), family.GetName()+"_bucket", family.GetName()+"_count")

@@ -14,9 +14,9 @@ func Document() string {
 
 They come with ` + "`manifests/monitoring/prometheusrule.yaml`" + ` and ` + "`manifests/relay/monitoring/prometheusrule.yaml`" + `, one
 PrometheusRule for each part of the product. A Prometheus without the operator takes ` + "`manifests/overlays/without-prometheus-operator/rules.yaml`" + ` as a rules file;
-both are made from one source. Each name leads to what to do.
+both are made from one source. Each name leads to its runbook.
 
-| alert | severity | tells |
+| alert | severity | meaning |
 |---|---|---|
 `)
 	for _, alert := range Alerts() {
@@ -28,17 +28,43 @@ both are made from one source. Each name leads to what to do.
 ## What they need
 
 ` + "The VMs' own metrics and the webhook's, from the jobs `" + VMsJob + "` and\n`" + WebhookJob + "`, and the relay's, `" + RelayJob + "`" + `.
-Each rule asks for its job by name: a tenant's pod can send any series through the VMs' job, but not choose
-the job. Who installs under other names changes them in ` + "`monitoring/rules/selectors.go`" + `.
+Each rule names the job that it asks, or excludes the VMs' job: a tenant's pod can send any series through that job, but
+not choose the job. If you install under other names, change them in ` + "`monitoring/rules/selectors.go`" + `.
 
 Some use more where it is there, and are silent or less sharp where it is not:
 
 | metrics of | used for |
 |---|---|
-| KubeVirt (` + "`kubevirt_vmi_info`" + `) | VirtualMachineWithoutHypervisorMetric; silent without |
+| KubeVirt (` + "`kubevirt_vmi_info`" + `, with its label ` + "`vmi_pod`" + `) | which of two pods speaks for a VM; VirtualMachineWithoutHypervisorMetric, silent without |
 | kube-state-metrics, with the label and annotation ` + "`hypervisor-exporter.kubevirt.io/inject`" + ` allowed | which namespaces are enabled, which VMs opted out |
 | kube-state-metrics (` + "`kube_pod_status_phase`" + `) | HypervisorExporterTargetDown leaves out pods that have not begun |
 | the API server | HypervisorExporterWebhookBypassed; silent without |
+| Prometheus itself (` + "`prometheus_rule_evaluation_failures_total`" + `) | HypervisorExporterRulesFailing; silent without |
+
+## What a page can and cannot do
+
+A VM's owner can run a program of their own in the place of the exporter, and anyone who may create pods in a namespace can
+make one under a VM's reference. ` + "`TestNoPageHarmsTheRules`" + ` serves a page for each thing that can be done to each metric that
+a rule or a panel asks for, to a real Prometheus.
+
+- It cannot name another VM, set a label that the exporter does not have, or put text of its own into an alert. Prometheus
+  keeps the exact metrics, labels and values that the exporter has; ` + "`labelkeep`" + ` also removes target labels that you
+  add to these PodMonitors by a scrape class or ` + "`podTargetLabels`" + `.
+- It cannot make a rule or a panel fail, and does not change an alert about another VM, with one exception: it is believed
+  about its own VM. A page that says its VM runs on KVM counts as a neighbour for VirtualMachineOnSoftwareEmulationBesideKVM
+  on its node; two pages that change from KVM to emulation fire NodeTurnedToSoftwareEmulation; and each counts as one VM in sums.
+- A pod made by hand does not win over the one that KubeVirt names in ` + "`vmi_pod`" + `. It does count where that pod shows nothing, as
+  in the first moments after a migration, and where KubeVirt's metrics are not scraped. KubeVirt names a running pod of the
+  VM's node by its label ` + "`kubevirt.io/created-by`" + `: who may create pods with that label on that node can be named as well.
+
+## Runbooks
+
+` + "`runbook_url`" + ` and the dashboard's link begin with ` + "`" + Docs + "`" + `, a name that cannot be registered, so that no one else can
+answer there. To lead to a copy of your own, replace it where you apply the manifests:
+
+` + "```sh" + `
+kubectl kustomize manifests | sed 's|` + Docs + `|https://docs.example.com/hypervisor-exporter|' | kubectl apply -f -
+` + "```" + `
 
 ## Fewer notifications
 
@@ -62,9 +88,9 @@ inhibit_rules:
 ## In a migration
 
 For the moment of the switch-over, and up to one scrape longer, two pods may show one VM. All rules build on
-` + "`" + Newest + "`" + `, which keeps one: the one whose exporter saw the VM begin to run, or its type
-change, last. In a tie, which takes the same millisecond, either. The alerts about emulation and about unknown
-VMs go on through a migration and name the new node; those that use ` + "`for`" + ` begin anew there.
+` + "`" + Newest + "`" + `, which keeps one: the one that KubeVirt's metrics name; without them, the one whose
+exporter saw the VM begin to run, or its type change, last. In a tie, which takes the same millisecond, either. The alerts
+about emulation and about unknown VMs go on through a migration and name the new node; those that use ` + "`for`" + ` start again there.
 
 ## Recording rules
 

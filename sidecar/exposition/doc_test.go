@@ -65,8 +65,19 @@ does not answer or the sidecar does not ask, because its log is stuck, for examp
 `+"`hypervisor_version`"+` is empty until libvirt has told it: a libvirt that has several emulators on
 its disk probes them all first.
 
-With `+"`--web.runtime-metrics`"+` the usual `+"`go_*`"+` and `+"`process_*`"+` metrics are served as well.
+With `+"`--web.runtime-metrics`"+` the usual `+"`go_*`"+` and `+"`process_*`"+` metrics are served as well. The
+PodMonitors and the plain scrape configuration do not keep them.
+
+## The values of labels
+
+Prometheus keeps a series only with these values, so that no pod can put other text into labels and alerts:
+
+| label | values |
+|---|---|
 `)
+	for _, name := range []string{"hypervisor_type", "domain_type", "arch", "reason", "machine", "hypervisor_version", "libvirt_version"} {
+		fmt.Fprintf(w, "| `%s` | `%s` |\n", name, strings.ReplaceAll(labelPattern(name), "|", "\\|"))
+	}
 }
 
 func kind(t prometheus.ValueType) string {

@@ -2,7 +2,6 @@ package clustertest
 
 import (
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -33,7 +32,7 @@ func TestPodMonitorGoesThroughTheRelay(t *testing.T) {
 		pod := targetPod(t, namespace, port)
 		addPort(t, pod, port)
 		stored := createTarget(t, pod, "192.0.2.7", node)
-		relay.pages["/pods/"+string(stored.GetUID())+"/metrics"] = fmt.Sprintf(honest, namespace) + forged
+		relay.pages["/pods/"+string(stored.GetUID())+"/metrics"] = honestPage(namespace) + forged
 		want[stored.GetName()] = instance
 	}
 	p := startPrometheus(t, discoverPods(t, operatorConfig(t, ".", relay.named()...)))

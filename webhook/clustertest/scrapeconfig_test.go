@@ -15,7 +15,7 @@ type scrapeConfigs struct {
 	ScrapeConfigs []map[string]any `json:"scrape_configs"`
 }
 
-// Whoever goes without the operator is protected alike: what is done to the VMs' samples is the same in both.
+// Without the operator the protection is the same: what is done to the VMs' samples is equal in both.
 func TestPlainScrapeConfigIsAsStrictAsThePodMonitor(t *testing.T) {
 	content, err := os.ReadFile(filepath.Join(manifests, "overlays/without-prometheus-operator/scrape-config.yaml"))
 	require.NoError(t, err)
@@ -50,5 +50,5 @@ func byJob(t *testing.T, configs scrapeConfigs, parts ...string) map[string]any 
 // identity are the rules that are word for word the PodMonitor's: who may be a target, where it is, and what it is
 // called.
 func identity(rules []any) []any {
-	return rules[2:13]
+	return rules[2:16]
 }

@@ -32,6 +32,7 @@ func writeControl(out *strings.Builder, i int, at int64) {
 			line("hypervisor_exporter_webhook_admissions_total", replica+fmt.Sprintf(",result=%q,reason=%q", result, reason), math.Round(asked*share))
 		}
 		line("hypervisor_exporter_webhook_admissions_total", replica+`,result="error",reason="panic"`, 0)
+		line("hypervisor_exporter_webhook_rejected_requests_total", replica+`,reason="not_a_review"`, float64(i))
 		histogram(line, "hypervisor_exporter_webhook_admission_duration_seconds", replica, asked,
 			[]string{"0.0005", "0.001", "0.003", "0.01", "0.1", "0.5", "2", "+Inf"}, []float64{.3, .85, .97, .995, 1, 1, 1, 1})
 	}
