@@ -148,7 +148,7 @@ func TestExec(t *testing.T) {
 	t.Run("not unless it is asked for", func(t *testing.T) {
 		got := call(t, administrator(t), append([]string{"list", "-n", namespace}, owner...)...)
 		require.Zero(t, got.code, got.err)
-		require.Contains(t, got.err, "note: no types, since the relay is not asked: ")
+		require.Contains(t, got.err, "note: no types: the relay cannot be asked: ")
 		require.Empty(t, k.commands)
 	})
 	t.Run("a namespace's owner", func(t *testing.T) {

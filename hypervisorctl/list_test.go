@@ -43,7 +43,7 @@ func shop(t *testing.T) string {
 func prometheus(t *testing.T, namespace string) string {
 	t.Helper()
 	sample := func(labels map[string]string) map[string]any {
-		labels["namespace"], labels["node"] = namespace, "node-1"
+		labels["namespace"], labels["node"], labels["pod"] = namespace, "node-1", "virt-launcher-"+labels["name"]+"-x"
 		return map[string]any{"metric": labels, "value": []any{1, "1"}}
 	}
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
