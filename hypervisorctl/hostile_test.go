@@ -116,6 +116,7 @@ func (e evil) pod(change func(*corev1.Pod)) corev1.Pod {
 	pod.DeletionTimestamp = nil
 	pod.Spec.InitContainers[0].Name = e.sensible("init", inject.ContainerName)
 	pod.Spec.Volumes[0].Name = inject.VolumeName
+	pod.Spec.InitContainers[0].VolumeMounts[0] = corev1.VolumeMount{Name: inject.VolumeName, MountPath: hostile}
 	pod.Spec.Containers[0].Name = e.sensible("compute", "compute")
 	pod.Spec.Containers[0].Command = []string{"--hypervisor", hostile}
 	pod.Status.Phase = corev1.PodPhase(e.sensible("phase", "Running"))
@@ -158,8 +159,7 @@ func (e evil) answer(r *http.Request) any {
 	case path == "/version":
 		return map[string]any{"gitVersion": hostile}
 	case strings.HasSuffix(path, "/selfsubjectaccessreviews"):
-		review := filled[authorizationv1.SelfSubjectAccessReview]()
-		return review
+		return filled[authorizationv1.SelfSubjectAccessReview]()
 	case strings.HasSuffix(path, "/token"):
 		return filled[authenticationv1.TokenRequest]()
 	case strings.HasSuffix(path, "/virtualmachineinstances"):
@@ -259,7 +259,7 @@ func (e evil) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var forged = regexp.MustCompile(`(?m)^[\s'"|>,-]*FORGED`)
 
 // innocent calls a command line in the evil cluster and fails if it prints what a terminal acts on, or a line of others.
-func (e evil) innocent(t *testing.T, url, kubeconfig string, args ...string) answer {
+func (e evil) innocent(t *testing.T, kubeconfig string, args ...string) answer {
 	t.Helper()
 	var out, errOut bytes.Buffer
 	streams := genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &out, ErrOut: &errOut}
@@ -318,7 +318,7 @@ func TestHostileText(t *testing.T) {
 			e := evil{launchers: pods}
 			url, config := e.serve(t)
 			for _, args := range commands(url) {
-				got := e.innocent(t, url, config, args...)
+				got := e.innocent(t, config, args...)
 				require.NotEmpty(t, got.out+got.err, args)
 			}
 		})
@@ -328,7 +328,7 @@ func TestHostileText(t *testing.T) {
 			e := evil{launchers: launchers()["running"], unset: name}
 			url, config := e.serve(t)
 			for _, args := range commands(url) {
-				e.innocent(t, url, config, args...)
+				e.innocent(t, config, args...)
 			}
 		})
 	}
@@ -338,9 +338,9 @@ func TestHostileText(t *testing.T) {
 func TestHostileTextIsPrinted(t *testing.T) {
 	e := evil{launchers: launchers()["running"]}
 	url, config := e.serve(t)
-	row := e.innocent(t, url, config, "list", "-A", "--prometheus-url="+url, "-o", "wide")
+	row := e.innocent(t, config, "list", "-A", "--prometheus-url="+url, "-o", "wide")
 	require.Regexp(t, `(?m)^x\\u001b\[2J.*kvm .*\\u001b.*prometheus `, row.out)
-	why := e.innocent(t, url, config, "explain", "web", "--prometheus-url="+url)
+	why := e.innocent(t, config, "explain", "web", "--prometheus-url="+url)
 	require.Regexp(t, `(?m)^pod .*, hypervisor x\\u001b\[2J\\u001b\]0;t\\u0007\\u000d\\n\\tFORGED \\u009b31m\\u0085\\u202e\\u2066\\u200f\\u2028FORGED\\u2029\\nFORGED\\u007f`, why.out)
 }
 
@@ -357,7 +357,7 @@ func TestHostileErrors(t *testing.T) {
 				url, config := e.serve(t)
 				from := "--prometheus-url=" + url
 				for _, args := range [][]string{{"list", "-A", from}, {"list", "-A", "--source=relay"}, {"check"}, {"check", from, "-o", "yaml"}, {"explain", "web", from}, {"explain", "web", "--source=exec"}} {
-					e.innocent(t, url, config, args...)
+					e.innocent(t, config, args...)
 				}
 			})
 		}
@@ -374,6 +374,6 @@ func TestHostileArguments(t *testing.T) {
 		{"list", "--source=relay", "--relay-ca-file=" + hostile, "--relay-namespace=" + hostile}, {"list", "--context=" + hostile}, {"list", "--server=" + hostile},
 		{"check", "-n", hostile}, {"explain", hostile, "-n", hostile}, {"explain"}, {"explain", hostile, hostile}, {"help", hostile}, {"--help"}, {"version"},
 	} {
-		e.innocent(t, url, config, args...)
+		e.innocent(t, config, args...)
 	}
 }

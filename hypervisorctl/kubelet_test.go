@@ -160,7 +160,7 @@ func TestExec(t *testing.T) {
 	t.Run("a sidecar that lies about its name", func(t *testing.T) {
 		k.page = page("kube-system", "web", "kvm")
 		got := call(t, administrator(t), "list", "-n", namespace, "--source=exec", "-o", "yaml")
-		require.Contains(t, got.out, "no series of the VMI")
+		require.Contains(t, got.out, "the sidecar''s page names another VM, kube-system/web")
 		require.NotContains(t, got.out, "type: kvm")
 	})
 	t.Run("a sidecar that knows no such command", func(t *testing.T) {

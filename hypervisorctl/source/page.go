@@ -48,7 +48,8 @@ func Parse(page []byte, key vm.Key) (Finding, error) {
 // noSeries says what a page has that does not have the VMI.
 func noSeries(family *dto.MetricFamily) error {
 	for _, metric := range family.GetMetric() {
-		return fmt.Errorf("the sidecar's page names another VM, %s: a webhook of an earlier release took the name from an annotation that the VM's owner can write; upgrade the webhook, then migrate or restart the VM", printable(labelsOf(metric)["name"]))
+		one := labelsOf(metric)
+		return fmt.Errorf("the sidecar's page names another VM, %s/%s: webhooks of earlier releases take the name from an annotation that the VM's owner can write; upgrade the webhook, then migrate or restart the VM", printable(one["namespace"]), printable(one["name"]))
 	}
 	return ErrNoSeries
 }
