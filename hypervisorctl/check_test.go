@@ -20,8 +20,7 @@ func steady(text, namespace string) string {
 	text = regexp.MustCompile(`until \d{4}-\d\d-\d\d`).ReplaceAllString(text, "until 2027-01-01")
 	text = regexp.MustCompile(`v1\.\d+\.\d+\)`).ReplaceAllString(text, "v1.36.3)")
 	// Other tests' namespaces.
-	text = regexp.MustCompile(`\d+ of \d+ namespaces ask for sidecars\n +.*`).ReplaceAllString(text, "2 of 12 namespaces ask for sidecars\n        shop, store")
-	return regexp.MustCompile(`of \d+ asks`).ReplaceAllString(text, "of 12 asks")
+	return regexp.MustCompile(`\d+ of \d+ namespaces are labelled for sidecars\n +.*`).ReplaceAllString(text, "2 of 12 namespaces are labelled for sidecars\n        shop, store")
 }
 
 func TestCheck(t *testing.T) {
@@ -35,7 +34,7 @@ func TestCheck(t *testing.T) {
 
 	t.Run("with exactly the rights of rbac.yaml", func(t *testing.T) {
 		before := pods(t, namespace)
-		got := call(t, administrator(t), append([]string{"check", "-n", namespace}, reader()...)...)
+		got := call(t, administrator(t), append([]string{"check", "-n", namespace, "--prometheus-url=" + prometheus(t, namespace)}, reader()...)...)
 		require.Equal(t, 2, got.code, got.err)
 		golden(t, "check-troubles.txt", steady(got.out, namespace))
 		require.Equal(t, before, pods(t, namespace), "a dry run stores nothing")
@@ -49,15 +48,39 @@ func TestCheck(t *testing.T) {
 		well := server.Namespace(t, "well", labelled())
 		machine{namespace: well, name: "web", fixture: "masq", node: "node-1"}.create(t)
 		mayDryRun(t, well)
-		got := call(t, administrator(t), append([]string{"check", "-n", well}, reader()...)...)
+		got := call(t, administrator(t), append([]string{"check", "-n", well, "--prometheus-url=" + prometheus(t, well)}, reader()...)...)
 		require.Zero(t, got.code, got.out+got.err)
 		golden(t, "check-well.txt", steady(got.out, well))
+		for args, why := range map[string]string{"": "the relay cannot be asked: you may not create pods/portforward", "--source=none": "--source=none"} {
+			got = call(t, administrator(t), append(append([]string{"check", "-n", well}, strings.Fields(args)...), reader()...)...)
+			require.Equal(t, 1, got.code, "what was not checked is not ok")
+			require.Contains(t, got.out, "warn  the sidecar runs beside 1 of 1 VMs; whether they are measured was not checked: "+why)
+		}
+	})
+	// As the VM's owner can, in the VM's template: KubeVirt lets this annotation win.
+	t.Run("a VM under another's name", func(t *testing.T) {
+		other := server.Namespace(t, "annotated", labelled())
+		machine{namespace: other, name: "victim", fixture: "masq", node: "node-1"}.create(t)
+		machine{namespace: other, name: "liar", fixture: "masq", node: "node-1", domain: "victim"}.create(t)
+		series := []map[string]string{
+			{"name": "victim", "pod": "virt-launcher-victim-x", "hypervisor_type": "kvm"},
+			{"name": "victim", "pod": "virt-launcher-liar-x", "hypervisor_type": "qemu-tcg"}, // as PodMonitors of earlier releases
+		}
+		got := call(t, administrator(t), "check", "-n", other, "--prometheus-url="+prometheusOf(t, other, series))
+		require.Contains(t, got.out, "ok    1 of 2 VMs are measured (asked: prometheus)")
+		require.Regexp(t, `fail  1 VM is not measured although the sidecar runs: prometheus: Prometheus calls the VMI of pod virt-launcher-liar-x victim: .*\n +`+other+`/liar`, got.out)
+		got = call(t, administrator(t), "list", "-n", other, "--no-headers", "--prometheus-url="+prometheusOf(t, other, series))
+		require.Regexp(t, `(?m)^liar +- .*\nvictim +kvm `, got.out)
+		// Of the pod whose annotation is no name, earlier releases had no series; then the VM vanished.
+		got = call(t, administrator(t), "check", "-n", other, "--prometheus-url="+prometheusOf(t, other, series[:1]))
+		require.Equal(t, 2, got.code)
+		require.Regexp(t, `fail  1 VM is not measured although the sidecar runs: prometheus: no series of the VMI: .*\n +`+other+`/liar`, got.out)
 	})
 	t.Run("no right to a dry run", func(t *testing.T) {
 		other := server.Namespace(t, "other", labelled())
 		got := call(t, administrator(t), append([]string{"check", "-n", other}, reader()...)...)
 		require.Equal(t, 1, got.code, got.out+got.err)
-		require.Contains(t, got.out, "not looked at: you may not create pods in the namespace "+other)
+		require.Contains(t, got.out, "not checked: you may not create pods in the namespace "+other)
 	})
 	t.Run("no rights at all", func(t *testing.T) {
 		got := call(t, administrator(t), append([]string{"check", "-n", namespace}, as("nobody", "system:authenticated")...)...)
@@ -76,9 +99,9 @@ func TestCheck(t *testing.T) {
 	t.Run("a series is missing in Prometheus", func(t *testing.T) {
 		got := call(t, administrator(t), "check", "-n", namespace, "--prometheus-url="+prometheus(t, "elsewhere"))
 		require.Equal(t, 2, got.code)
-		require.Contains(t, got.out, "2 of 2 VMs with a sidecar have no series in Prometheus")
+		require.Contains(t, got.out, "2 VMs are not measured although the sidecar runs: prometheus: no series of the VMI")
 		got = call(t, administrator(t), "check", "-n", namespace, "--prometheus-url="+prometheus(t, namespace))
-		require.Contains(t, got.out, "all VMs with a sidecar have their series in Prometheus: 2")
+		require.Contains(t, got.out, "2 of 6 VMs are measured (asked: prometheus)")
 	})
 	t.Run("sidecars that need a relay", func(t *testing.T) {
 		unix := server.Namespace(t, "unix", labelled())
@@ -100,7 +123,7 @@ func TestCheck(t *testing.T) {
 	})
 }
 
-// Where the API server injects by itself, nobody misses a webhook.
+// If the API server injects by itself, no webhook is missing.
 func TestCheckWithTheAdmissionPolicy(t *testing.T) {
 	define(t)
 	rights(t)
@@ -118,13 +141,13 @@ func TestCheckWithTheAdmissionPolicy(t *testing.T) {
 	got := look()
 	require.Equal(t, 2, got.code, got.out+got.err)
 	require.Contains(t, got.out, "fail  MutatingAdmissionPolicy hypervisor-exporter has no binding of its name: no VM gets a sidecar")
-	require.Contains(t, got.out, "hint: a policy that was just applied")
+	require.Contains(t, got.out, "hint: a new policy works after some seconds")
 	require.NoError(t, server.Apply(t.Context(), objects[1]))
 	require.Eventually(t, func() bool {
 		got = look()
 		return strings.Contains(got.out, "gets the sidecar (dry run)")
 	}, patience, patience/100)
-	require.Contains(t, got.out, "ok    MutatingAdmissionPolicy hypervisor-exporter is there: the API server injects, and there is no webhook")
+	require.Contains(t, got.out, "ok    MutatingAdmissionPolicy hypervisor-exporter exists: the API server injects, without a webhook")
 	require.NotContains(t, got.out, "replica")
 }
 
@@ -143,11 +166,11 @@ func TestCheckWithoutTheProduct(t *testing.T) {
 	require.Equal(t, 2, got.code, got.err)
 	require.Contains(t, call(t, administrator(t), "check", "-n", "shpo").out, "fail  there is no namespace shpo")
 	for _, want := range []string{
-		"fail  MutatingWebhookConfiguration hypervisor-exporter is not there",
+		"fail  MutatingWebhookConfiguration hypervisor-exporter does not exist",
 		"fail  Deployment hypervisor-exporter-webhook is not in the namespace",
-		"fail  the label hypervisor-exporter.kubevirt.io/inject has a value that means nothing",
+		"fail  the label hypervisor-exporter.kubevirt.io/inject has a value without a meaning",
 		namespace + " (true)",
-		"warn  the namespace " + namespace + " does not ask for sidecars",
+		"warn  the namespace " + namespace + " is not labelled for sidecars",
 	} {
 		require.Contains(t, got.out, want)
 	}

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"io"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/explain"
-	"kubevirt-hypervisor-exporter/hypervisorctl/source"
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
@@ -21,18 +21,16 @@ func newExplainCommand(common *flags) *cobra.Command {
 	options := &explainOptions{flags: common}
 	command := &cobra.Command{
 		Use:     "explain VMI",
-		Short:   "Explain why a VM runs on the hypervisor that it runs on",
+		Short:   "Explain why a VM runs on its hypervisor",
 		Example: examples("explain web -n shop"),
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return options.run(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
-		},
+		RunE:    func(cmd *cobra.Command, args []string) error { return options.run(cmd.Context(), args[0]) },
 	}
 	command.Flags().StringVarP(&options.output, "output", "o", outputText, "text, json or yaml")
 	return command
 }
 
-func (o *explainOptions) run(ctx context.Context, name string, out, errOut io.Writer) error {
+func (o *explainOptions) run(ctx context.Context, name string) error {
 	if err := checkOutput(o.output, outputText); err != nil {
 		return err
 	}
@@ -44,69 +42,54 @@ func (o *explainOptions) run(ctx context.Context, name string, out, errOut io.Wr
 	if err != nil {
 		return err
 	}
-	input, err := o.input(ctx, connected, vm.Key{Namespace: namespace, Name: name})
+	vmi, err := connected.VMI(ctx, vm.Key{Namespace: namespace, Name: name})
 	if err != nil {
 		return err
 	}
-	if input.Launcher != nil && input.VMI.Phase == vm.Running {
-		sources, err := o.sources(ctx, restConfig, connected, namespace, errOut)
-		if err != nil {
-			return err
-		}
-		observe(ctx, sources, &input, enabledOnce(connected))
+	input := explain.Input{}
+	if input.VM, err = o.find(ctx, restConfig, connected, vmi); err != nil {
+		return err
 	}
-	explanation := explain.Explain(input)
-	if o.output != outputText {
-		return printObject(out, o.output, explanation)
-	}
-	return explain.Print(out, explanation)
-}
-
-// input reads what an explanation rests on. Without the VMI or its pods there is none; the node and the KubeVirt object
-// are of the cluster, and whoever may not see them is told what the pod alone says.
-func (o *explainOptions) input(ctx context.Context, connected *cluster.Cluster, key vm.Key) (explain.Input, error) {
-	vmi, err := connected.VMI(ctx, key)
-	if err != nil {
-		return explain.Input{}, err
-	}
-	input := explain.Input{VMI: vmi}
-	var launchers []vm.Launcher
-	err = connected.EachLauncher(ctx, key.Namespace, webhookConfig(ctx, connected, o.exporter), func(launcher vm.Launcher) {
-		launchers = append(launchers, launcher)
-	})
-	if err != nil {
-		return explain.Input{}, err
-	}
-	if chosen, ok := vm.Choose(vmi, launchers); ok {
-		input.Launcher = &chosen
-	}
+	// Node and KubeVirt object belong to the cluster: a user who may not read them gets what the pod says.
 	if vmi.Node != "" {
 		input.Node, input.NodeErr = connected.Node(ctx, vmi.Node)
-		if input.NodeErr != nil {
-			input.Node = nil
-		}
 	}
 	input.KubeVirt, input.KubeVirtErr = connected.KubeVirt(ctx)
-	return input, nil
+	explanation := explain.Explain(input)
+	if o.output != outputText {
+		return printObject(o.out, o.output, explanation)
+	}
+	return explain.Print(o.out, explanation)
 }
 
-// observe asks for the type that the VM really has.
-func observe(ctx context.Context, sources []source.Source, input *explain.Input, enabled func(context.Context, string) vm.Enabled) {
-	for _, one := range sources {
-		defer one.Close()
+// find reads the VMI's pod and asks what it runs on.
+func (o *explainOptions) find(ctx context.Context, restConfig *rest.Config, connected *cluster.Cluster, vmi vm.VMI) (survey.VM, error) {
+	var launchers []vm.Launcher
+	config := webhookConfig(ctx, connected, o.exporter)
+	err := connected.EachLauncher(ctx, vmi.Namespace, config, func(launcher vm.Launcher) {
+		if launcher.Owner == vmi.UID {
+			launchers = append(launchers, launcher)
+		}
+	})
+	if err != nil {
+		return survey.VM{}, err
 	}
-	cause := vm.Diagnose(input.VMI, input.Launcher, enabled(ctx, input.VMI.Namespace))
-	if cause.Why != vm.Expected {
-		input.Unknown = cause.Sentence()
-		return
+	request := survey.Request{Config: config, Enabled: enabledOnce(connected)}
+	found := survey.One(ctx, request, vmi, launchers)
+	if found.Cause.Why != vm.Expected {
+		return found, nil
 	}
-	finding, by, err := source.First(ctx, sources, source.Target{VMI: input.VMI, Launcher: *input.Launcher})
-	switch {
-	case err != nil:
-		input.Unknown = err.Error()
-	case by == "":
-		input.Unknown = "no source was asked (--source)"
-	default:
-		input.Finding, input.Source = &finding, by
+	from, note, err := o.chooseSource(ctx, restConfig, connected, vmi.Namespace)
+	if err != nil {
+		return survey.VM{}, err
 	}
+	if note != "" {
+		o.note("no type: " + note)
+	}
+	if from == nil {
+		return found, nil
+	}
+	defer from.Close()
+	request.Source = from
+	return survey.One(ctx, request, vmi, launchers), nil
 }

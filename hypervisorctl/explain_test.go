@@ -30,7 +30,7 @@ func TestExplain(t *testing.T) {
 		require.NoError(t, grant(t, namespace, "owner", []string{"kubevirt.io", ""}, []string{"virtualmachineinstances", "pods"}, "get", "list"))
 		got := call(t, administrator(t), append([]string{"explain", "web", "-n", namespace, "--source=exec"}, as("owner", "system:authenticated")...)...)
 		require.Zero(t, got.code, got.err)
-		require.Contains(t, got.out, "kvm expected; what it really is was not seen")
+		require.Contains(t, got.out, "kvm expected, but not measured")
 		require.Contains(t, got.out, "kubectl auth can-i get nodes/node-1")
 		require.Contains(t, got.out, "kubectl auth can-i create pods/exec -n "+namespace)
 	})

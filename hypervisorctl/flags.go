@@ -13,11 +13,12 @@ import (
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 )
 
 const (
-	// patience is what one request to the API server may take unless --request-timeout says otherwise: kubectl's
-	// default, none, would hang on an API server that does not answer.
+	// patience is how long one request to the API server may take unless --request-timeout says otherwise: with
+	// kubectl's default, no limit, an API server that does not answer would hang the command.
 	patience = 30 * time.Second
 	// queriesPerSecond is kubectl's own limit of requests; client-go's default is 5.
 	queriesPerSecond = 50
@@ -34,27 +35,30 @@ type flags struct {
 	chunk      int64
 	prometheus prometheusFlags
 	now        func() time.Time
+
+	// out and errOut are all that a command writes to.
+	out, errOut *terminal.Writer
 }
 
 type prometheusFlags struct{ url, tokenFile, caFile string }
 
-func newFlags() *flags {
-	return &flags{kube: genericclioptions.NewConfigFlags(true), now: time.Now}
+func newFlags(out, errOut *terminal.Writer) *flags {
+	return &flags{kube: genericclioptions.NewConfigFlags(true), now: time.Now, out: out, errOut: errOut}
 }
 
 func (f *flags) add(set *pflag.FlagSet) {
 	f.kube.AddFlags(set)
 	set.StringVar(&f.exporter, "exporter-namespace", product.Namespace, "namespace that the exporter is installed in")
 	set.StringVar(&f.relay, "relay-namespace", product.RelayNamespace, "namespace that the relay is installed in")
-	set.StringVar(&f.relayCA, "relay-ca-file", "", "file with the authority of the relay's certificate, instead of the ConfigMap that its PodMonitor names")
-	set.StringVar(&f.source, "source", sourceAuto, "who is asked for a VM's type: auto, prometheus, relay, exec or none")
+	set.StringVar(&f.relayCA, "relay-ca-file", "", "file with the CA of the relay's certificate, instead of the ConfigMap that its PodMonitor names")
+	set.StringVar(&f.source, "source", sourceAuto, "where a VM's type comes from: auto, prometheus, relay, exec or none")
 	set.Int64Var(&f.chunk, "chunk-size", 500, "how many objects one request for a list asks for")
-	set.StringVar(&f.prometheus.url, "prometheus-url", "", "a Prometheus that scrapes the VMs, to ask for their types")
+	set.StringVar(&f.prometheus.url, "prometheus-url", "", "URL of a Prometheus that scrapes the VMs")
 	set.StringVar(&f.prometheus.tokenFile, "prometheus-token-file", "", "file with the bearer token for it")
-	set.StringVar(&f.prometheus.caFile, "prometheus-ca-file", "", "file with the authority of its certificate")
+	set.StringVar(&f.prometheus.caFile, "prometheus-ca-file", "", "file with the CA of its certificate")
 }
 
-// config is the way to the API server, as kubectl finds it.
+// config says how to reach the API server, as kubectl finds it.
 func (f *flags) config() (*rest.Config, error) {
 	restConfig, err := f.kube.ToRESTConfig()
 	if err != nil {
@@ -67,7 +71,7 @@ func (f *flags) config() (*rest.Config, error) {
 	return restConfig, nil
 }
 
-// connect makes the way to the cluster.
+// connect makes the client of the cluster.
 func (f *flags) connect() (*rest.Config, *cluster.Cluster, error) {
 	if f.chunk < 1 {
 		return nil, nil, fmt.Errorf("--chunk-size=%d: want 1 or more", f.chunk)
@@ -95,7 +99,7 @@ func examples(lines ...string) string {
 	return prefix + strings.Join(lines, "\n"+prefix)
 }
 
-// displayName is how the program is called: kubectl makes "kubectl hypervisor" of kubectl-hypervisor.
+// displayName is how the user calls the program: kubectl runs kubectl-hypervisor for "kubectl hypervisor".
 func displayName(path string) string {
 	if name := filepath.Base(path); strings.HasPrefix(name, "kubectl-") {
 		return strings.ReplaceAll(name, "-", " ")

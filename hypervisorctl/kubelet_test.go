@@ -148,7 +148,7 @@ func TestExec(t *testing.T) {
 	t.Run("not unless it is asked for", func(t *testing.T) {
 		got := call(t, administrator(t), append([]string{"list", "-n", namespace}, owner...)...)
 		require.Zero(t, got.code, got.err)
-		require.Contains(t, got.err, "note: no types, since the relay is not asked: ")
+		require.Contains(t, got.err, "note: no types: the relay cannot be asked: ")
 		require.Empty(t, k.commands)
 	})
 	t.Run("a namespace's owner", func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestExec(t *testing.T) {
 	t.Run("a sidecar that lies about its name", func(t *testing.T) {
 		k.page = page("kube-system", "web", "kvm")
 		got := call(t, administrator(t), "list", "-n", namespace, "--source=exec", "-o", "yaml")
-		require.Contains(t, got.out, "no series of the VMI")
+		require.Contains(t, got.out, "the sidecar''s page names another VM, kube-system/web")
 		require.NotContains(t, got.out, "type: kvm")
 	})
 	t.Run("a sidecar that knows no such command", func(t *testing.T) {

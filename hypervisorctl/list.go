@@ -1,21 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"io"
-	"os"
-	"sync"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 	"k8s.io/cli-runtime/pkg/printers"
 
-	"kubevirt-hypervisor-exporter/hypervisorctl/check"
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/listing"
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -36,19 +31,17 @@ func newListCommand(common *flags) *cobra.Command {
 		Short:   "List VMs with the hypervisor that each runs on",
 		Example: examples("list -A", "list -n shop -l team=blue -o wide"),
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return options.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
-		},
+		RunE:    func(cmd *cobra.Command, _ []string) error { return options.run(cmd.Context()) },
 	}
 	set := command.Flags()
 	set.StringVarP(&options.output, "output", "o", outputTable, "table, wide, json or yaml")
 	set.StringVarP(&options.selector, "selector", "l", "", "labels of the VMIs, such as team=blue")
 	set.BoolVarP(&options.all, "all-namespaces", "A", false, "VMIs of all namespaces")
-	set.BoolVar(&options.noHeaders, "no-headers", false, "leave the table's first line out")
+	set.BoolVar(&options.noHeaders, "no-headers", false, "do not print the table's header")
 	return command
 }
 
-func (o *listOptions) run(ctx context.Context, out, errOut io.Writer) error {
+func (o *listOptions) run(ctx context.Context) error {
 	if err := checkOutput(o.output, outputTable, outputWide); err != nil {
 		return err
 	}
@@ -62,50 +55,50 @@ func (o *listOptions) run(ctx context.Context, out, errOut io.Writer) error {
 			return err
 		}
 	}
-	var notes bytes.Buffer // beside an error they would be beside the point
-	sources, err := o.sources(ctx, restConfig, connected, namespace, &notes)
+	from, note, err := o.chooseSource(ctx, restConfig, connected, namespace)
 	if err != nil {
 		return err
 	}
-	for _, one := range sources {
-		defer one.Close()
+	if from != nil {
+		defer from.Close()
 	}
-	list, err := listing.Collect(ctx, connected, listing.Request{
-		Namespace: namespace, Selector: o.selector, Sources: sources,
+	vms, err := survey.List(ctx, connected, survey.Request{
+		Namespace: namespace, Selector: o.selector, Source: from,
 		Config: webhookConfig(ctx, connected, o.exporter), Enabled: enabledOnce(connected),
-	}, progressOn(errOut, o.flags))
+	}, o.progress())
 	if err != nil {
 		return err
 	}
-	_, _ = notes.WriteTo(errOut) // as those of the list
-	return o.print(out, errOut, list, namespace)
+	if note != "" { // beside an error it would distract
+		o.note("no types: " + note)
+	}
+	return o.print(listing.NewList(vms), namespace)
 }
 
-func (o *listOptions) print(out, errOut io.Writer, list *listing.List, namespace string) error {
+func (o *listOptions) print(list *listing.List, namespace string) error {
 	if o.output == outputJSON || o.output == outputYAML {
-		return printObject(out, o.output, list)
+		return printObject(o.out, o.output, list)
 	}
 	if len(list.Items) == 0 {
-		where := "the namespace " + namespace
 		if namespace == "" {
-			where = "any namespace"
+			return o.errOut.Printf("No VMs in any namespace.\n")
 		}
-		_, err := fmt.Fprintf(errOut, "No VMs in %s.\n", where)
-		return err
+		return o.errOut.Printf("No VMs in the namespace %s.\n", namespace)
 	}
+	terminal.Clean(list)
 	printer := printers.NewTablePrinter(printers.PrintOptions{
 		WithNamespace: o.all, Wide: o.output == outputWide, NoHeaders: o.noHeaders,
 	})
-	if err := printer.PrintObj(listing.Table(list, o.now()), out); err != nil {
+	if err := printer.PrintObj(listing.Table(list, o.now()), o.out.Filter()); err != nil {
 		return err
 	}
 	for _, note := range listing.Notes(list) {
-		_, _ = fmt.Fprintln(errOut, "note:", note) // standard error may be gone; the list is not
+		o.note(note)
 	}
 	return nil
 }
 
-// webhookConfig is what the webhook decides by or, for whoever may not read it, its defaults.
+// webhookConfig is the webhook's configuration; if the user may not read it, the webhook's defaults.
 func webhookConfig(ctx context.Context, connected *cluster.Cluster, namespace string) inject.Config {
 	deployment, err := connected.Deployment(ctx, namespace)
 	if err != nil {
@@ -118,28 +111,21 @@ func webhookConfig(ctx context.Context, connected *cluster.Cluster, namespace st
 	return config
 }
 
-// enabledOnce reads each namespace's label when it is first asked for. It may be called from many goroutines.
+// enabledOnce reads each namespace's label when it is needed first.
 func enabledOnce(connected *cluster.Cluster) func(context.Context, string) vm.Enabled {
-	var mu sync.Mutex
-	known := map[string]vm.Enabled{}
-	return func(ctx context.Context, namespace string) vm.Enabled {
-		mu.Lock()
-		defer mu.Unlock()
-		enabled, asked := known[namespace]
-		if !asked {
-			if labels, err := connected.Namespace(ctx, namespace); err == nil {
-				enabled = check.EnabledBy(labels)
-			}
-			known[namespace] = enabled
+	return survey.Once(func(ctx context.Context, namespace string) vm.Enabled {
+		labels, err := connected.Namespace(ctx, namespace)
+		if err != nil {
+			return vm.EnabledUnknown
 		}
-		return enabled
-	}
+		return vm.EnabledBy(labels)
+	})
 }
 
-// progressOn shows progress where somebody sits before a terminal.
-func progressOn(errOut io.Writer, common *flags) listing.Progress {
-	if file, ok := errOut.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		return listing.NewLine(errOut, common.now)
+// progress is shown if a person watches.
+func (f *flags) progress() survey.Progress {
+	if f.errOut.IsTerminal() {
+		return survey.NewLine(f.errOut, f.now)
 	}
-	return listing.Silent{}
+	return survey.Silent{}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -39,24 +40,27 @@ func shop(t *testing.T) string {
 	return namespace
 }
 
-// prometheus answers queries for the product's two metrics as Prometheus does.
+// prometheus has the series of the shop's VMs in the namespace.
 func prometheus(t *testing.T, namespace string) string {
 	t.Helper()
-	sample := func(labels map[string]string) map[string]any {
-		labels["namespace"], labels["node"] = namespace, "node-1"
-		return map[string]any{"metric": labels, "value": []any{1, "1"}}
-	}
+	return prometheusOf(t, namespace, []map[string]string{
+		{"name": "web", "pod": "virt-launcher-web-x", "hypervisor_type": "kvm"},
+		{"name": "emulated", "pod": "virt-launcher-emulated-x", "hypervisor_type": "qemu-tcg"},
+		{"name": "web", "pod": "virt-launcher-web-x", "domain_type": "kvm", "arch": "x86_64", "machine": "pc-q35-7.2", "hypervisor_version": "7.2.22", "libvirt_version": "9.0.0"},
+		{"name": "emulated", "pod": "virt-launcher-emulated-x", "domain_type": "qemu", "arch": "x86_64", "machine": "pc-q35-7.2", "libvirt_version": "9.0.0"},
+	})
+}
+
+// prometheusOf answers queries for the product's two metrics as Prometheus does; those with a hypervisor_type are the first.
+func prometheusOf(t *testing.T, namespace string, series []map[string]string) string {
+	t.Helper()
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var result []any
-		if query := r.FormValue("query"); strings.HasPrefix(query, "kubevirt_vmi_hypervisor_info") {
-			result = []any{
-				sample(map[string]string{"name": "web", "hypervisor_type": "kvm"}),
-				sample(map[string]string{"name": "emulated", "hypervisor_type": "qemu-tcg"}),
-			}
-		} else {
-			result = []any{
-				sample(map[string]string{"name": "web", "domain_type": "kvm", "arch": "x86_64", "machine": "pc-q35-7.2", "hypervisor_version": "7.2.22", "libvirt_version": "9.0.0"}),
-				sample(map[string]string{"name": "emulated", "domain_type": "qemu", "arch": "x86_64", "machine": "pc-q35-7.2", "libvirt_version": "9.0.0"}),
+		result := []any{}
+		for _, one := range series {
+			labels := maps.Clone(one)
+			labels["namespace"], labels["node"] = namespace, "node-1"
+			if strings.HasPrefix(r.FormValue("query"), "kubevirt_vmi_hypervisor_info") == (labels["hypervisor_type"] != "") {
+				result = append(result, map[string]any{"metric": labels, "value": []any{1, "1"}})
 			}
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": "vector", "result": result}})

@@ -1,12 +1,11 @@
-// Hypervisorctl tells which hypervisor each KubeVirt VM runs on, why, and what keeps a metric of it from arriving. As
-// kubectl-hypervisor on the PATH it is the plugin "kubectl hypervisor".
+// Hypervisorctl shows which hypervisor each KubeVirt VM runs on, why, and why a VM has no metric. As kubectl-hypervisor on
+// the PATH it is the plugin "kubectl hypervisor".
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -16,20 +15,33 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/klog/v2"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 )
 
 func main() {
-	// client-go's own log would stand between the lines of a table; what matters comes back as an error.
+	// client-go's own log would be between the lines of a table; what matters is returned as an error.
 	klog.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-	err := newCommand(streams, newFlags()).ExecuteContext(ctx)
+	code := run(ctx, streams, nil)
 	stop()
-	os.Exit(exitCode(err, os.Stderr))
+	os.Exit(code)
 }
 
-// exitCode prints an error that has not been told, and says how to exit: 0 done, 1 error; check has codes of its own.
-func exitCode(err error, errOut io.Writer) int {
+// run runs a command line and returns the exit code. No arguments are those of the program.
+func run(ctx context.Context, streams genericiooptions.IOStreams, args []string) int {
+	out, errOut := terminal.NewWriter(streams.Out), terminal.NewWriter(streams.ErrOut)
+	command := newCommand(newFlags(out, errOut))
+	command.SetIn(streams.In)
+	if args != nil {
+		command.SetArgs(args)
+	}
+	return exitCode(command.ExecuteContext(ctx), errOut)
+}
+
+// exitCode prints an error that was not printed yet, and returns 0 for done, 1 for an error; check has codes of its own.
+func exitCode(err error, errOut *terminal.Writer) int {
 	var code *codeError
 	var failed unchecked
 	switch {
@@ -38,47 +50,47 @@ func exitCode(err error, errOut io.Writer) int {
 	case errors.As(err, &code):
 		return code.code
 	case errors.As(err, &failed):
-		_, _ = fmt.Fprintln(errOut, "error:", err)
+		_ = errOut.Printf("error: %s\n", err) // if standard error is gone, the exit code is left
 		return 2
 	default:
-		_, _ = fmt.Fprintln(errOut, "error:", err)
+		_ = errOut.Printf("error: %s\n", err) // if standard error is gone, the exit code is left
 		return 1
 	}
 }
 
-// codeError ends the program with a code, with everything said.
+// codeError ends the program with a code; everything was printed.
 type codeError struct{ code int }
 
 // Error implements error.
 func (e *codeError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
 // newCommand is the whole command line.
-func newCommand(streams genericiooptions.IOStreams, flags *flags) *cobra.Command {
+func newCommand(flags *flags) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "hypervisorctl",
-		Short:         "Tells which hypervisor each KubeVirt VM runs on, and why",
+		Short:         "Show which hypervisor each KubeVirt VM runs on, and why",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		// "kubectl hypervisor" in the usage where it is installed as a plugin.
+		// They would be on lines of their own in an error.
+		DisableSuggestions: true,
+		// "kubectl hypervisor" in the usage if it is installed as a plugin.
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: displayName(os.Args[0])},
 	}
-	root.SetIn(streams.In)
-	root.SetOut(streams.Out)
-	root.SetErr(streams.ErrOut)
+	root.SetOut(flags.out.Filter())
+	root.SetErr(flags.errOut.Filter())
 	root.CompletionOptions.DisableDefaultCmd = true
 	flags.add(root.PersistentFlags())
-	root.AddCommand(newListCommand(flags), newCheckCommand(flags), newExplainCommand(flags), newVersionCommand())
+	root.AddCommand(newListCommand(flags), newCheckCommand(flags), newExplainCommand(flags), newVersionCommand(flags))
 	return root
 }
 
-func newVersionCommand() *cobra.Command {
+func newVersionCommand(flags *flags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version and how it was built",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "hypervisorctl %s\n%s\n", version.Info(), version.BuildContext())
-			return err
+		RunE: func(*cobra.Command, []string) error {
+			return flags.out.Printf("hypervisorctl %s\n%s\n", version.Info(), version.BuildContext())
 		},
 	}
 }

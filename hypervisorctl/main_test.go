@@ -39,11 +39,9 @@ func call(t *testing.T, kubeconfig string, args ...string) answer {
 	t.Helper()
 	var out, errOut bytes.Buffer
 	streams := genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &out, ErrOut: &errOut}
-	command := newCommand(streams, newFlags())
-	command.SetArgs(append(args, "--kubeconfig="+kubeconfig))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	code := exitCode(command.ExecuteContext(ctx), &errOut)
+	code := run(ctx, streams, append(args, "--kubeconfig="+kubeconfig))
 	return answer{out.String(), errOut.String(), code}
 }
 

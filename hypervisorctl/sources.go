@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"k8s.io/client-go/rest"
@@ -23,48 +21,29 @@ const (
 	sourceNone       = "none"
 )
 
-// sources are whom to ask for types, in order, out of what the user wants and what he may. Where auto finds that one
-// cannot be used, it says so and goes on; one that was asked for by name must do.
-func (f *flags) sources(ctx context.Context, restConfig *rest.Config, connected *cluster.Cluster, namespace string, notes io.Writer) ([]source.Source, error) {
-	one := func(made source.Source, err error) ([]source.Source, error) {
+// chooseSource makes the source of types that the user wants and may use, or returns nil and a note that says why there is
+// none. A source that was named must work.
+func (f *flags) chooseSource(ctx context.Context, restConfig *rest.Config, connected *cluster.Cluster, namespace string) (from source.Source, note string, err error) {
+	switch {
+	case f.source == sourceNone:
+		return nil, "", nil
+	case f.source == sourcePrometheus, f.source == sourceAuto && f.prometheus.url != "": // it is cheap
+		from, err = f.prometheusSource(ctx, namespace)
+		return from, "", err
+	case f.source == sourceRelay:
+		from, err = f.relaySource(ctx, restConfig, connected)
+		return from, "", err
+	case f.source == sourceExec: // it starts a process in the VM's pod, so auto never uses it
+		return execSource(restConfig, connected), "", nil
+	case f.source == sourceAuto:
+		from, err = f.relaySource(ctx, restConfig, connected)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Sprintf("the relay cannot be asked: %s; other sources (--source) are prometheus, and exec for the owner of a namespace", err), nil
 		}
-		return []source.Source{made}, nil
-	}
-	switch f.source {
-	case sourceNone:
-		return nil, nil
-	case sourcePrometheus:
-		return one(f.prometheusSource(ctx, namespace))
-	case sourceRelay:
-		return one(f.relaySource(ctx, restConfig, connected))
-	case sourceExec:
-		return one(execSource(restConfig, connected), nil)
-	case sourceAuto:
-		return f.automatic(ctx, restConfig, connected, namespace, notes)
+		return from, "", nil
 	default:
-		return nil, fmt.Errorf("--source=%s: want auto, prometheus, relay, exec or none", f.source)
+		return nil, "", fmt.Errorf("--source=%s: want auto, prometheus, relay, exec or none", f.source)
 	}
-}
-
-// automatic takes Prometheus where its address is given, since it is cheap, and otherwise the relay. Neither touches a
-// VM's pod. Exec does: it is for whoever asks for it.
-func (f *flags) automatic(ctx context.Context, restConfig *rest.Config, connected *cluster.Cluster, namespace string, notes io.Writer) ([]source.Source, error) {
-	if f.prometheus.url != "" {
-		made, err := f.prometheusSource(ctx, namespace)
-		if err != nil {
-			return nil, err
-		}
-		return []source.Source{made}, nil
-	}
-	relay, err := f.relaySource(ctx, restConfig, connected)
-	if err != nil {
-		// Standard error may be gone; the list is not.
-		_, _ = fmt.Fprintf(notes, "note: no types, since the relay is not asked: %s; see --source, of which exec is for the owner of a namespace\n", err)
-		return nil, nil
-	}
-	return []source.Source{relay}, nil
 }
 
 func (f *flags) prometheusSource(ctx context.Context, namespace string) (source.Source, error) {
@@ -72,7 +51,11 @@ func (f *flags) prometheusSource(ctx context.Context, namespace string) (source.
 	if err != nil {
 		return nil, err
 	}
-	return source.NewPrometheus(ctx, f.prometheus.url, namespace, transport)
+	made, err := source.NewPrometheus(ctx, f.prometheus.url, namespace, transport)
+	if err != nil {
+		return nil, err // not made: a nil pointer in an interface is not nil
+	}
+	return made, nil
 }
 
 func execSource(restConfig *rest.Config, connected *cluster.Cluster) source.Source {
@@ -81,7 +64,8 @@ func execSource(restConfig *rest.Config, connected *cluster.Cluster) source.Sour
 	})
 }
 
-// relaySource is there for whoever may forward a port to the relay's pods, and knows by whom its certificate is signed.
+// relaySource needs the rights of the Role hypervisorctl-relay (rbac.yaml): a port-forward to the relay's pods, the CA of
+// its certificate, and a token for it.
 func (f *flags) relaySource(ctx context.Context, restConfig *rest.Config, connected *cluster.Cluster) (source.Source, error) {
 	may, err := connected.May(ctx, "create", "pods", "portforward", f.relay)
 	if err != nil {
@@ -94,31 +78,26 @@ func (f *flags) relaySource(ctx context.Context, restConfig *rest.Config, connec
 	if err != nil {
 		return nil, err
 	}
-	if len(pods) == 0 {
-		return nil, fmt.Errorf("none runs in the namespace %s", f.relay)
-	}
-	trust, err := f.relayTrust(ctx, connected)
-	if err != nil {
-		return nil, err
-	}
-	if trust.HTTPS && !showsToken(restConfig) {
-		return nil, errNoToken
-	}
 	byNode := map[string]string{}
 	for i := range pods {
 		if pods[i].DeletionTimestamp == nil {
 			byNode[pods[i].Spec.NodeName] = pods[i].Name
 		}
 	}
-	return source.NewRelay(restConfig, f.relay, trust, byNode), nil
-}
-
-// errNoToken names a token that the relay takes; whoever may do everything in the cluster may have it made.
-var errNoToken = errors.New("your kubeconfig gives no token, as with a client certificate, and the relay wants one (try: --token=$(kubectl create token hypervisor-exporter-scraper -n hypervisor-exporter-relay))")
-
-// showsToken says whether a bearer token may come of the credentials; of a plugin or a provider nobody knows before.
-func showsToken(restConfig *rest.Config) bool {
-	return restConfig.BearerToken != "" || restConfig.BearerTokenFile != "" || restConfig.ExecProvider != nil || restConfig.AuthProvider != nil
+	if len(byNode) == 0 {
+		return nil, fmt.Errorf("no relay runs in the namespace %s", f.relay)
+	}
+	trust, err := f.relayTrust(ctx, connected)
+	if err != nil {
+		return nil, err
+	}
+	token := connected.RelayToken(f.relay)
+	if trust.HTTPS { // so that a missing right is named once, and not for each VM
+		if _, err := token(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return source.NewRelay(source.RelayConfig{Config: restConfig, Namespace: f.relay, Trust: trust, Pods: byNode, Token: token}), nil
 }
 
 func (f *flags) relayTrust(ctx context.Context, connected *cluster.Cluster) (cluster.RelayTrust, error) {

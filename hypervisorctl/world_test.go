@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"testing"
@@ -28,6 +29,8 @@ type machine struct {
 	phase        string
 	architecture string
 	node         string
+	// domain is the annotation kubevirt.io/domain, which the VM's owner can write; empty is the name.
+	domain string
 	// socket says that the sidecar listens on a socket.
 	socket bool
 	// without leaves the sidecar out; waiting is why it does not run.
@@ -52,7 +55,7 @@ func (m machine) create(t *testing.T) *corev1.Pod {
 	pod.Namespace, pod.Spec.NodeName, pod.Spec.Priority, pod.Spec.PreemptionPolicy = m.namespace, m.node, nil, nil
 	pod.GenerateName, pod.Name = "", "virt-launcher-"+m.name+"-x"
 	if pod.Annotations["kubevirt.io/domain"] != "" {
-		pod.Annotations["kubevirt.io/domain"] = m.name
+		pod.Annotations["kubevirt.io/domain"] = cmp.Or(m.domain, m.name)
 	}
 	controller := true
 	pod.OwnerReferences = []metav1.OwnerReference{{

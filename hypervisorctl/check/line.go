@@ -1,5 +1,5 @@
-// Package check is the command check: it follows a metric's way from KubeVirt to Prometheus and says of each step
-// whether it holds. What could not be looked at is never said to be well.
+// Package check is the command check: it follows a metric from KubeVirt to Prometheus and checks each step. What could not
+// be checked is never ok.
 package check
 
 import (
@@ -13,14 +13,14 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 )
 
-// Level says how a step fares.
+// Level is the result of a step.
 type Level int
 
 // The levels, from good to bad.
 const (
-	// OK: looked at, and as it should be.
+	// OK: checked, and as it should be.
 	OK Level = iota
-	// Warn: works, but should be mended; or could not be looked at.
+	// Warn: works, but should be fixed; or could not be checked.
 	Warn
 	// Fail: VMs have no metric because of it, or will have none.
 	Fail
@@ -48,22 +48,22 @@ type Line struct {
 	Section string `json:"section"`
 	Level   Level  `json:"level"`
 	Text    string `json:"text"`
-	// Hint says what to do; empty where all is well.
+	// Hint says what to do; empty if there is nothing to do.
 	Hint string `json:"hint,omitempty"`
-	// Objects are those that it is about, where there are many, in order.
+	// Objects are those that it is about, if there may be many, sorted.
 	Objects []string `json:"objects,omitempty"`
 }
 
-// The kind of the report that json and yaml print. It is no resource of the cluster.
+// The kind of the report that json and yaml print. It is not a resource of the cluster.
 const (
 	APIVersion = "hypervisorctl.hypervisor-exporter.kubevirt.io/v1"
 	Kind       = "CheckReport"
 )
 
-// Report is all steps, in the order in which data passes them.
+// Report has all steps, in the order in which a metric passes them.
 type Report struct {
 	metav1.TypeMeta `json:",inline"`
-	// Result is the worst of the lines.
+	// Result is the worst level of the lines.
 	Result Level  `json:"result"`
 	Lines  []Line `json:"lines"`
 }
@@ -84,7 +84,7 @@ func (r *Report) DeepCopyObject() runtime.Object {
 	return &copied
 }
 
-// ExitCode is 0 where all is well, 1 where something is to be mended or was not looked at, 2 where something failed.
+// ExitCode is 0 if all is ok, 1 if something should be fixed or was not checked, 2 if something failed.
 func (r *Report) ExitCode() int { return int(r.Result) }
 
 // section makes lines of one name.
@@ -102,17 +102,17 @@ func (s section) fail(hint, format string, args ...any) Line {
 	return Line{Section: string(s), Level: Fail, Text: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// rightsHint says where the rights are that a check needs.
+// rightsHint says which file has the rights that a check needs.
 const rightsHint = "the rights for all checks are in hypervisorctl/rbac.yaml"
 
-// unread is the line of what could not be read. What is not there is told by the caller, who knows what it means.
+// unread is the line of what could not be read. It is not for what does not exist: the caller knows what that means.
 func (s section) unread(what string, err error) Line {
 	var denied *cluster.AccessError
 	if errors.As(err, &denied) {
-		return s.warn(rightsHint, "%s: not looked at: %s", what, denied)
+		return s.warn(rightsHint, "%s: not checked: %s", what, denied)
 	}
-	return s.fail("try again; if it stays, look at the API server", "%s: could not be looked at: %s", what, err)
+	return s.fail("try again; if it stays, check the API server", "%s: could not be read: %s", what, err)
 }
 
-// absent says whether an object, or the API that it belongs to, is not there.
+// absent says whether an object, or the API that it belongs to, does not exist.
 func absent(err error) bool { return apierrors.IsNotFound(err) }

@@ -13,6 +13,10 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
+	"kubevirt-hypervisor-exporter/hypervisorctl/source"
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 	"kubevirt-hypervisor-exporter/webhook/certs/pki"
 )
 
@@ -32,7 +36,7 @@ func TestBundle(t *testing.T) {
 		"good":             {good, OK, "valid until"},
 		"old beside new":   {append(bytes.Clone(over), good...), OK, "valid until"},
 		"ends soon":        {soonOver, Warn, "was not renewed in time"},
-		"ended":            {over, Fail, "ended on"},
+		"ended":            {over, Fail, "expired on"},
 		"empty":            {nil, Fail, "is empty"},
 		"not PEM":          {[]byte("x"), Fail, "holds no certificate"},
 		"not certificates": {[]byte("-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"), Fail, "cannot be read"},
@@ -139,8 +143,67 @@ func TestWhatCannotBeReadIsNeverOK(t *testing.T) {
 func TestPrinterShortensLongLists(t *testing.T) {
 	line := Line{Section: "vms", Level: Warn, Text: "some", Objects: []string{"a", "b", "c"}}
 	var short, whole bytes.Buffer
-	NewPrinter(&short, 2).Line(line)
-	NewPrinter(&whole, 0).Line(line)
+	NewPrinter(terminal.NewWriter(&short), 2).Line(line)
+	NewPrinter(terminal.NewWriter(&whole), 0).Line(line)
 	require.Contains(t, short.String(), "a, b and 1 more")
 	require.Contains(t, whole.String(), "a, b, c")
+}
+
+// A VM counts as measured only if the source has its series.
+func TestMeasured(t *testing.T) {
+	one := func(name string, cause vm.Cause) survey.VM {
+		return survey.VM{VMI: vm.VMI{Namespace: "shop", Name: name, Phase: vm.Running}, Cause: cause}
+	}
+	failing := func(name string, err error) survey.VM {
+		found := one(name, vm.Cause{})
+		found.Err = err
+		return found
+	}
+	good := one("good", vm.Cause{})
+	good.Finding = &source.Finding{Type: "kvm"}
+	var asked source.Source = &source.Prometheus{}
+	tests := map[string]struct {
+		vms    []survey.VM
+		source source.Source
+		want   []Line
+	}{
+		"none": {nil, asked, []Line{{Section: "vms", Text: "no VM runs in a namespace that is labelled for sidecars"}}},
+		"all":  {[]survey.VM{good}, asked, []Line{{Section: "vms", Text: "1 of 1 VMs are measured (asked: prometheus)"}}},
+		"no series": {[]survey.VM{good, failing("lost", source.ErrNoSeries)}, asked, []Line{
+			{Section: "vms", Text: "1 of 2 VMs are measured (asked: prometheus)"},
+			{Section: "vms", Level: Fail, Text: "1 VM is not measured although the sidecar runs: " + source.ErrNoSeries.Error(), Objects: []string{"shop/lost"}},
+		}},
+		"no series at all": {[]survey.VM{failing("b", source.ErrNoSeries), failing("a", source.ErrNoSeries)}, asked, []Line{
+			{Section: "vms", Level: Fail, Text: "2 VMs are not measured although the sidecar runs: " + source.ErrNoSeries.Error(), Objects: []string{"shop/a", "shop/b"}},
+		}},
+		"no source": {[]survey.VM{one("a", vm.Cause{}), one("b", vm.Cause{Why: vm.Ambiguous})}, nil, []Line{
+			{Section: "vms", Level: Warn, Text: "the sidecar runs beside 1 of 2 VMs; whether they are measured was not checked: because"},
+			{Section: "vms", Level: Fail, Text: "1 VM has no metric: ambiguous_pod: " + vm.Cause{Why: vm.Ambiguous}.Sentence(), Objects: []string{"shop/b"}},
+		}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			people := newPopulation()
+			for _, one := range test.vms {
+				people.add(one)
+			}
+			got := people.lines(test.source, "because")
+			for i := range got {
+				got[i].Hint = ""
+			}
+			require.Equal(t, test.want, got)
+		})
+	}
+}
+
+func TestManyReasons(t *testing.T) {
+	byReason := map[string][]string{}
+	for _, reason := range []string{"a", "b", "c", "d", "e", "f", "g"} {
+		byReason[reason] = []string{"shop/" + reason}
+	}
+	byReason["f"] = append(byReason["f"], "shop/more")
+	reasons := most(byReason)
+	require.Len(t, reasons, mostReasons)
+	require.Equal(t, []string{"f", "a", "b", "c"}, reasons[:mostReasons-1])
+	require.Equal(t, []string{"shop/d", "shop/e", "shop/g"}, byReason[reasons[mostReasons-1]])
 }

@@ -12,12 +12,12 @@ import (
 
 const monitoringSection section = "monitoring"
 
-// selectionLine judges whether a Prometheus takes up the PodMonitor, as the operator does: its labels by
-// podMonitorSelector, its namespace's by podMonitorNamespaceSelector. Namespace is where the PodMonitor is.
+// selectionLine judges whether a Prometheus selects the PodMonitor, as the operator does: by its labels
+// (podMonitorSelector) and its namespace's labels (podMonitorNamespaceSelector). Namespace is the PodMonitor's.
 func selectionLine(all []cluster.Prometheus, monitor labels.Set, namespace string, namespaceLabels labels.Set) Line {
 	const s = monitoringSection
 	if len(all) == 0 {
-		return s.fail("create a Prometheus, or take manifests/overlays/without-prometheus-operator", "the Prometheus operator runs no Prometheus")
+		return s.fail("create a Prometheus object, or use manifests/overlays/without-prometheus-operator", "the Prometheus operator runs no Prometheus")
 	}
 	var reasons []string
 	for _, one := range all {
@@ -27,11 +27,11 @@ func selectionLine(all []cluster.Prometheus, monitor labels.Set, namespace strin
 		}
 		reasons = append(reasons, fmt.Sprintf("%s/%s: %s", one.Namespace, one.Name, reason))
 	}
-	return s.fail("label the PodMonitor or its namespace as the selector wants: "+strings.Join(reasons, "; "),
+	return s.fail("label the PodMonitor or its namespace so that a selector matches: "+strings.Join(reasons, "; "),
 		"PodMonitor %s is selected by none of %d Prometheus", product.PodMonitor, len(all))
 }
 
-// refusal says why a Prometheus does not take the PodMonitor; empty where it does.
+// refusal says why a Prometheus does not select the PodMonitor; empty if it does.
 func refusal(one cluster.Prometheus, monitor labels.Set, namespace string, namespaceLabels labels.Set) string {
 	switch {
 	case one.Monitors == nil:
@@ -39,7 +39,7 @@ func refusal(one cluster.Prometheus, monitor labels.Set, namespace string, names
 	case !one.Monitors.Matches(monitor):
 		return fmt.Sprintf("podMonitorSelector %q does not match the labels %q", one.Monitors, monitor)
 	case one.Namespaces == nil && one.Namespace != namespace:
-		return "has no podMonitorNamespaceSelector, and looks into its own namespace only"
+		return "has no podMonitorNamespaceSelector, and selects in its own namespace only"
 	case one.Namespaces != nil && !one.Namespaces.Matches(namespaceLabels):
 		return fmt.Sprintf("podMonitorNamespaceSelector %q does not match the namespace %s", one.Namespaces, namespace)
 	default:

@@ -11,17 +11,17 @@ import (
 
 const policySection section = "admission policy"
 
-// What to do where the policy is wrong and, by who is to add the sidecar, where a dry run shows none.
+// What to do if the policy is wrong, and if a dry run has no sidecar, which the webhook or the policy should add.
 const (
 	policyHint        = "kubectl apply -k manifests/overlays/admission-policy"
-	webhookSilentHint = "the API server did not reach the webhook in time or does not trust it: look at its metric apiserver_admission_webhook_fail_open_count, and at firewalls between it and port 8443 of the webhook's pods"
-	policySilentHint  = "a policy that was just applied counts after some seconds; if it stays, an expression of it fails: look at the API server's metric apiserver_mutating_admission_policy_check_total"
+	webhookSilentHint = "the API server did not reach the webhook in time or does not trust it: check its metric apiserver_admission_webhook_fail_open_count, and firewalls between it and port 8443 of the webhook's pods"
+	policySilentHint  = "a new policy works after some seconds; if this stays, an expression of it fails: check the API server's metric apiserver_mutating_admission_policy_check_total"
 )
 
-// policyLines judges the policy by which the API server injects without a webhook; bound says whether it is in force.
+// policyLines judges the policy with which the API server injects without a webhook; bound says whether it has a binding.
 func policyLines(policy *admissionv1.MutatingAdmissionPolicy, bound bool) []Line {
 	const s = policySection
-	lines := []Line{s.ok("MutatingAdmissionPolicy %s is there: the API server injects, and there is no webhook", policy.Name)}
+	lines := []Line{s.ok("MutatingAdmissionPolicy %s exists: the API server injects, without a webhook", policy.Name)}
 	if !bound {
 		lines = append(lines, s.fail(policyHint, "MutatingAdmissionPolicy %s has no binding of its name: no VM gets a sidecar", policy.Name))
 	}
@@ -32,7 +32,7 @@ func policyLines(policy *admissionv1.MutatingAdmissionPolicy, bound bool) []Line
 	return lines
 }
 
-// policyImage is the image that the policy injects, a text constant of its first variables; empty where it is none.
+// policyImage is the image that the policy injects, a text constant of its first variables; empty if it is not constant.
 func policyImage(policy *admissionv1.MutatingAdmissionPolicy) string {
 	at := slices.IndexFunc(policy.Spec.Variables, func(v admissionv1.Variable) bool { return v.Name == "image" })
 	if at < 0 {
@@ -46,7 +46,7 @@ func policyImage(policy *admissionv1.MutatingAdmissionPolicy) string {
 	return image
 }
 
-// policy looks for the policy where there is no webhook, and says whether it has told all about what injects.
+// policy checks for the policy if there is no webhook, and says whether there is one, or may be.
 func (r *run) policy() bool {
 	const s = policySection
 	policy, err := r.reader.Policy(r.ctx)

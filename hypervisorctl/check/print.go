@@ -1,21 +1,19 @@
 package check
 
 import (
-	"fmt"
-	"io"
-	"strings"
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 )
 
-// Printer writes lines for people, as they come.
+// Printer writes lines as text, one by one.
 type Printer struct {
-	out     io.Writer
+	out     *terminal.Writer
 	most    int
 	section string
 	err     error
 }
 
-// NewPrinter writes to out; of a line's objects at most the given number, or all of them with 0.
-func NewPrinter(out io.Writer, most int) *Printer { return &Printer{out: out, most: most} }
+// NewPrinter writes to out. It shows at most the given number of a line's objects, or all with 0.
+func NewPrinter(out *terminal.Writer, most int) *Printer { return &Printer{out: out, most: most} }
 
 // Line writes one line and, where there is one, its hint below.
 func (p *Printer) Line(line Line) {
@@ -27,15 +25,13 @@ func (p *Printer) Line(line Line) {
 		p.section = line.Section
 	}
 	p.printf("  %-4s  %s\n", line.Level, line.Text)
-	if len(line.Objects) > 0 {
-		p.printf("        %s\n", p.objects(line.Objects))
-	}
+	p.objects(line.Objects)
 	if line.Hint != "" {
 		p.printf("        hint: %s\n", line.Hint)
 	}
 }
 
-// End writes how it came out, and returns the first error of writing.
+// End writes the result, and returns the first error of writing.
 func (p *Printer) End(report *Report) error {
 	counts := map[Level]int{}
 	for _, line := range report.Lines {
@@ -45,15 +41,28 @@ func (p *Printer) End(report *Report) error {
 	return p.err
 }
 
-func (p *Printer) objects(all []string) string {
-	if p.most == 0 || len(all) <= p.most {
-		return strings.Join(all, ", ")
+func (p *Printer) objects(all []string) {
+	shown := all
+	if p.most > 0 && len(all) > p.most {
+		shown = all[:p.most]
 	}
-	return fmt.Sprintf("%s and %d more (--all shows them)", strings.Join(all[:p.most], ", "), len(all)-p.most)
+	for i, object := range shown { // one by one: what is printed at once is cut at some length
+		before := ", "
+		if i == 0 {
+			before = "        "
+		}
+		p.printf("%s%s", before, object)
+	}
+	if more := len(all) - len(shown); more > 0 {
+		p.printf(" and %d more (--all shows them)", more)
+	}
+	if len(all) > 0 {
+		p.printf("\n")
+	}
 }
 
 func (p *Printer) printf(format string, args ...any) {
 	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.out, format, args...)
+		p.err = p.out.Printf(format, args...)
 	}
 }

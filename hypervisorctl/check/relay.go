@@ -8,7 +8,7 @@ import (
 
 const relaySection section = "relay"
 
-// relayNodes tells on which nodes a relay is ready and on which it is there and not ready.
+// relayNodes returns the nodes with a ready relay, and those with one that is not ready.
 func relayNodes(pods []corev1.Pod) (ready, unready map[string]bool) {
 	ready, unready = map[string]bool{}, map[string]bool{}
 	for i := range pods {
@@ -28,8 +28,8 @@ func isReady(pod *corev1.Pod) bool {
 	})
 }
 
-// relayLines judges whether each node with sidecars that listen on a socket has a relay. Needed has those nodes, each
-// with how many of them.
+// relayLines judges whether each node with sidecars that listen on a socket has a relay. Needed counts those sidecars by
+// node.
 func relayLines(pods []corev1.Pod, needed map[string]int) []Line {
 	const s = relaySection
 	ready, unready := relayNodes(pods)

@@ -12,11 +12,13 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
 	"kubevirt-hypervisor-exporter/hypervisorctl/source"
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// Reader is what is read of the cluster; cluster.Cluster does it.
+// Reader reads the cluster; cluster.Cluster implements it.
 type Reader interface {
 	Version(ctx context.Context) (string, error)
 	KubeVirt(ctx context.Context) (*cluster.KubeVirt, error)
@@ -32,8 +34,7 @@ type Reader interface {
 	DryRun(ctx context.Context, namespace string) (*corev1.Pod, error)
 	PodMonitor(ctx context.Context, namespace string) (labels.Set, error)
 	Prometheuses(ctx context.Context) ([]cluster.Prometheus, error)
-	EachVMI(ctx context.Context, namespace, selector string, use func(vm.VMI)) error
-	EachLauncher(ctx context.Context, namespace string, cfg inject.Config, use func(vm.Launcher)) error
+	survey.Reader
 }
 
 // Request says what to check.
@@ -42,17 +43,20 @@ type Request struct {
 	Exporter string
 	// Relay is the namespace that the relay is installed in.
 	Relay string
-	// Namespace bounds the VMs that are looked at, and is where the dry run is done; empty means all, and any.
+	// Namespace has the VMs to check, and is where the dry run is done; empty means all VMs, and the first enabled namespace.
 	Namespace string
-	// Prometheus is asked whether the VMs have a series; nil leaves that out.
-	Prometheus source.Source
-	Now        time.Time
+	// Source is asked about each VM whose sidecar runs; nil means that none can be, and Unasked says why.
+	Source  source.Source
+	Unasked string
+	Now     time.Time
+	// Progress shows how far the VMs are.
+	Progress survey.Progress
 }
 
-// Run checks step by step. Each step that it has done is told at once.
+// Run checks step by step. It calls tell after each step.
 func Run(ctx context.Context, reader Reader, request Request, tell func(Line)) *Report {
 	r := &run{ctx: ctx, reader: reader, request: request, tell: tell, config: product.Unread(), silentHint: webhookSilentHint}
-	if r.kubernetes() { // else every step would wait for nothing
+	if r.kubernetes() { // otherwise every step would wait for its timeout
 		r.webhook()
 		r.injection()
 		r.monitoring()
@@ -62,40 +66,41 @@ func Run(ctx context.Context, reader Reader, request Request, tell func(Line)) *
 }
 
 type run struct {
-	ctx     context.Context // of one Run, which does not outlive it
+	ctx     context.Context // of one Run; it ends with it
 	reader  Reader
 	request Request
 	tell    func(Line)
 	lines   []Line
 
 	config inject.Config
-	// read says whether config is the webhook's, or its image the policy's.
+	// read says whether config is the webhook's, or at least its image the policy's.
 	read bool
-	// silentHint is for a dry run that shows no sidecar.
+	// silentHint is for a dry run without a sidecar.
 	silentHint string
-	// namespaces is nil where they could not be read.
+	// namespaces is nil if they could not be read.
 	namespaces *namespaces
 }
 
 func (r *run) add(lines ...Line) {
 	for _, line := range lines {
+		terminal.Clean(&line)
 		r.lines = append(r.lines, line)
 		r.tell(line)
 	}
 }
 
-// kubernetes says whether there is an API server to go on with.
+// kubernetes says whether the API server answers.
 func (r *run) kubernetes() bool {
 	const s section = "kubernetes"
 	version, err := r.reader.Version(r.ctx)
 	if err != nil {
-		r.add(s.fail("kubectl cluster-info; --request-timeout says how long to wait", "the API server cannot be asked: %s", err))
+		r.add(s.fail("kubectl cluster-info; --request-timeout sets how long to wait", "the API server does not answer: %s", err))
 		return false
 	}
 	r.add(s.ok("the API server answers (%s)", version))
 	switch kubevirt, err := r.reader.KubeVirt(r.ctx); {
 	case absent(err), err == nil && kubevirt == nil:
-		r.add(s.fail("there are no VMs without it", "KubeVirt is not installed"))
+		r.add(s.fail("install KubeVirt: there are no VMs without it", "KubeVirt is not installed"))
 	case err != nil:
 		r.add(s.unread("KubeVirt", err))
 	case kubevirt.Phase != "Deployed":
@@ -113,7 +118,7 @@ func (r *run) webhook() {
 		if r.policy() {
 			return
 		}
-		r.add(s.fail(installHint, "MutatingWebhookConfiguration %s is not there: no VM gets a sidecar", product.Configuration))
+		r.add(s.fail(installHint, "MutatingWebhookConfiguration %s does not exist: no VM gets a sidecar", product.Configuration))
 	case err != nil:
 		r.add(s.unread("MutatingWebhookConfiguration "+product.Configuration, err))
 	default:
@@ -158,7 +163,7 @@ func (r *run) certificates() {
 	}
 	for i := range pods {
 		if !isReady(&pods[i]) {
-			continue // told by the replicas
+			continue // the line of the replicas says so
 		}
 		page, err := r.reader.WebhookPage(r.ctx, &pods[i])
 		if err != nil {
@@ -185,16 +190,16 @@ func (r *run) dryRun(found *namespaces) {
 	const s = injectionSection
 	namespace := dryRunIn(r.request.Namespace, found.enabled)
 	if namespace == "" {
-		r.add(s.warn("name one with -n", "no namespace to try an injection in"))
+		r.add(s.warn("name one with -n", "no namespace to try the injection in"))
 		return
 	}
 	if r.namespaces != nil && !found.all[namespace] {
 		r.add(s.fail("kubectl get namespaces", "there is no namespace %s", namespace))
 		return
 	}
-	if r.enabled(namespace) == vm.EnabledNo {
+	if r.enabled(r.ctx, namespace) == vm.EnabledNo {
 		r.add(s.warn("kubectl label namespace "+namespace+" "+inject.AnnotationInject+"=enabled",
-			"the namespace %s does not ask for sidecars, so that none was tried", namespace))
+			"the namespace %s is not labelled for sidecars, so the injection was not tried", namespace))
 		return
 	}
 	pod, err := r.reader.DryRun(r.ctx, namespace)
@@ -212,22 +217,14 @@ func (r *run) dryRun(found *namespaces) {
 	}
 }
 
-// enabled is what is known of a namespace's label.
-func (r *run) enabled(namespace string) vm.Enabled {
+// enabled is what is known about a namespace's label.
+func (r *run) enabled(ctx context.Context, namespace string) vm.Enabled {
 	if r.namespaces != nil {
 		return r.namespaces.is(namespace)
 	}
-	labels, err := r.reader.Namespace(r.ctx, namespace)
+	labels, err := r.reader.Namespace(ctx, namespace)
 	if err != nil {
 		return vm.EnabledUnknown
 	}
-	return EnabledBy(labels)
-}
-
-// EnabledBy reads a namespace's label.
-func EnabledBy(labels map[string]string) vm.Enabled {
-	if labels[inject.AnnotationInject] == "enabled" {
-		return vm.EnabledYes
-	}
-	return vm.EnabledNo
+	return vm.EnabledBy(labels)
 }

@@ -2,12 +2,11 @@ package check
 
 import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
-	"kubevirt-hypervisor-exporter/hypervisorctl/source"
-	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// The steps after the injection: how the sidecars are scraped.
+// The steps after the injection: how Prometheus scrapes the sidecars.
 
 func (r *run) monitoring() {
 	const s = monitoringSection
@@ -16,7 +15,7 @@ func (r *run) monitoring() {
 	switch {
 	case absent(err):
 		r.add(s.warn("kubectl apply -k manifests; without the Prometheus operator, see manifests/overlays/without-prometheus-operator/scrape-config.yaml and check with --prometheus-url",
-			"PodMonitor %s is not there, or the Prometheus operator is not", product.PodMonitor))
+			"PodMonitor %s does not exist, or the Prometheus operator is not installed", product.PodMonitor))
 		return
 	case err != nil:
 		r.add(s.unread("PodMonitor "+product.PodMonitor, err))
@@ -35,8 +34,8 @@ func (r *run) monitoring() {
 	r.add(selectionLine(all, monitor, namespace, namespaceLabels))
 }
 
-// monitorNamespace is where the VMs' PodMonitor is: beside the relay's token, or with the exporter where there is no relay
-// (manifests/overlays/direct).
+// monitorNamespace is the namespace of the VMs' PodMonitor: the relay's, where the token is, or the exporter's if there is
+// no relay (manifests/overlays/direct).
 func (r *run) monitorNamespace() string {
 	if r.config.Exposure == inject.Direct {
 		return r.request.Exporter
@@ -45,45 +44,19 @@ func (r *run) monitorNamespace() string {
 }
 
 func (r *run) vms() {
-	const s = vmsSection
-	found := map[string]vm.VMI{}
-	if err := r.reader.EachVMI(r.ctx, r.request.Namespace, "", func(vmi vm.VMI) { found[vmi.UID] = vmi }); err != nil {
-		r.add(s.unread("VMIs", err))
-		return
-	}
-	launchers := map[string][]vm.Launcher{}
-	err := r.reader.EachLauncher(r.ctx, r.request.Namespace, r.config, func(launcher vm.Launcher) {
-		launchers[launcher.Owner] = append(launchers[launcher.Owner], launcher)
-	})
+	found, err := survey.List(r.ctx, r.reader, survey.Request{
+		Namespace: r.request.Namespace, Config: r.config, Enabled: survey.Once(r.enabled), Source: r.request.Source,
+	}, r.request.Progress)
 	if err != nil {
-		r.add(s.unread("virt-launcher pods", err))
+		r.add(vmsSection.unread("VMs", err))
 		return
 	}
 	people := newPopulation()
-	expected, missing := 0, []string(nil)
-	known := map[string]vm.Enabled{}
-	for uid, vmi := range found {
-		if _, asked := known[vmi.Namespace]; !asked {
-			known[vmi.Namespace] = r.enabled(vmi.Namespace)
-		}
-		var launcher *vm.Launcher
-		if chosen, ok := vm.Choose(vmi, launchers[uid]); ok {
-			launcher = &chosen
-		}
-		people.add(vmi, launcher, known[vmi.Namespace])
-		if r.request.Prometheus == nil || vm.Diagnose(vmi, launcher, known[vmi.Namespace]).Why != vm.Expected {
-			continue
-		}
-		expected++
-		if _, err := r.request.Prometheus.Look(r.ctx, source.Target{VMI: vmi, Launcher: *launcher}); err != nil {
-			missing = append(missing, vmi.Key().String())
-		}
+	for _, one := range found {
+		people.add(one)
 	}
 	r.relay(people.sockets)
-	r.add(people.lines()...)
-	if r.request.Prometheus != nil {
-		r.add(seriesLine(expected, missing))
-	}
+	r.add(people.lines(r.request.Source, r.request.Unasked)...)
 }
 
 func (r *run) relay(needed map[string]int) {

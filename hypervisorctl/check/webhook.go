@@ -18,12 +18,12 @@ import (
 
 const (
 	webhookSection section = "webhook"
-	// soon is when an end that is near is told: the certificates are renewed 10 days (serving) and 30 days (authority)
-	// before they end, so something is wrong that has a week to be mended.
+	// soon is when a certificate that expires is a warning: the certificates are renewed 10 days (serving) and 30 days (CA)
+	// before they expire, so the renewal fails and there is a week to fix it.
 	soon              = 7 * 24 * time.Hour
 	certificateMetric = "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds"
 	installHint       = "kubectl apply -k manifests"
-	certificateHint   = "look at the certificate process: kubectl -n hypervisor-exporter logs deploy/hypervisor-exporter-certs (or at cert-manager's Certificate)"
+	certificateHint   = "check the certificate process: kubectl -n hypervisor-exporter logs deploy/hypervisor-exporter-certs (or cert-manager's Certificate)"
 )
 
 // configurationLines judges the webhook's registration at the API server.
@@ -32,7 +32,7 @@ func configurationLines(configuration *admissionv1.MutatingWebhookConfiguration,
 	if len(configuration.Webhooks) == 0 {
 		return []Line{s.fail(installHint, "MutatingWebhookConfiguration %s has no webhook", configuration.Name)}
 	}
-	lines := []Line{s.ok("MutatingWebhookConfiguration %s is there", configuration.Name)}
+	lines := []Line{s.ok("MutatingWebhookConfiguration %s exists", configuration.Name)}
 	for i := range configuration.Webhooks {
 		webhook := &configuration.Webhooks[i]
 		lines = append(lines, bundleLine(webhook, now))
@@ -53,7 +53,7 @@ func bundleLine(webhook *admissionv1.MutatingWebhook, now time.Time) Line {
 	if err != nil {
 		return s.fail(certificateHint, "caBundle of %s: %s", webhook.Name, err)
 	}
-	// One that is good is enough: the old authority stays beside the new one for a while.
+	// One valid CA is enough: the old one stays for a while beside the new one.
 	end := authorities[0].NotAfter
 	for _, one := range authorities[1:] {
 		if one.NotAfter.After(end) {
@@ -68,9 +68,9 @@ func endLine(what string, end, now time.Time) Line {
 	day := end.UTC().Format(time.DateOnly)
 	switch {
 	case !end.After(now):
-		return s.fail(certificateHint, "%s: ended on %s", what, day)
+		return s.fail(certificateHint, "%s: expired on %s", what, day)
 	case end.Sub(now) < soon:
-		return s.warn(certificateHint, "%s: ends on %s and was not renewed in time", what, day)
+		return s.warn(certificateHint, "%s: expires on %s and was not renewed in time", what, day)
 	default:
 		return s.ok("%s: valid until %s", what, day)
 	}
@@ -127,14 +127,14 @@ func addressLine(ready int) Line {
 	return s.ok("Service %s has ready addresses: %d", product.Webhook, ready)
 }
 
-// servingLine judges the certificate that a replica serves with, by the replica's own word, its metrics page: the Secret
-// that holds the certificate holds its key too, which nobody should read for a check.
+// servingLine judges the certificate that a replica serves with, by its metrics page: the Secret with the certificate also
+// has its key, which a check should not read.
 func servingLine(pod string, page []byte, now time.Time) Line {
 	const s = webhookSection
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(page))
 	if err != nil {
-		return s.fail("look at the pod's log", "pod %s: metrics cannot be read: %s", pod, err)
+		return s.fail("check the pod's log", "pod %s: metrics cannot be read: %s", pod, err)
 	}
 	for _, metric := range families[certificateMetric].GetMetric() {
 		end := time.Unix(int64(metric.GetGauge().GetValue()), 0)

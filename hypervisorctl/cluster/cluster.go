@@ -1,5 +1,5 @@
-// Package cluster reads from the API server what the commands need, page by page and each with a deadline. What is
-// missing and what is not allowed are different errors: apierrors.IsNotFound and AccessError.
+// Package cluster reads from the API server what the commands need, page by page and each request with a deadline. What
+// is missing and what is not allowed are different errors: apierrors.IsNotFound and AccessError.
 package cluster
 
 import (
@@ -22,8 +22,7 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// The resources of others that are read; only their spelling is known here, not their Go types, which would double the
-// program.
+// Resources of other projects. Their Go types would double the size of the program.
 func vmis() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "kubevirt.io", Version: "v1", Resource: "virtualmachineinstances"}
 }
@@ -36,7 +35,7 @@ func monitoring(resource string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "monitoring.coreos.com", Version: "v1", Resource: resource}
 }
 
-// Cluster is a way to an API server, as one user. Its methods may be called from many goroutines.
+// Cluster reads an API server as one user. Its methods may be called from many goroutines.
 type Cluster struct {
 	client  kubernetes.Interface
 	dynamic dynamic.Interface
@@ -44,7 +43,7 @@ type Cluster struct {
 	chunk int64
 }
 
-// New makes a way to the API server of the configuration. Each request takes at most config.Timeout.
+// New makes a client of the API server of the configuration. Each request takes at most config.Timeout.
 func New(config *rest.Config, chunk int64) (*Cluster, error) {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -57,8 +56,8 @@ func New(config *rest.Config, chunk int64) (*Cluster, error) {
 	return &Cluster{client: client, dynamic: dynamicClient, chunk: chunk}, nil
 }
 
-// EachVMI hands over the VMIs of a namespace, or of all where it is empty, that match the label selector. At no time is
-// more than two pages of them held.
+// EachVMI calls use for each VMI of a namespace, or of all namespaces if it is empty, that matches the label selector. It
+// holds two pages of them at most.
 func (c *Cluster) EachVMI(ctx context.Context, namespace, selector string, use func(vm.VMI)) error {
 	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 		return c.dynamic.Resource(vmis()).Namespace(namespace).List(ctx, options)
@@ -74,7 +73,7 @@ func (c *Cluster) EachVMI(ctx context.Context, namespace, selector string, use f
 	return access(err, "list", vmis().GroupResource(), "", namespace, "")
 }
 
-// EachLauncher hands over the virt-launcher pods of a namespace, or of all where it is empty.
+// EachLauncher calls use for each virt-launcher pod of a namespace, or of all namespaces if it is empty.
 func (c *Cluster) EachLauncher(ctx context.Context, namespace string, cfg inject.Config, use func(vm.Launcher)) error {
 	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 		return c.client.CoreV1().Pods(namespace).List(ctx, options)
@@ -90,8 +89,8 @@ func (c *Cluster) EachLauncher(ctx context.Context, namespace string, cfg inject
 	return access(err, "list", corev1.Resource("pods"), "", namespace, "")
 }
 
-// each lists in pages of c.chunk. Where a list takes so long that the API server has forgotten its beginning, it is
-// listed anew as a whole (pager: FullListIfExpired), so that an object may be handed over twice.
+// each lists in pages of c.chunk. If a list takes so long that its continuation expires, it is listed again as a whole
+// (pager: FullListIfExpired), so that use may get an object twice.
 func (c *Cluster) each(ctx context.Context, list pager.ListPageFunc, selector string, use func(runtime.Object) error) error {
 	pages := pager.New(list)
 	pages.PageSize = c.chunk
@@ -111,7 +110,10 @@ func (c *Cluster) VMI(ctx context.Context, key vm.Key) (vm.VMI, error) {
 // Node reads a node.
 func (c *Cluster) Node(ctx context.Context, name string) (*corev1.Node, error) {
 	node, err := c.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
-	return node, access(err, "get", corev1.Resource("nodes"), "", "", name)
+	if err != nil {
+		return nil, access(err, "get", corev1.Resource("nodes"), "", "", name)
+	}
+	return node, nil
 }
 
 // Version is the API server's, such as v1.36.3.
@@ -127,7 +129,7 @@ func (c *Cluster) Version(ctx context.Context) (string, error) {
 	return info.GitVersion, nil
 }
 
-// EachNamespace hands over all namespaces, by their names and labels.
+// EachNamespace calls use for each namespace.
 func (c *Cluster) EachNamespace(ctx context.Context, use func(name string, labels map[string]string)) error {
 	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 		return c.client.CoreV1().Namespaces().List(ctx, options)

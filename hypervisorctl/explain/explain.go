@@ -8,19 +8,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
-	"kubevirt-hypervisor-exporter/hypervisorctl/source"
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
-// Input is what is known of a VMI. What could not be read is nil, with its error.
+// Input is what is known about a VMI. What could not be read is nil, with its error.
 type Input struct {
-	VMI vm.VMI
-	// Launcher is its pod; nil where it has none.
-	Launcher *vm.Launcher
-	// Finding is what its sidecar says; nil where nobody said anything, and Unknown is why.
-	Finding *source.Finding
-	Source  string
-	Unknown string
+	survey.VM
 
 	Node        *corev1.Node
 	NodeErr     error
@@ -28,7 +22,7 @@ type Input struct {
 	KubeVirtErr error
 }
 
-// The kind of what json and yaml print. It is no resource of the cluster.
+// The kind of what json and yaml print. It is not a resource of the cluster.
 const (
 	APIVersion = "hypervisorctl.hypervisor-exporter.kubevirt.io/v1"
 	Kind       = "HypervisorExplanation"
@@ -39,12 +33,13 @@ type Explanation struct {
 	metav1.TypeMeta `json:",inline"`
 	Namespace       string `json:"namespace"`
 	Name            string `json:"name"`
-	// Type is what its sidecar says; empty where nobody said anything.
+	// Type is what its sidecar says: kvm, qemu-tcg or unknown. A domain of type hyperv in a pod that has the device mshv is
+	// hyperv-direct. Empty if the sidecar was not asked or did not answer.
 	Type   string `json:"type,omitempty"`
 	Source string `json:"source,omitempty"`
-	// Expected is the type that follows from pod, node and KubeVirt; empty where that cannot be told.
+	// Expected is the type that follows from pod, node and KubeVirt; empty if none follows.
 	Expected string `json:"expected,omitempty"`
-	// Verdict is why the VMI has Type or, where that is not known, why Expected is expected.
+	// Verdict is why the VMI has Type or, if that is not known, why Expected is expected.
 	Verdict  Verdict `json:"verdict"`
 	Sentence string  `json:"sentence"`
 	Advice   string  `json:"advice,omitempty"`
@@ -58,11 +53,13 @@ func (e *Explanation) DeepCopyObject() runtime.Object {
 	return &copied
 }
 
-// The types that a sidecar shows.
+// The types. The sidecar's label hypervisor_type has the first three.
 const (
 	kvm     = "kvm"
 	tcg     = "qemu-tcg"
 	unknown = "unknown"
+	// hypervDirect is KubeVirt's name (api/core/v1 HyperVDirectHypervisorName, since 1.8).
+	hypervDirect = "hyperv-direct"
 )
 
 // Explain finds the verdict.
@@ -71,45 +68,60 @@ func Explain(in Input) *Explanation {
 		TypeMeta:  metav1.TypeMeta{APIVersion: APIVersion, Kind: Kind},
 		Namespace: in.VMI.Namespace, Name: in.VMI.Name, Source: in.Source, Facts: facts(in),
 	}
-	if in.VMI.Phase != vm.Running || in.Launcher == nil {
+	switch {
+	case in.VMI.Phase != vm.Running:
 		e.Verdict = NotRunning
-	} else {
+	case in.Launcher == nil:
+		e.Verdict = NoPod
+	case len(in.Launcher.Rivals) > 0: // nothing follows from a pod that may not be the VM's
+		e.Verdict = AmbiguousPod
+	case in.Finding == nil:
+		e.Expected, e.Verdict = expected(in)
+	default:
 		var because Verdict
 		e.Expected, because = expected(in)
-		e.Verdict = because
-		if in.Finding != nil {
-			e.Type = in.Finding.Type
-			e.Verdict = judge(in, e.Expected, because)
-		}
+		e.Type = typeOf(in)
+		e.Verdict = judge(in, e.Type, e.Expected, because)
 	}
 	e.Sentence, e.Advice = e.Verdict.Sentence(), e.Verdict.Advice()
 	if e.Verdict == EmulationAllowed && in.KubeVirt != nil && !in.KubeVirt.UseEmulation {
-		e.Advice = "useEmulation is off by now: the VM gets the device when it is restarted: virtctl restart NAME."
+		e.Advice = "useEmulation is off now: restart the VM, and it gets the device: virtctl restart NAME."
 	}
-	e.Advice = named(e.Advice, in)
-	if e.Type == "" && e.Verdict != NotRunning {
-		e.Sentence = "Nobody saw it. By what KubeVirt wrote into the pod it should be so: " + e.Sentence
+	if e.Type == "" && e.Expected != "" {
+		e.Sentence = "Not measured; expected from the pod spec: " + e.Sentence
 	}
+	e.Sentence, e.Advice = named(e.Sentence, in), named(e.Advice, in)
 	return e
 }
 
-// named puts the VMI and its pod in the place of NAME and POD, so that a command can be typed as it stands.
-func named(advice string, in Input) string {
-	pairs := []string{"NAME", in.VMI.Name + " -n " + in.VMI.Namespace}
+// named replaces NAME, POD and DEVICE, so that a command can be copied as it is.
+func named(text string, in Input) string {
+	pairs := []string{"DEVICE", string(deviceName(in)), "NAME", in.VMI.Name + " -n " + in.VMI.Namespace}
 	if in.Launcher != nil {
 		pairs = append(pairs, "POD", in.Launcher.Name+" -n "+in.Launcher.Namespace)
 	}
-	return strings.NewReplacer(pairs...).Replace(advice)
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// typeOf is the sidecar's type, and a type of its own for hyperv-direct, which the sidecar does not tell from others.
+func typeOf(in Input) string {
+	options := in.Launcher.Options
+	if in.Finding.Type == unknown && in.Finding.DomainType == "hyperv" && options.Hypervisor == hypervDirect && options.Device {
+		return hypervDirect
+	}
+	return in.Finding.Type
 }
 
 // judge compares what was seen with what is expected.
-func judge(in Input, expected string, because Verdict) Verdict {
+func judge(in Input, seen, expected string, because Verdict) Verdict {
 	switch {
-	case in.Finding.Type == expected:
+	case seen == expected:
 		return because
-	case in.Finding.Type == unknown && in.Finding.DomainType == "hyperv" && because == OtherHypervisor:
-		return OtherHypervisor
-	case in.Finding.Type == unknown && in.Finding.DomainType == "":
+	case because == CrossArchitectureOpen && seen == tcg:
+		return CrossArchitecture
+	case because == CrossArchitectureOpen && seen == kvm:
+		return CrossArchitectureHardware
+	case seen == unknown && in.Finding.DomainType == "":
 		return NotHeard
 	case in.Launcher.Options.Hooks:
 		return Rewritten
@@ -118,20 +130,29 @@ func judge(in Input, expected string, because Verdict) Verdict {
 	}
 }
 
-// expected follows KubeVirt's own way to a domain type (1.6 to 1.9, converter/kvm/configurator.go and
-// services/renderresources.go):
+// expected follows KubeVirt's own decision about the domain type (1.6 to 1.9: converter/kvm/configurator.go,
+// converter/mshv, services/renderresources.go; VEP 172 for later ones):
 //
-//	guest's architecture is not the node's          → qemu
-//	the pod has no device, and may emulate          → qemu; with useEmulation the device is not asked for
-//	the pod has no device, and may not emulate      → the VM does not start
-//	the pod has the device                          → kvm
+//	condition HardwareEmulation                    → kvm, for another architecture
+//	condition SoftwareEmulation                    → qemu, for another architecture
+//	the pod has the device of hyperv-direct        → hyperv
+//	guest's architecture is not the node's         → qemu, or kvm if the node's KVM can execute it
+//	the pod has the device                         → kvm
+//	the pod has no device, and emulation allowed   → qemu; with useEmulation KubeVirt does not ask for the device
+//	the pod has no device, and not allowed         → the VM does not start
 func expected(in Input) (string, Verdict) {
 	options := in.Launcher.Options
 	switch {
-	case crosses(in):
+	case in.VMI.HardwareEmulation:
+		return kvm, CrossArchitectureHardware
+	case in.VMI.SoftwareEmulation:
 		return tcg, CrossArchitecture
+	case options.Device && options.Hypervisor == hypervDirect:
+		return hypervDirect, HypervDirect
 	case options.Device && options.Hypervisor != "" && options.Hypervisor != kvm:
 		return unknown, OtherHypervisor
+	case crosses(in):
+		return "", CrossArchitectureOpen
 	case options.Device:
 		return kvm, Hardware
 	case options.AllowEmulation && in.Node != nil && !hasDevice(in):
@@ -151,8 +172,8 @@ func crosses(in Input) bool {
 	return host != "" && host != in.VMI.Architecture
 }
 
-// hasDevice says whether the node offers the device: the kubelet takes devices that are not healthy, as KubeVirt's
-// device plugin calls one whose file is missing, out of what is allocatable.
+// hasDevice says whether the node offers the device. The kubelet does not count an unhealthy device as allocatable, and
+// KubeVirt's device plugin reports a device as unhealthy while its file is missing.
 func hasDevice(in Input) bool {
 	quantity := in.Node.Status.Allocatable[deviceName(in)]
 	return !quantity.IsZero()

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,6 +23,9 @@ func node(architecture, devices string) *corev1.Node {
 func TestVerdicts(t *testing.T) {
 	device := vm.LauncherOptions{Device: true, Hypervisor: "kvm"}
 	emulation := vm.LauncherOptions{AllowEmulation: true, Hypervisor: "kvm"}
+	mshv := vm.LauncherOptions{Device: true, Hypervisor: "hyperv-direct"}
+	foreign := vm.LauncherOptions{Device: true, Hypervisor: "kvm", AllowCrossArchitecture: true}
+	hyperv := source.Finding{Type: "unknown", DomainType: "hyperv"}
 	tests := map[string]struct {
 		options      vm.LauncherOptions
 		architecture string
@@ -30,49 +34,94 @@ func TestVerdicts(t *testing.T) {
 		want         Verdict
 		expected     string
 	}{
-		"kvm":                            {device, "amd64", node("amd64", "1k"), source.Finding{Type: "kvm"}, Hardware, "kvm"},
-		"kvm, node not seen":             {device, "amd64", nil, source.Finding{Type: "kvm"}, Hardware, "kvm"},
-		"emulation allowed, KVM there":   {emulation, "", node("amd64", "1k"), source.Finding{Type: "qemu-tcg"}, EmulationAllowed, "qemu-tcg"},
-		"emulation allowed, no KVM":      {emulation, "", node("amd64", "0"), source.Finding{Type: "qemu-tcg"}, NoDevice, "qemu-tcg"},
-		"emulation allowed, not seen":    {emulation, "", nil, source.Finding{}, EmulationAllowed, "qemu-tcg"},
-		"another architecture":           {device, "arm64", node("amd64", "1k"), source.Finding{Type: "qemu-tcg"}, CrossArchitecture, "qemu-tcg"},
-		"hyperv":                         {vm.LauncherOptions{Device: true, Hypervisor: "hyperv-direct"}, "", node("amd64", "0"), source.Finding{Type: "unknown", DomainType: "hyperv"}, OtherHypervisor, "unknown"},
-		"hyperv, falls back":             {vm.LauncherOptions{AllowEmulation: true, Hypervisor: "hyperv-direct"}, "", nil, source.Finding{Type: "qemu-tcg"}, EmulationAllowed, "qemu-tcg"},
-		"libvirt not heard":              {device, "", node("amd64", "1k"), source.Finding{Type: "unknown"}, NotHeard, "kvm"},
-		"device, and yet emulated":       {device, "", node("amd64", "1k"), source.Finding{Type: "qemu-tcg"}, Contradiction, "kvm"},
-		"device, emulated, hook sidecar": {vm.LauncherOptions{Device: true, Hooks: true}, "", nil, source.Finding{Type: "qemu-tcg"}, Rewritten, "kvm"},
-		"nothing known":                  {vm.LauncherOptions{}, "", nil, source.Finding{}, Contradiction, ""},
+		"kvm":                             {device, "amd64", node("amd64", "1k"), source.Finding{Type: "kvm"}, Hardware, "kvm"},
+		"kvm, node not seen":              {device, "amd64", nil, source.Finding{Type: "kvm"}, Hardware, "kvm"},
+		"emulation allowed, KVM there":    {emulation, "", node("amd64", "1k"), source.Finding{Type: "qemu-tcg"}, EmulationAllowed, "qemu-tcg"},
+		"emulation allowed, no KVM":       {emulation, "", node("amd64", "0"), source.Finding{Type: "qemu-tcg"}, NoDevice, "qemu-tcg"},
+		"emulation allowed, not seen":     {emulation, "", nil, source.Finding{}, EmulationAllowed, "qemu-tcg"},
+		"another architecture, emulated":  {foreign, "arm64", node("amd64", "1k"), source.Finding{Type: "qemu-tcg"}, CrossArchitecture, ""},
+		"another architecture, KVM":       {foreign, "arm64", node("s390x", "1k"), source.Finding{Type: "kvm"}, CrossArchitectureHardware, ""},
+		"another architecture, not seen":  {foreign, "arm64", node("s390x", "1k"), source.Finding{}, CrossArchitectureOpen, ""},
+		"another architecture, not heard": {foreign, "arm64", node("s390x", "1k"), source.Finding{Type: "unknown"}, NotHeard, ""},
+		"hyperv-direct":                   {mshv, "", node("amd64", "0"), hyperv, HypervDirect, "hyperv-direct"},
+		"hyperv-direct, not seen":         {mshv, "", node("amd64", "0"), source.Finding{}, HypervDirect, "hyperv-direct"},
+		"hyperv-direct, not heard":        {mshv, "", node("amd64", "0"), source.Finding{Type: "unknown"}, NotHeard, "hyperv-direct"},
+		"hyperv-direct, kvm":              {mshv, "", node("amd64", "0"), source.Finding{Type: "kvm", DomainType: "kvm"}, Contradiction, "hyperv-direct"},
+		"hyperv-direct, falls back":       {vm.LauncherOptions{AllowEmulation: true, Hypervisor: "hyperv-direct"}, "", nil, source.Finding{Type: "qemu-tcg"}, EmulationAllowed, "qemu-tcg"},
+		"hyperv without the device":       {device, "", nil, hyperv, Contradiction, "kvm"},
+		"a hypervisor of the future":      {vm.LauncherOptions{Device: true, Hypervisor: "acrn"}, "", nil, source.Finding{Type: "unknown", DomainType: "acrn"}, OtherHypervisor, "unknown"},
+		"libvirt not heard":               {device, "", node("amd64", "1k"), source.Finding{Type: "unknown"}, NotHeard, "kvm"},
+		"device, and yet emulated":        {device, "", node("amd64", "1k"), source.Finding{Type: "qemu-tcg"}, Contradiction, "kvm"},
+		"device, emulated, hook sidecar":  {vm.LauncherOptions{Device: true, Hooks: true}, "", nil, source.Finding{Type: "qemu-tcg"}, Rewritten, "kvm"},
+		"nothing known":                   {vm.LauncherOptions{}, "", nil, source.Finding{}, Contradiction, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			in := Input{
-				VMI:      vm.VMI{Namespace: "shop", Name: "web", Phase: vm.Running, Architecture: test.architecture},
-				Launcher: &vm.Launcher{Options: test.options}, Node: test.node,
-			}
+			in := running(test.options)
+			in.VMI.Architecture, in.Node = test.architecture, test.node
+			want := test.seen.Type
 			if test.seen.Type != "" {
 				in.Finding = &test.seen
 			}
-			got := Explain(in)
-			require.Equal(t, test.want, got.Verdict)
-			require.Equal(t, test.expected, got.Expected)
-			require.Equal(t, test.seen.Type, got.Type, "what was not seen is not shown")
-			if test.seen.Type == "" {
-				require.Contains(t, got.Sentence, "Nobody saw it")
+			if test.want == HypervDirect && want != "" {
+				want = "hyperv-direct"
 			}
+			got := Explain(in)
+			require.Equal(t, test.want.String(), got.Verdict.String())
+			require.Equal(t, test.expected, got.Expected)
+			require.Equal(t, want, got.Type, "what was not seen is not shown")
+			require.Equal(t, test.seen.Type == "" && test.expected != "", strings.Contains(got.Sentence, "Not measured"))
+			require.NotRegexp(t, `DEVICE|NAME|POD`, got.Sentence+got.Advice)
 		})
 	}
 }
 
-// What was mended already is not asked for again.
-func TestEmulationIsOffByNow(t *testing.T) {
-	in := Input{
-		VMI:      vm.VMI{Namespace: "shop", Name: "web", Phase: vm.Running},
-		Launcher: &vm.Launcher{Options: vm.LauncherOptions{AllowEmulation: true}}, Node: node("amd64", "1k"),
-		Finding: &source.Finding{Type: "qemu-tcg"}, KubeVirt: &cluster.KubeVirt{UseEmulation: true},
-	}
+func running(options vm.LauncherOptions) Input {
+	in := Input{}
+	in.VMI = vm.VMI{Namespace: "shop", Name: "web", Phase: vm.Running}
+	in.Launcher = &vm.Launcher{Namespace: "shop", Name: "virt-launcher-web-x", Options: options}
+	return in
+}
+
+// KubeVirt's conditions tell how it executes a guest of another architecture, also to those who may not read nodes.
+func TestConditions(t *testing.T) {
+	in := running(vm.LauncherOptions{Device: true, Hypervisor: "kvm", AllowCrossArchitecture: true})
+	in.VMI.SoftwareEmulation = true
+	in.Finding = &source.Finding{Type: "qemu-tcg"}
+	got := Explain(in)
+	require.Equal(t, CrossArchitecture, got.Verdict)
+	require.Equal(t, "qemu-tcg", got.Expected)
+	in.Finding.Type = "kvm"
+	require.Equal(t, Contradiction, Explain(in).Verdict)
+
+	in.VMI.SoftwareEmulation, in.VMI.HardwareEmulation = false, true
+	got = Explain(in)
+	require.Equal(t, CrossArchitectureHardware, got.Verdict)
+	require.Equal(t, "kvm", got.Expected)
+	require.Contains(t, got.Facts[0].Value, "condition HardwareEmulation")
+}
+
+// Nothing is said from a pod that may not be the VM's.
+func TestWithoutItsPod(t *testing.T) {
+	in := running(vm.LauncherOptions{Device: true})
+	in.Launcher.Rivals = []string{"by-hand"}
+	got := Explain(in)
+	require.Equal(t, AmbiguousPod, got.Verdict)
+	require.Empty(t, got.Expected)
+	require.Contains(t, got.Facts[2].Value, "or instead by-hand")
+	in.Launcher = nil
+	require.Equal(t, NoPod, Explain(in).Verdict)
+	in.VMI.Phase = "Scheduling"
+	require.Equal(t, NotRunning, Explain(in).Verdict)
+}
+
+// What is fixed already is not advised again.
+func TestEmulationIsOffNow(t *testing.T) {
+	in := running(vm.LauncherOptions{AllowEmulation: true})
+	in.Node, in.Finding, in.KubeVirt = node("amd64", "1k"), &source.Finding{Type: "qemu-tcg"}, &cluster.KubeVirt{UseEmulation: true}
 	require.Contains(t, Explain(in).Advice, "Set useEmulation to false in the KubeVirt object, then restart the VM: virtctl restart web -n shop.")
 	in.KubeVirt.UseEmulation = false
-	require.Contains(t, Explain(in).Advice, "useEmulation is off by now: the VM gets the device when it is restarted: virtctl restart web -n shop.")
+	require.Contains(t, Explain(in).Advice, "useEmulation is off now: restart the VM, and it gets the device: virtctl restart web -n shop.")
 	in.KubeVirt = nil // not seen
 	require.Contains(t, Explain(in).Advice, "Set useEmulation to false in the KubeVirt object, then restart the VM: virtctl restart web -n shop.")
 }
@@ -80,7 +129,7 @@ func TestEmulationIsOffByNow(t *testing.T) {
 func TestEveryVerdictSpeaks(t *testing.T) {
 	for v := NotRunning; v <= NotHeard; v++ {
 		require.NotContains(t, v.String(), "verdict_")
-		require.NotEqual(t, v.String(), v.Sentence())
+		require.NotEqual(t, "unknown verdict", v.Sentence())
 	}
 	require.Equal(t, "verdict_99", Verdict(99).String())
 }

@@ -3,16 +3,18 @@ package explain
 import (
 	"fmt"
 	"strings"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
-// Fact is one thing that the verdict rests on.
+// Fact is one thing that the verdict is based on.
 type Fact struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
 func facts(in Input) []Fact {
-	list := []Fact{{"VMI", fmt.Sprintf("phase %s, architecture %s, machine %s", orNone(in.VMI.Phase), orNone(in.VMI.Architecture), orNone(in.VMI.Machine))}}
+	list := []Fact{{"VMI", vmiFact(in)}}
 	list = append(list, Fact{"domain", domainFact(in)})
 	if in.Launcher != nil {
 		list = append(list, Fact{"pod", podFact(in)})
@@ -23,9 +25,26 @@ func facts(in Input) []Fact {
 	return append(list, Fact{"KubeVirt now", kubeVirtFact(in)})
 }
 
+func vmiFact(in Input) string {
+	text := fmt.Sprintf("phase %s, architecture %s, machine %s", orNone(in.VMI.Phase), orNone(in.VMI.Architecture), orNone(in.VMI.Machine))
+	if in.VMI.SoftwareEmulation {
+		text += ", condition SoftwareEmulation"
+	}
+	if in.VMI.HardwareEmulation {
+		text += ", condition HardwareEmulation"
+	}
+	return text
+}
+
 func domainFact(in Input) string {
-	if in.Finding == nil {
-		return "not known: " + orNone(in.Unknown)
+	switch {
+	case in.Finding != nil:
+	case in.Cause.Why != vm.Expected:
+		return "not known: " + in.Cause.Sentence()
+	case in.Err != nil:
+		return fmt.Sprintf("not known: %s", in.Err)
+	default:
+		return "not known: no source was asked (--source)"
 	}
 	f := in.Finding
 	return fmt.Sprintf("type %s, architecture %s, machine %s, QEMU %s, libvirt %s (from %s)",
@@ -50,12 +69,15 @@ func podFact(in Input) string {
 	if options.Hooks {
 		words = append(words, "with hook sidecars")
 	}
+	if rivals := in.Launcher.Rivals; len(rivals) > 0 {
+		words = append(words, "or instead "+strings.Join(rivals, " or "))
+	}
 	return strings.Join(words, ", ")
 }
 
 func nodeFacts(in Input) []Fact {
 	if in.Node == nil {
-		return []Fact{{"node", fmt.Sprintf("%s, could not be looked at: %v", in.VMI.Node, in.NodeErr)}}
+		return []Fact{{"node", fmt.Sprintf("%s, could not be read: %v", in.VMI.Node, in.NodeErr)}}
 	}
 	allocatable, capacity := in.Node.Status.Allocatable[deviceName(in)], in.Node.Status.Capacity[deviceName(in)]
 	list := []Fact{
@@ -65,7 +87,7 @@ func nodeFacts(in Input) []Fact {
 	return append(list, Fact{"node labels", labelFact(in.Node.Labels)})
 }
 
-// labelFact picks the labels that KubeVirt sets and that bear on the type.
+// labelFact shows the labels that KubeVirt sets and that matter for the type.
 func labelFact(labels map[string]string) string {
 	var words []string
 	for _, key := range []string{"kubevirt.io/schedulable", "kubevirt.io/vm-arch-amd64", "kubevirt.io/vm-arch-arm64", "kubevirt.io/vm-arch-s390x"} {
@@ -74,7 +96,7 @@ func labelFact(labels map[string]string) string {
 		}
 	}
 	if len(words) == 0 {
-		return "none of KubeVirt's: virt-handler does not run there"
+		return "none of KubeVirt's: virt-handler does not run on it"
 	}
 	return strings.Join(words, ", ")
 }
@@ -82,7 +104,7 @@ func labelFact(labels map[string]string) string {
 func kubeVirtFact(in Input) string {
 	switch {
 	case in.KubeVirtErr != nil:
-		return fmt.Sprintf("could not be looked at: %v", in.KubeVirtErr)
+		return fmt.Sprintf("could not be read: %v", in.KubeVirtErr)
 	case in.KubeVirt == nil:
 		return "there is no KubeVirt object"
 	}

@@ -2,38 +2,44 @@ package explain
 
 import (
 	"fmt"
-	"io"
-	"strings"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 )
 
-// Print writes an explanation for people.
-func Print(out io.Writer, e *Explanation) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s/%s: %s\n\n%s\n", e.Namespace, e.Name, headline(e), e.Sentence)
-	if e.Advice != "" {
-		fmt.Fprintf(&b, "%s\n", e.Advice)
+// Print writes an explanation as text.
+func Print(out *terminal.Writer, e *Explanation) error {
+	if err := out.Printf("%s/%s: %s\n\n%s\n", e.Namespace, e.Name, headline(e), e.Sentence); err != nil {
+		return err
 	}
-	b.WriteString("\n")
+	if e.Advice != "" {
+		if err := out.Printf("%s\n", e.Advice); err != nil {
+			return err
+		}
+	}
+	if err := out.Printf("\n"); err != nil {
+		return err
+	}
 	widest := 0
 	for _, fact := range e.Facts {
 		widest = max(widest, len(fact.Name))
 	}
 	for _, fact := range e.Facts {
-		fmt.Fprintf(&b, "%-*s  %s\n", widest, fact.Name, fact.Value)
+		if err := out.Printf("%-*s  %s\n", widest, fact.Name, fact.Value); err != nil {
+			return err
+		}
 	}
-	_, err := io.WriteString(out, b.String())
-	return err
+	return nil
 }
 
-// headline never passes what is expected for what was seen.
+// headline never shows an expected type as one that was measured.
 func headline(e *Explanation) string {
 	switch {
 	case e.Type != "" && e.Expected != "" && e.Type != e.Expected:
-		return fmt.Sprintf("%s (seen by its sidecar), where %s was expected", e.Type, e.Expected)
+		return fmt.Sprintf("%s (seen by its sidecar), but %s was expected", e.Type, e.Expected)
 	case e.Type != "":
 		return fmt.Sprintf("%s (seen by its sidecar)", e.Type)
 	case e.Expected != "":
-		return fmt.Sprintf("%s expected; what it really is was not seen", e.Expected)
+		return fmt.Sprintf("%s expected, but not measured", e.Expected)
 	default:
 		return "not known"
 	}

@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// mostNotes is how many are told; whoever has more reasons than that looks at each row's own, in -o yaml.
+// mostNotes is how many are printed; -o yaml has the reason of each row.
 const mostNotes = 5
 
-// Notes say why the types of VMs were not found out, for which a column has no room: a sentence for each reason with how
-// many VMs it holds for, the most frequent first.
+// Notes say why the types of VMs were not found out, in sentences that do not fit into a column: one for each reason, the
+// most frequent first.
 func Notes(list *List) []string {
 	counts := map[string]int{}
 	for _, row := range list.Items {
@@ -26,7 +26,7 @@ func Notes(list *List) []string {
 	var notes []string
 	for i, reason := range reasons {
 		if i == mostNotes {
-			return append(notes, fmt.Sprintf("and %d reasons more: -o yaml has each VM's", len(reasons)-i))
+			return append(notes, fmt.Sprintf("and %d more reasons: -o yaml shows each VM's", len(reasons)-i))
 		}
 		who := "1 VM"
 		if counts[reason] > 1 {

@@ -1,4 +1,4 @@
-// Package listing is the command list: one row a VMI, from KubeVirt's objects to a table.
+// Package listing is the command list: one row for each VMI.
 package listing
 
 import (
@@ -10,17 +10,23 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/source"
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
-// The kind of the list that json and yaml print. It is no resource of the cluster.
+// The kind of the list that json and yaml print. It is not a resource of the cluster.
 const (
 	APIVersion = "hypervisorctl.hypervisor-exporter.kubevirt.io/v1"
 	Kind       = "HypervisorList"
 )
 
-// notFoundOut is the reason where the sidecar runs and no source knew the type; ReasonText says why.
-const notFoundOut = "not_found_out"
+// Reasons why there is no type although the sidecar runs.
+const (
+	// notFoundOut: the source was asked, and ReasonText says why there is no answer.
+	notFoundOut = "not_found_out"
+	// notAsked: no source could be used; a note on standard error says why.
+	notAsked = "not_asked"
+)
 
 // List is what -o json and -o yaml print. Fields may be added; none changes its meaning.
 type List struct {
@@ -28,41 +34,42 @@ type List struct {
 	Items           []Row `json:"items"`
 }
 
-// Row is one VMI. What is not known is left out: an empty Type is never to be read as one.
+// Row is one VMI. What is not known is left out: an empty Type says nothing.
 type Row struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	Phase     string `json:"phase,omitempty"`
 	Node      string `json:"node,omitempty"`
 	Pod       string `json:"pod,omitempty"`
-	// Type is kvm, qemu-tcg or unknown, as the sidecar says.
+	// Type is kvm, qemu-tcg or unknown, from the sidecar.
 	Type string `json:"type,omitempty"`
-	// Source is who said so: prometheus, relay or exec.
+	// Source is prometheus, relay or exec.
 	Source            string `json:"source,omitempty"`
 	DomainType        string `json:"domainType,omitempty"`
 	Architecture      string `json:"architecture,omitempty"`
 	Machine           string `json:"machine,omitempty"`
 	HypervisorVersion string `json:"hypervisorVersion,omitempty"`
 	LibvirtVersion    string `json:"libvirtVersion,omitempty"`
-	// Sidecar is absent, starting, running, failing or ended; SidecarDetail the kubelet's word for it.
+	// Sidecar is absent, starting, running, failing or ended; SidecarDetail is the kubelet's reason.
 	Sidecar         string `json:"sidecar"`
 	SidecarDetail   string `json:"sidecarDetail,omitempty"`
 	SidecarVersion  string `json:"sidecarVersion,omitempty"`
 	SidecarRestarts int32  `json:"sidecarRestarts,omitempty"`
-	// Reason is why there is no type: one of a fixed set, in snake case. ReasonText says it for people.
+	// Reason is why there is no type: one of a fixed set, in snake case. ReasonText is the reason in a sentence.
 	Reason     string       `json:"reason,omitempty"`
 	ReasonText string       `json:"reasonText,omitempty"`
 	Created    *metav1.Time `json:"created,omitempty"`
 }
 
-// NewList makes a list of rows, ordered by namespace and name.
-func NewList(rows []Row) *List {
+// NewList makes a row of each VM, ordered by namespace and name.
+func NewList(vms []survey.VM) *List {
+	rows := make([]Row, len(vms)) // never nil: an empty list in JSON, not null
+	for i := range vms {
+		rows[i] = newRow(vms[i])
+	}
 	slices.SortFunc(rows, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	if rows == nil {
-		rows = []Row{} // an empty list in JSON, not null
-	}
 	return &List{TypeMeta: metav1.TypeMeta{APIVersion: APIVersion, Kind: Kind}, Items: rows}
 }
 
@@ -71,18 +78,28 @@ func (l *List) DeepCopyObject() runtime.Object {
 	return &List{TypeMeta: l.TypeMeta, Items: slices.Clone(l.Items)} // a row's time is never changed
 }
 
-// newRow is a row without a type.
-func newRow(vmi vm.VMI, launcher *vm.Launcher) Row {
+func newRow(of survey.VM) Row {
+	vmi := of.VMI
 	row := Row{
 		Namespace: vmi.Namespace, Name: vmi.Name, Phase: vmi.Phase, Node: vmi.Node,
 		Machine: vmi.Machine, Sidecar: vm.Absent.String(), Created: timeOf(vmi.Created),
 	}
-	if launcher != nil {
+	if launcher := of.Launcher; launcher != nil {
 		row.Pod = launcher.Name
 		row.Sidecar = launcher.Sidecar.State.String()
 		row.SidecarDetail = launcher.Sidecar.Detail
 		row.SidecarVersion = launcher.Sidecar.Version
 		row.SidecarRestarts = launcher.Sidecar.Restarts
+	}
+	switch {
+	case of.Finding != nil:
+		row.found(*of.Finding, of.Source)
+	case of.Cause.Why != vm.Expected:
+		row.Reason, row.ReasonText = of.Cause.Short(), of.Cause.Sentence()
+	case of.Err != nil:
+		row.Reason, row.ReasonText = notFoundOut, of.Err.Error()
+	default:
+		row.Reason, row.ReasonText = notAsked, "no source of types could be used; a note on standard error says why"
 	}
 	return row
 }
@@ -95,8 +112,6 @@ func (r *Row) found(finding source.Finding, by string) {
 		r.Machine = finding.Machine
 	}
 }
-
-func (r *Row) missing(cause vm.Cause) { r.Reason, r.ReasonText = cause.Short(), cause.Sentence() }
 
 func timeOf(t time.Time) *metav1.Time {
 	if t.IsZero() {

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// column is one of the table. A wide one is shown with -o wide only.
+// column of the table. A wide one is shown with -o wide only.
 type column struct {
 	name string
 	wide bool
@@ -22,7 +22,7 @@ func columns(now time.Time) []column {
 		{"Type", false, func(r Row) string { return r.Type }},
 		{"Domain", false, func(r Row) string { return r.DomainType }},
 		{"Node", false, func(r Row) string { return r.Node }},
-		{"Sidecar", false, sidecarCell},
+		{"Sidecar", false, func(r Row) string { return r.Sidecar }},
 		{"Reason", false, func(r Row) string { return r.Reason }},
 		{"Age", false, func(r Row) string { return age(r.Created, now) }},
 		{"Phase", true, func(r Row) string { return r.Phase }},
@@ -36,9 +36,6 @@ func columns(now time.Time) []column {
 	}
 }
 
-// sidecarCell is how the sidecar fares, in a word; the detail of a failure stands in the column Reason.
-func sidecarCell(r Row) string { return r.Sidecar }
-
 func age(created *metav1.Time, now time.Time) string {
 	if created == nil {
 		return ""
@@ -46,7 +43,7 @@ func age(created *metav1.Time, now time.Time) string {
 	return duration.HumanDuration(now.Sub(created.Time))
 }
 
-// Table makes a table of the list, for cli-runtime's printer, which knows of namespaces, wide columns and terminals.
+// Table makes a table of the list for cli-runtime's printer.
 func Table(list *List, now time.Time) *metav1.Table {
 	all := columns(now)
 	table := &metav1.Table{}
@@ -67,7 +64,7 @@ func Table(list *List, now time.Time) *metav1.Table {
 	return table
 }
 
-// objectOf is where the printer takes the namespace from.
+// objectOf is what the printer reads the namespace from.
 func objectOf(row Row) runtime.RawExtension {
 	return runtime.RawExtension{Object: &metav1.PartialObjectMetadata{
 		ObjectMeta: metav1.ObjectMeta{Namespace: row.Namespace, Name: row.Name},

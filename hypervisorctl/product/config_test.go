@@ -8,8 +8,11 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
 
+	"kubevirt-hypervisor-exporter/monitoring/rules"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
+
+func TestJobIsTheRules(t *testing.T) { require.Equal(t, rules.VMsJob, VMsJob) }
 
 func shipped(t *testing.T) *appsv1.Deployment {
 	t.Helper()

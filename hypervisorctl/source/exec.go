@@ -25,7 +25,7 @@ func showCommand() []string { return []string{"/sidecar", "show"} }
 // Allowed says whether the user may run commands in a namespace's pods.
 type Allowed func(ctx context.Context, namespace string) (bool, error)
 
-// Exec runs a command in the sidecar that prints its page. It works for whoever owns a namespace, whatever the VM's
+// Exec runs a command in the sidecar that prints its page. It works for anyone who owns a namespace, whatever the VM's
 // network is, and starts a process beside the sidecar for a few milliseconds.
 type Exec struct {
 	config  *rest.Config
@@ -34,7 +34,7 @@ type Exec struct {
 	slots chan struct{}
 
 	mu     sync.Mutex
-	denied map[string]error // by namespace; nil where allowed
+	denied map[string]error // by namespace; nil if allowed
 }
 
 // NewExec makes the source; the configuration is the user's.
@@ -51,11 +51,11 @@ func (e *Exec) Name() string { return "exec" }
 // Close implements Source.
 func (e *Exec) Close() {}
 
-// Look implements Source.
-func (e *Exec) Look(ctx context.Context, target Target) (Finding, error) {
+// Find implements Source.
+func (e *Exec) Find(ctx context.Context, target Target) (Finding, error) {
 	if !target.Launcher.Sidecar.Socket {
-		// With the exposure "direct" it takes nothing that comes over loopback, where with masquerade the guest answers.
-		return Finding{}, errors.New("the sidecar has no socket, and is not reached from inside its pod")
+		// With the exposure "direct" it accepts nothing over loopback, where with masquerade the guest answers.
+		return Finding{}, errors.New("the sidecar has no socket, and cannot be reached from inside its pod")
 	}
 	if err := e.check(ctx, target.Launcher.Namespace); err != nil {
 		return Finding{}, err
@@ -64,7 +64,7 @@ func (e *Exec) Look(ctx context.Context, target Target) (Finding, error) {
 	case e.slots <- struct{}{}:
 		defer func() { <-e.slots }()
 	case <-ctx.Done():
-		return Finding{}, ctx.Err()
+		return Finding{}, &UnaskedError{ctx.Err()}
 	}
 	ctx, cancel := context.WithTimeout(ctx, execPatience)
 	defer cancel()
@@ -75,7 +75,7 @@ func (e *Exec) Look(ctx context.Context, target Target) (Finding, error) {
 	return Parse(page, target.VMI.Key())
 }
 
-// check asks once a namespace whether commands may be run there, so that 2,000 pods are not tried for 2,000 refusals.
+// check asks once per namespace whether the user may run commands there, so that 2,000 pods do not cost 2,000 refusals.
 func (e *Exec) check(ctx context.Context, namespace string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -85,9 +85,9 @@ func (e *Exec) check(ctx context.Context, namespace string) error {
 	}
 	switch allowed, failure := e.allowed(ctx, namespace); {
 	case failure != nil:
-		return failure
+		return &UnaskedError{failure}
 	case !allowed:
-		err = fmt.Errorf("you may not create pods/exec in the namespace %s (try: kubectl auth can-i create pods/exec -n %s)", namespace, namespace)
+		err = &UnaskedError{fmt.Errorf("you may not create pods/exec in the namespace %s (try: kubectl auth can-i create pods/exec -n %s)", namespace, namespace)}
 	}
 	e.denied[namespace] = err
 	return err
@@ -109,7 +109,7 @@ func (e *Exec) run(ctx context.Context, namespace, pod string) ([]byte, error) {
 	return stdout.buffer.Bytes(), nil
 }
 
-// executor takes WebSockets and, where the API server or a proxy before it knows none, SPDY, as kubectl does.
+// executor uses WebSockets, or SPDY if the API server or a proxy does not support them, as kubectl does.
 func (e *Exec) executor(namespace, pod string) (remotecommand.Executor, error) {
 	target, err := podURL(e.config, namespace, pod, "exec")
 	if err != nil {
@@ -132,11 +132,11 @@ func (e *Exec) executor(namespace, pod string) (remotecommand.Executor, error) {
 	return remotecommand.NewFallbackExecutor(sockets, older, olderServer)
 }
 
-// bounded takes what a stranger prints, up to the largest page. The buffer is not embedded: io.Copy would find its
-// ReadFrom, which knows no bound.
+// bounded keeps what a stranger prints, up to the largest page. The buffer is not embedded: io.Copy would use its
+// ReadFrom, which has no bound.
 type bounded struct {
 	buffer bytes.Buffer
-	// full says that something was left out; remotecommand logs an error of Write and keeps it to itself.
+	// full says that something was left out; remotecommand does not return an error of Write.
 	full bool
 }
 

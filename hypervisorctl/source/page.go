@@ -3,14 +3,13 @@ package source
 import (
 	"bytes"
 	"fmt"
-	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
@@ -21,8 +20,8 @@ const (
 	largestPage = 256 << 10
 )
 
-// Parse reads a sidecar's page in the text format and takes from it what it says of the VMI. The page comes from a pod
-// that a tenant may have written: what it says of other VMIs is not taken, and what cannot be printed is replaced.
+// Parse reads a sidecar's page in the text format and returns what it says about the VMI. A tenant may have written the
+// page: it is used only if its one series names the VMI, and what cannot be printed is replaced.
 func Parse(page []byte, key vm.Key) (Finding, error) {
 	if len(page) > largestPage {
 		return Finding{}, fmt.Errorf("the sidecar's page has %d bytes, more than %d", len(page), largestPage)
@@ -32,41 +31,55 @@ func Parse(page []byte, key vm.Key) (Finding, error) {
 	if err != nil {
 		return Finding{}, fmt.Errorf("read the sidecar's page: %w", err)
 	}
-	info, err := labelsOf(families[infoMetric], key)
+	info, err := seriesOf(families[infoMetric], key)
 	if err != nil {
 		return Finding{}, err
 	}
 	if info == nil {
-		return Finding{}, ErrNoSeries
+		return Finding{}, noSeries(families[infoMetric])
 	}
-	domain, err := labelsOf(families[domainMetric], key)
+	domain, err := seriesOf(families[domainMetric], key)
 	if err != nil {
 		return Finding{}, err
 	}
 	return finding(info, domain)
 }
 
-// labelsOf returns the labels of the one series of the VMI; nil where it has none.
-func labelsOf(family *dto.MetricFamily, key vm.Key) (map[string]string, error) {
-	var found map[string]string
+// noSeries says what a page has that does not have the VMI.
+func noSeries(family *dto.MetricFamily) error {
 	for _, metric := range family.GetMetric() {
-		labels := map[string]string{}
-		for _, pair := range metric.GetLabel() {
-			labels[pair.GetName()] = pair.GetValue()
-		}
-		if labels["namespace"] != key.Namespace || labels["name"] != key.Name {
+		one := labelsOf(metric)
+		return fmt.Errorf("the sidecar's page names another VM, %s/%s: webhooks of earlier releases take the name from an annotation that the VM's owner can write; upgrade the webhook, then migrate or restart the VM", printable(one["namespace"]), printable(one["name"]))
+	}
+	return ErrNoSeries
+}
+
+func labelsOf(metric *dto.Metric) labels {
+	all := labels{}
+	for _, pair := range metric.GetLabel() {
+		all[pair.GetName()] = pair.GetValue()
+	}
+	return all
+}
+
+// seriesOf returns the labels of the one series of the VMI; nil if it has none.
+func seriesOf(family *dto.MetricFamily, key vm.Key) (labels, error) {
+	var found labels
+	for _, metric := range family.GetMetric() {
+		one := labelsOf(metric)
+		if one["namespace"] != key.Namespace || one["name"] != key.Name {
 			continue
 		}
 		if found != nil {
 			return nil, fmt.Errorf("the sidecar's page shows %s more than once in %s", key, family.GetName())
 		}
-		found = labels
+		found = one
 	}
 	return found, nil
 }
 
 // finding puts together the labels of both metrics; domain may be nil.
-func finding(info, domain map[string]string) (Finding, error) {
+func finding(info, domain labels) (Finding, error) {
 	switch kind := info["hypervisor_type"]; kind {
 	case "kvm", "qemu-tcg", "unknown":
 		return Finding{
@@ -78,19 +91,14 @@ func finding(info, domain map[string]string) (Finding, error) {
 			LibvirtVersion:    printable(domain["libvirt_version"]),
 		}, nil
 	default:
-		return Finding{}, fmt.Errorf("the sidecar's page has the hypervisor_type %q, which no version of it knows", printable(kind))
+		return Finding{}, fmt.Errorf("the sidecar's page has the hypervisor_type %q, which this release does not know", printable(kind))
 	}
 }
 
-// printable makes a tenant's text fit for a terminal and a column: on one line, without escape sequences, and short.
+// printable makes a tenant's text fit for a column: on one line, without escape sequences, and short.
 func printable(text string) string {
 	const enough = 64
-	clean := strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
+	clean := terminal.Line(text)
 	if utf8.RuneCountInString(clean) > enough {
 		return string([]rune(clean)[:enough-1]) + "…"
 	}

@@ -41,7 +41,7 @@ func TestParseSidecarPages(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	tests := map[string]struct{ page, want string }{
-		"another VM":      {strings.ReplaceAll(info, "web", "db"), "no series"},
+		"another VM":      {strings.ReplaceAll(info, "web", "db"), "names another VM, shop/db"},
 		"twice":           {info + strings.ReplaceAll(info, "node-1", "node-2"), "more than once"},
 		"no such type":    {strings.ReplaceAll(info, `"kvm"`, `"xen"`), `hypervisor_type "xen"`},
 		"nothing":         {"", "no series"},

@@ -11,50 +11,48 @@ import (
 	prometheusv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
-	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+	"kubevirt-hypervisor-exporter/hypervisorctl/product"
 )
 
-// Prometheus is the cheapest source: two queries answer for all VMIs at once, with the rights that Prometheus asks for
-// and none in Kubernetes. What it knows is as old as the last scrape.
+// Prometheus is the cheapest source: two queries answer for all VMIs. It needs the rights that Prometheus asks for and
+// none in Kubernetes. What it knows is as old as the last scrape.
+//
+// A series counts for a VMI by its target labels alone, which Prometheus takes from the API server: job, namespace, pod,
+// and name, the name of the pod's controller. Everything else on a series was written by the pod.
 type Prometheus struct {
-	series map[vm.Key][]series
+	infos, domains map[target][]labels
 }
 
-type series struct {
-	node         string
-	info, domain map[string]string
-}
+// target is what a pod is called in the target labels.
+type target struct{ namespace, pod string }
 
-// NewPrometheus asks the Prometheus, Thanos or Mimir at the address for the VMIs of a namespace, or of all where it is
-// empty. The round tripper carries credentials.
+type labels map[string]string
+
+// NewPrometheus asks the Prometheus, Thanos or Mimir at the address for the VMIs of a namespace, or of all namespaces if
+// it is empty. The round tripper carries credentials.
 func NewPrometheus(ctx context.Context, address, namespace string, transport http.RoundTripper) (*Prometheus, error) {
 	client, err := api.NewClient(api.Config{Address: address, RoundTripper: transport})
 	if err != nil {
 		return nil, fmt.Errorf("--prometheus-url %s: %w", address, err)
 	}
 	web := prometheusv1.NewAPI(client)
-	p := &Prometheus{series: map[vm.Key][]series{}}
-	infos, err := vector(ctx, web, infoMetric, namespace)
+	infos, err := query(ctx, web, infoMetric, namespace)
 	if err != nil {
 		return nil, err
 	}
-	domains, err := vector(ctx, web, domainMetric, namespace)
+	domains, err := query(ctx, web, domainMetric, namespace)
 	if err != nil {
 		return nil, err
 	}
-	for _, labels := range infos {
-		key := keyOf(labels)
-		p.series[key] = append(p.series[key], series{node: labels["node"], info: labels, domain: same(domains, labels)})
-	}
-	return p, nil
+	return &Prometheus{infos: infos, domains: domains}, nil
 }
 
-func vector(ctx context.Context, web prometheusv1.API, metric, namespace string) ([]map[string]string, error) {
-	query := metric
+func query(ctx context.Context, web prometheusv1.API, metric, namespace string) (map[target][]labels, error) {
+	selector := fmt.Sprintf("%s{job=%q}", metric, product.VMsJob)
 	if namespace != "" {
-		query = fmt.Sprintf("%s{namespace=%q}", metric, namespace)
+		selector = fmt.Sprintf("%s{job=%q,namespace=%q}", metric, product.VMsJob, namespace)
 	}
-	value, _, _, err := web.Query(ctx, query, time.Time{}) // zero: now, by Prometheus' clock
+	value, _, _, err := web.Query(ctx, selector, time.Time{}) // zero: now, by Prometheus' clock
 	if err != nil {
 		return nil, fmt.Errorf("ask Prometheus for %s: %w", metric, err)
 	}
@@ -62,29 +60,16 @@ func vector(ctx context.Context, web prometheusv1.API, metric, namespace string)
 	if !ok {
 		return nil, fmt.Errorf("ask Prometheus for %s: it answered with a %s, not a vector", metric, value.Type())
 	}
-	var all []map[string]string
+	all := map[target][]labels{}
 	for _, sample := range samples {
-		labels := map[string]string{}
+		one := labels{}
 		for name, text := range sample.Metric {
-			labels[string(name)] = string(text)
+			one[string(name)] = string(text)
 		}
-		all = append(all, labels)
+		key := target{one["namespace"], one["pod"]}
+		all[key] = append(all[key], one)
 	}
 	return all, nil
-}
-
-// same finds the domain's labels on the same VMI, node and pod.
-func same(domains []map[string]string, info map[string]string) map[string]string {
-	for _, domain := range domains {
-		if keyOf(domain) == keyOf(info) && domain["node"] == info["node"] && domain["pod"] == info["pod"] {
-			return domain
-		}
-	}
-	return nil
-}
-
-func keyOf(labels map[string]string) vm.Key {
-	return vm.Key{Namespace: labels["namespace"], Name: labels["name"]}
 }
 
 // Name implements Source.
@@ -93,35 +78,56 @@ func (p *Prometheus) Name() string { return "prometheus" }
 // Close implements Source.
 func (p *Prometheus) Close() {}
 
-// Look implements Source. It takes the series of the node that KubeVirt says the VMI is on, since around a migration
-// there may be two, and says nothing where there is none of that node: an old answer could be wrong.
-func (p *Prometheus) Look(_ context.Context, target Target) (Finding, error) {
-	var here []series
-	for _, one := range p.series[target.VMI.Key()] {
-		if one.node == target.VMI.Node {
-			here = append(here, one)
-		}
-	}
-	switch len(here) {
-	case 0:
-		return Finding{}, ErrNoSeries
-	case 1:
-		return finding(here[0].info, here[0].domain)
-	default:
-		return p.agreed(here)
-	}
-}
-
-// agreed is for several series of one VMI on one node, as two Prometheus replicas behind one address give.
-func (p *Prometheus) agreed(here []series) (Finding, error) {
-	first, err := finding(here[0].info, here[0].domain)
+// Find implements Source.
+func (p *Prometheus) Find(_ context.Context, at Target) (Finding, error) {
+	infos, err := only(p.infos, at)
 	if err != nil {
 		return Finding{}, err
 	}
-	for _, one := range here[1:] {
-		if one.info["hypervisor_type"] != first.Type {
-			return Finding{}, errors.New("it has several series of the VMI on its node, which do not agree")
+	domains, err := only(p.domains, at)
+	if err != nil { // the type is known without it, too
+		domains = nil
+	}
+	return agreed(infos, domains)
+}
+
+// only returns the series of the VMI's pod.
+func only(series map[target][]labels, at Target) ([]labels, error) {
+	var found []labels
+	for _, one := range series[target{at.VMI.Namespace, at.Launcher.Name}] {
+		if one["name"] != at.VMI.Name {
+			return nil, fmt.Errorf("Prometheus calls the VMI of pod %s %s: its scrape configuration takes the name from an annotation that the VM's owner can write; apply the PodMonitor or the scrape configuration of this release", at.Launcher.Name, printable(one["name"]))
+		}
+		found = append(found, one)
+	}
+	if len(found) == 0 {
+		return nil, ErrNoSeries
+	}
+	return found, nil
+}
+
+// agreed reads several series of one pod, as two Prometheus replicas behind one address have, if all say the same.
+func agreed(infos, domains []labels) (Finding, error) {
+	for _, one := range infos[1:] {
+		if one["hypervisor_type"] != infos[0]["hypervisor_type"] {
+			return Finding{}, errors.New("Prometheus has several series of the VMI's pod, with different types")
 		}
 	}
-	return first, nil
+	var domain labels
+	for i, one := range domains {
+		if i > 0 && !sameDomain(one, domain) {
+			return finding(infos[0], nil)
+		}
+		domain = one
+	}
+	return finding(infos[0], domain)
+}
+
+func sameDomain(a, b labels) bool {
+	first, err := finding(labels{"hypervisor_type": "unknown"}, a)
+	if err != nil {
+		return false
+	}
+	second, err := finding(labels{"hypervisor_type": "unknown"}, b)
+	return err == nil && first == second
 }

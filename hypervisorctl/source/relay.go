@@ -17,26 +17,35 @@ import (
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
+	"kubevirt-hypervisor-exporter/internal/contract"
 )
 
 // relayPatience is what one page may take; the relay's own deadline for a pod is shorter.
 const relayPatience = 15 * time.Second
 
-// Relay asks the relay of the VMI's node for the sidecar's page, through a port-forward for each node. The API server's
-// pod proxy would not do: it takes the Authorization header off before it passes a request on (k8s.io/apiserver
-// pkg/endpoints/filters/authentication.go), and the relay wants to know who asks.
-type Relay struct {
-	config    *rest.Config
-	namespace string
-	trust     cluster.RelayTrust
-	pods      map[string]string // the relay's pod of each node
-
-	mu      sync.Mutex
-	nodes   map[string]*node
-	refused error // what holds for all nodes
+// RelayConfig says how to reach the relays.
+type RelayConfig struct {
+	// Config is the user's way to the API server, for the port-forward. Relays never get credentials from it.
+	Config *rest.Config
+	// Namespace of the relay's pods.
+	Namespace string
+	Trust     cluster.RelayTrust
+	// Pods are the names of the relay's pods, by node.
+	Pods map[string]string
+	// Token returns a token that is good for the relay and nothing else. It is not called without TLS.
+	Token func(context.Context) (string, error)
 }
 
-// node is the way to one node's relay; it is opened once, also where that fails.
+// Relay asks the relay of the VMI's node for the sidecar's page, through one port-forward for each node. The API server's
+// pod proxy does not work: it removes the Authorization header (k8s.io/apiserver pkg/endpoints/filters/authentication.go).
+type Relay struct {
+	config RelayConfig
+
+	mu    sync.Mutex
+	nodes map[string]*node
+}
+
+// node is the connection to one node's relay. It is opened once, also if that fails.
 type node struct {
 	open   sync.Once
 	tunnel *tunnel
@@ -44,100 +53,85 @@ type node struct {
 	err    error
 }
 
-// NewRelay makes the source. The configuration is the user's; his token is sent to a relay that proves to be one, and
-// to none where the installation has no TLS. Pods has the name of the relay's pod on each node.
-func NewRelay(config *rest.Config, namespace string, trust cluster.RelayTrust, pods map[string]string) *Relay {
-	streaming := rest.CopyConfig(config)
-	streaming.Timeout = 0 // it would end the tunnel
-	return &Relay{config: streaming, namespace: namespace, trust: trust, pods: pods, nodes: map[string]*node{}}
+// NewRelay makes the source; it connects to nothing yet.
+func NewRelay(config RelayConfig) *Relay {
+	config.Config = rest.CopyConfig(config.Config)
+	config.Config.Timeout = 0 // it would end the tunnel
+	return &Relay{config: config, nodes: map[string]*node{}}
 }
 
 // Name implements Source.
 func (r *Relay) Name() string { return "relay" }
 
-// Look implements Source.
-func (r *Relay) Look(ctx context.Context, target Target) (Finding, error) {
+// Find implements Source.
+func (r *Relay) Find(ctx context.Context, target Target) (Finding, error) {
 	if !target.Launcher.Sidecar.Socket {
 		return Finding{}, errors.New("the sidecar has no socket for the relay")
 	}
 	ctx, cancel := context.WithTimeout(ctx, relayPatience)
 	defer cancel()
-	way, err := r.way(ctx, target.Launcher.Node)
+	node, err := r.node(ctx, target.Launcher.Node)
 	if err != nil {
 		return Finding{}, err
 	}
-	page, err := r.get(ctx, way.client, target.Launcher.UID)
+	page, err := r.get(ctx, node.client, target.Launcher.UID)
 	if err != nil {
 		return Finding{}, err
 	}
 	return Parse(page, target.VMI.Key())
 }
 
-// way opens the tunnel to a node's relay, once.
-func (r *Relay) way(ctx context.Context, name string) (*node, error) {
-	pod, known := r.pods[name]
+// node opens the tunnel to a node's relay, once.
+func (r *Relay) node(ctx context.Context, name string) (*node, error) {
+	pod, known := r.config.Pods[name]
 	if !known {
 		return nil, fmt.Errorf("no relay runs on node %s", name)
 	}
 	r.mu.Lock()
-	if r.refused != nil {
-		defer r.mu.Unlock()
-		return nil, r.refused
-	}
-	way := r.nodes[name]
-	if way == nil {
-		way = &node{}
-		r.nodes[name] = way
+	to := r.nodes[name]
+	if to == nil {
+		to = &node{}
+		r.nodes[name] = to
 	}
 	r.mu.Unlock()
-	way.open.Do(func() {
-		if way.tunnel, way.err = openTunnel(ctx, r.config, r.namespace, pod, product.RelayPort); way.err == nil {
-			way.client, way.err = r.client(way.tunnel.address)
+	to.open.Do(func() {
+		if to.tunnel, to.err = openTunnel(ctx, r.config.Config, r.config.Namespace, pod, product.RelayPort); to.err != nil {
+			to.err = &UnaskedError{to.err}
+			return
 		}
+		to.client, to.err = r.client(to.tunnel.address)
 	})
-	return way, way.err
+	return to, to.err
 }
 
-// client speaks through the tunnel, as the user and to the relay only.
+// client connects through the tunnel, to the relay and nothing else.
 func (r *Relay) client(address string) (*http.Client, error) {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, address)
 		},
-		MaxConnsPerHost: 2, // of the pods' pages, each takes milliseconds
+		MaxConnsPerHost: 2, // a page takes milliseconds
 	}
 	client := &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	if !r.trust.HTTPS {
-		return client, nil // and without a token
+	if !r.config.Trust.HTTPS {
+		return client, nil
 	}
 	authorities := x509.NewCertPool()
-	if !authorities.AppendCertsFromPEM(r.trust.Authority) {
-		return nil, errors.New("the relay's authority holds no certificate")
+	if !authorities.AppendCertsFromPEM(r.config.Trust.Authority) {
+		return nil, errors.New("the relay's CA holds no certificate")
 	}
-	transport.TLSClientConfig = &tls.Config{RootCAs: authorities, ServerName: r.trust.ServerName, MinVersion: tls.VersionTLS12}
-	credentials := rest.CopyConfig(r.config)
-	credentials.Impersonate = rest.ImpersonationConfig{} // the relay knows no such thing
-	wrapped, err := rest.HTTPWrappersForConfig(credentials, transport)
-	if err != nil {
-		return nil, fmt.Errorf("read your credentials: %w", err)
-	}
-	client.Transport = wrapped
+	transport.TLSClientConfig = &tls.Config{RootCAs: authorities, ServerName: r.config.Trust.ServerName, MinVersion: tls.VersionTLS12}
 	return client, nil
 }
 
 func (r *Relay) get(ctx context.Context, client *http.Client, uid string) ([]byte, error) {
-	scheme := "http"
-	if r.trust.HTTPS {
-		scheme = "https"
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+product.Relay+"/pods/"+uid+"/metrics", nil)
+	request, err := r.request(ctx, uid)
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Accept", "text/plain; version=0.0.4")
 	response, err := client.Do(request)
 	if err != nil {
 		return nil, err
@@ -147,41 +141,60 @@ func (r *Relay) get(ctx context.Context, client *http.Client, uid string) ([]byt
 	if err != nil {
 		return nil, fmt.Errorf("read the sidecar's page: %w", err)
 	}
-	return body, r.judge(response.StatusCode, body)
+	return body, refusal(response, body)
 }
 
-// judge makes an error of a status. One that is about the user holds for every node, so that nobody else is asked.
-func (r *Relay) judge(status int, body []byte) error {
-	switch status {
-	case http.StatusOK:
+func (r *Relay) request(ctx context.Context, uid string) (*http.Request, error) {
+	scheme := "http"
+	if r.config.Trust.HTTPS {
+		scheme = "https"
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+product.Relay+"/pods/"+uid+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", "text/plain; version=0.0.4")
+	if !r.config.Trust.HTTPS {
+		return request, nil
+	}
+	token, err := r.config.Token(ctx)
+	if err != nil {
+		return nil, &UnaskedError{err}
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	return request, nil
+}
+
+// podAnswered is how relays of earlier releases begin the text of a pod's own status.
+const podAnswered = "the pod answered with status "
+
+// refusal makes an error of a status, about this pod alone: relays of earlier releases pass a pod's own 401 and 403 on, so
+// one answer must not stop the questions to others. Of those, only the relay's own 401 has a challenge, and a pod's 403
+// always has the text podAnswered.
+func refusal(response *http.Response, body []byte) error {
+	text, _, _ := strings.Cut(string(body), "\n")
+	switch {
+	case response.StatusCode == http.StatusOK:
 		return nil
-	case http.StatusUnauthorized:
-		return r.refuse(errors.New("it wants a bearer token, which your kubeconfig does not give, or not one that the API server knows"))
-	case http.StatusForbidden:
-		return r.refuse(fmt.Errorf("you may not get %s (try: kubectl auth can-i get %s)", product.RelayPath, product.RelayPath))
+	case response.StatusCode == http.StatusUnauthorized && response.Header.Get("WWW-Authenticate") != "":
+		return &UnaskedError{fmt.Errorf("the relay does not accept the token's audience %s; upgrade it to the release of this hypervisorctl", contract.RelayAudience)}
+	case response.StatusCode == http.StatusForbidden && !strings.HasPrefix(text, podAnswered):
+		return &UnaskedError{fmt.Errorf("it answered 403: %s (the ServiceAccount %s must be allowed to get %s: apply manifests/relay/scraper.yaml again)", printable(text), product.Scraper, product.RelayPath)}
 	default:
-		text, _, _ := strings.Cut(string(body), "\n")
-		return fmt.Errorf("it answered %d: %s", status, printable(text))
+		return fmt.Errorf("it answered %d: %s", response.StatusCode, printable(text))
 	}
 }
 
-func (r *Relay) refuse(err error) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.refused = err
-	return err
-}
-
-// Close implements Source. Look must not be under way.
+// Close implements Source.
 func (r *Relay) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, way := range r.nodes {
-		if way.client != nil {
-			way.client.CloseIdleConnections()
+	for _, to := range r.nodes {
+		if to.client != nil {
+			to.client.CloseIdleConnections()
 		}
-		if way.tunnel != nil {
-			way.tunnel.close()
+		if to.tunnel != nil {
+			to.tunnel.close()
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package source finds out what hypervisor a VMI runs on: from Prometheus, from the relay of its node, or from its
-// sidecar. Whichever it is, the answer is the sidecar's own page.
+// Package source finds out which hypervisor a VMI runs on: from Prometheus, from the relay of its node, or from its
+// sidecar. All three answer with what the sidecar of the VMI's pod exports.
 package source
 
 import (
@@ -15,7 +15,7 @@ type Target struct {
 	Launcher vm.Launcher
 }
 
-// Finding is what a sidecar says of its VMI. Type is never empty; the rest is where libvirt was heard.
+// Finding is what a sidecar says about its VMI. Type is never empty; the rest is empty if libvirt did not say it.
 type Finding struct {
 	// Type is kvm, qemu-tcg or unknown.
 	Type string
@@ -28,40 +28,25 @@ type Finding struct {
 	LibvirtVersion    string
 }
 
-// Source looks at VMIs. Look may be called from many goroutines.
+// Source finds out what VMIs run on. Find may be called from many goroutines.
 type Source interface {
-	// Name is what the user chooses it by.
+	// Name is the value of --source.
 	Name() string
-	// Look returns what is said of the VMI now, or why nothing is known.
-	Look(ctx context.Context, target Target) (Finding, error)
-	// Close ends what Look has opened.
+	// Find returns what the VMI runs on now. An UnaskedError says nothing about the VMI; any other error means that its
+	// series is missing.
+	Find(ctx context.Context, target Target) (Finding, error)
+	// Close ends what Find has opened. No Find may be under way.
 	Close()
 }
 
-// ErrNoSeries is where a sidecar or Prometheus answers and shows no such VMI.
+// ErrNoSeries means that a sidecar or Prometheus answered and has no series of the VMI.
 var ErrNoSeries = errors.New("no series of the VMI: it does not run there, or its sidecar is not scraped")
 
-// First asks one source after the other, and returns the first answer with the source's name. Where none has one, the
-// error tells of each.
-func First(ctx context.Context, sources []Source, target Target) (Finding, string, error) {
-	var failures []error
-	for _, one := range sources {
-		finding, err := one.Look(ctx, target)
-		if err == nil {
-			return finding, one.Name(), nil
-		}
-		failures = append(failures, &failure{one.Name(), err})
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return Finding{}, "", errors.Join(failures...)
-}
+// UnaskedError is why a source could not be asked about a VMI.
+type UnaskedError struct{ err error }
 
-type failure struct {
-	source string
-	err    error
-}
+// Error implements error.
+func (e *UnaskedError) Error() string { return e.err.Error() }
 
-func (f *failure) Error() string { return f.source + ": " + f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
+// Unwrap returns the cause.
+func (e *UnaskedError) Unwrap() error { return e.err }

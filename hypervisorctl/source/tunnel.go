@@ -24,7 +24,7 @@ func podURL(config *rest.Config, namespace, pod, subresource string) (*url.URL, 
 	return base.JoinPath("api", "v1", "namespaces", namespace, "pods", pod, subresource), nil
 }
 
-// tunnel is a port of this machine's loopback that ends at a port of a pod, as kubectl port-forward makes one.
+// tunnel is a port on this machine's loopback that ends at a port of a pod, like kubectl port-forward.
 type tunnel struct {
 	address string
 	stop    chan struct{}
@@ -32,7 +32,7 @@ type tunnel struct {
 	err     error // how it ended; read after ended is closed
 }
 
-// openTunnel asks the API server for one. It goes on until close, or until the API server, the kubelet or the pod ends
+// openTunnel asks the API server for a tunnel. It lasts until close, or until the API server, the kubelet or the pod ends
 // it.
 func openTunnel(ctx context.Context, config *rest.Config, namespace, pod string, port int) (*tunnel, error) {
 	dialer, err := tunnelDialer(config, namespace, pod)
@@ -71,8 +71,7 @@ func (t *tunnel) close() {
 	<-t.ended
 }
 
-// tunnelDialer takes WebSockets and, where the API server is older than 1.31 or a proxy stands before it, SPDY, as
-// kubectl does.
+// tunnelDialer uses WebSockets, or SPDY if the API server is older than 1.31 or a proxy is in between, as kubectl does.
 func tunnelDialer(config *rest.Config, namespace, pod string) (httpstream.Dialer, error) {
 	target, err := podURL(config, namespace, pod, "portforward")
 	if err != nil {
@@ -91,8 +90,8 @@ func tunnelDialer(config *rest.Config, namespace, pod string) (httpstream.Dialer
 }
 
 // olderServer says whether an upgrade failed in a way that the older protocol may not. A missing right is one: WebSockets
-// begin with a GET, for which the API server wants the verb get beside create, and SPDY with a POST, for which create
-// alone does (measured with Kubernetes 1.36).
+// begin with a GET, for which the API server requires the verb get in addition to create; SPDY begins with a POST, for
+// which create is enough (measured with Kubernetes 1.36).
 func olderServer(err error) bool {
 	return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err) ||
 		apierrors.IsForbidden(err) || strings.Contains(err.Error(), "is forbidden: ")

@@ -8,20 +8,26 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kubevirt-hypervisor-exporter/internal/contract"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// LauncherSelector is the label by which KubeVirt marks the pods that run VMs.
+// LauncherSelector selects the pods that run VMs. KubeVirt sets the label over what a VM's template says.
 const LauncherSelector = "kubevirt.io=virt-launcher"
 
 // deviceNamespace is KubeVirt's prefix of the devices that it gives to pods (device-manager, DeviceNamespace).
 const deviceNamespace = "devices.kubevirt.io/"
 
-// Launcher is a virt-launcher pod, cut down.
+// Launcher is the part of a virt-launcher pod that is needed.
 type Launcher struct {
 	Namespace, Name, UID string
-	// Owner is the UID of the VMI that the pod belongs to; empty where it belongs to none.
-	Owner   string
+	// Owner is the UID of the VMI that controls the pod, by its ownerReference; empty if none does. Labels and annotations
+	// do not count: the VM's owner writes them (KubeVirt template.go copies them from the VMI, over its own).
+	Owner string
+	// OwnerName is that VMI's name in the ownerReference.
+	OwnerName string
+	// Rivals are the names of other pods of the VMI that run on the same node (see Choose).
+	Rivals  []string
 	Node    string
 	Phase   corev1.PodPhase
 	Created time.Time
@@ -31,8 +37,8 @@ type Launcher struct {
 	Options  LauncherOptions
 }
 
-// LauncherOptions are what KubeVirt's controller wrote into the pod when it made it. They stay as they were, whatever
-// becomes of the KubeVirt object afterwards (KubeVirt 1.6 to 1.9, template.go and renderresources.go).
+// LauncherOptions are what KubeVirt's controller wrote into the pod when it created it. A later change of the KubeVirt
+// object does not change them (KubeVirt 1.6 to 1.9, template.go and renderresources.go).
 type LauncherOptions struct {
 	// AllowEmulation is the flag --allow-emulation: useEmulation was on.
 	AllowEmulation bool
@@ -67,10 +73,18 @@ func FromPod(cfg inject.Config, pod *corev1.Pod) Launcher {
 		Decision:  inject.Decide(cfg, inject.FromCore(pod)).Reason,
 		Options:   optionsOf(pod),
 	}
-	if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == "VirtualMachineInstance" {
-		launcher.Owner = string(owner.UID)
+	if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == contract.VMIKind && strings.HasPrefix(owner.APIVersion, "kubevirt.io/") {
+		launcher.Owner, launcher.OwnerName = string(owner.UID), owner.Name
 	}
 	return launcher
+}
+
+func (l *Launcher) isOf(vmi VMI) bool {
+	return l.Owner == vmi.UID && l.OwnerName == vmi.Name && l.Namespace == vmi.Namespace
+}
+
+func (l *Launcher) hasEnded() bool {
+	return l.Phase == corev1.PodSucceeded || l.Phase == corev1.PodFailed
 }
 
 func optionsOf(pod *corev1.Pod) LauncherOptions {
@@ -95,18 +109,39 @@ func optionsOf(pod *corev1.Pod) LauncherOptions {
 	return options
 }
 
-// Choose picks the pod that a VMI runs in, out of those that belong to it: the one on its node, since a migration has
-// two; of several there, the newest. It returns false where there is none.
-func Choose(vmi VMI, launchers []Launcher) (Launcher, bool) {
-	var chosen Launcher
-	found := false
-	for _, launcher := range launchers {
-		if launcher.Owner != vmi.UID || vmi.Node != "" && launcher.Node != vmi.Node {
+// Choose returns the pod that a VMI runs in, and nil if there is none. Like KubeVirt (controller.CurrentVMIPod) it takes
+// the newest pod that the VMI controls on the VMI's node; unlike KubeVirt it prefers one that has not ended. KubeVirt
+// never runs two pods of a VMI on one node, but anyone who may create pods can give one the VMI's ownerReference: where
+// several run there, Rivals names the others, and which of them is the VM's cannot be told.
+func Choose(vmi VMI, launchers []Launcher) *Launcher {
+	var chosen *Launcher
+	var running []string
+	for i := range launchers {
+		launcher := &launchers[i]
+		if !launcher.isOf(vmi) || vmi.Node != "" && launcher.Node != vmi.Node ||
+			len(vmi.ActivePods) > 0 && !slices.Contains(vmi.ActivePods, launcher.UID) {
 			continue
 		}
-		if !found || launcher.Created.After(chosen.Created) {
-			chosen, found = launcher, true
+		if !launcher.hasEnded() {
+			running = append(running, launcher.Name)
+		}
+		if chosen == nil || betterThan(launcher, chosen) {
+			chosen = launcher
 		}
 	}
-	return chosen, found
+	slices.Sort(running)
+	running = slices.Compact(running) // a list that was started again has pods twice
+	if chosen == nil || len(running) < 2 {
+		return chosen
+	}
+	found := *chosen
+	found.Rivals = slices.DeleteFunc(running, func(name string) bool { return name == found.Name })
+	return &found
+}
+
+func betterThan(a, b *Launcher) bool {
+	if a.hasEnded() != b.hasEnded() {
+		return b.hasEnded()
+	}
+	return a.Created.After(b.Created)
 }

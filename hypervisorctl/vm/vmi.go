@@ -1,8 +1,9 @@
-// Package vm holds what the commands need of a VMI and of its virt-launcher pod, and what follows from it. It is pure:
-// objects come in, values go out.
+// Package vm reads a VMI and its virt-launcher pod and says why a VMI has no metric. It does no I/O.
 package vm
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -11,21 +12,27 @@ import (
 // Running is the phase in which a VMI has a hypervisor, and with it a metric.
 const Running = "Running"
 
-// VMI is a VirtualMachineInstance, cut down. A field that the object does not have, or has in another form, is empty.
+// VMI is the part of a VirtualMachineInstance that is needed. A field that the object does not have, or has in another
+// form, is empty.
 type VMI struct {
 	Namespace, Name, UID string
 	// Phase is KubeVirt's, such as Running.
 	Phase string
 	// Node is where KubeVirt says that it runs.
 	Node string
-	// Architecture of the guest as Kubernetes writes it, such as amd64; empty where nobody chose one.
+	// Architecture of the guest as Kubernetes writes it, such as amd64; empty if the VMI does not name one.
 	Architecture string
 	// Machine is the machine type that libvirt resolved.
 	Machine string
 	Created time.Time
+	// ActivePods are the UIDs of the pods that KubeVirt counts as the VMI's (status.activePods); around a migration two.
+	ActivePods []string
+	// SoftwareEmulation and HardwareEmulation are KubeVirt's conditions on a guest of another architecture than its
+	// node's: QEMU executes it in software (since 1.9), or KVM in hardware (VEP 172, planned).
+	SoftwareEmulation, HardwareEmulation bool
 }
 
-// FromObject reads a VMI. It takes any object and never fails: a VMI is shown with what is known of it.
+// FromObject reads a VMI. It accepts any object and never fails: a VMI is shown with what is known about it.
 func FromObject(object *unstructured.Unstructured) VMI {
 	text := func(path ...string) string {
 		value, _, err := unstructured.NestedString(object.Object, path...)
@@ -43,7 +50,28 @@ func FromObject(object *unstructured.Unstructured) VMI {
 		Architecture: text("spec", "architecture"),
 		Machine:      text("status", "machine", "type"),
 		Created:      object.GetCreationTimestamp().Time,
+		ActivePods:   activePods(object),
+
+		SoftwareEmulation: isTrue(object, "SoftwareEmulation"),
+		HardwareEmulation: isTrue(object, "HardwareEmulation"),
 	}
+}
+
+func activePods(object *unstructured.Unstructured) []string {
+	pods, _, err := unstructured.NestedStringMap(object.Object, "status", "activePods")
+	if err != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(pods))
+}
+
+// isTrue says whether a condition of the VMI has the status True.
+func isTrue(object *unstructured.Unstructured, condition string) bool {
+	conditions, _, err := unstructured.NestedSlice(object.Object, "status", "conditions")
+	return err == nil && slices.ContainsFunc(conditions, func(one any) bool {
+		fields, ok := one.(map[string]any)
+		return ok && fields["type"] == condition && fields["status"] == "True"
+	})
 }
 
 // Key names a VMI in a cluster.

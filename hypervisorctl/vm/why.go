@@ -6,31 +6,33 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// Why is why a VMI has no metric, as far as Kubernetes knows it.
+// Why is why a VMI has no metric, as far as Kubernetes knows.
 type Why int
 
-// The reasons, in the order in which they are looked for. Expected is the zero value and last resort: nothing speaks
-// against a metric.
+// The reasons, in the order in which Diagnose checks them. Expected is the zero value and what is left: nothing in
+// Kubernetes explains a missing metric.
 const (
-	// Expected: the sidecar runs, so a metric is due.
+	// Expected: the sidecar runs, so there should be a metric.
 	Expected Why = iota
 	// NotRunning: no hypervisor, no metric.
 	NotRunning
-	// NoPod: KubeVirt says that it runs, and there is no pod of it on its node.
+	// NoPod: KubeVirt says that the VMI runs, but it has no pod on its node.
 	NoPod
-	// NotEnabled: the namespace does not ask for sidecars.
+	// Ambiguous: several pods on its node are controlled by the VMI.
+	Ambiguous
+	// NotEnabled: the namespace is not labelled for sidecars.
 	NotEnabled
-	// Refused: the webhook leaves such a pod alone; inject.Reason says why.
+	// Refused: the webhook does not inject into such a pod; inject.Reason says why.
 	Refused
-	// Unread: it has no sidecar, and whether its namespace asks for one could not be looked at.
+	// Unread: the pod has no sidecar, and the namespace's label could not be read.
 	Unread
-	// Missed: the pod would get the sidecar now, and has none.
+	// Missed: the pod would get the sidecar now, but has none.
 	Missed
-	// SidecarStarting: not yet.
+	// SidecarStarting: not started yet.
 	SidecarStarting
 	// SidecarFailing: the kubelet cannot run it.
 	SidecarFailing
-	// SidecarEnded: it has ended and its VMI has not.
+	// SidecarEnded: it ended, and its VMI did not.
 	SidecarEnded
 )
 
@@ -43,6 +45,8 @@ func (w Why) String() string {
 		return "not_running"
 	case NoPod:
 		return "no_pod"
+	case Ambiguous:
+		return "ambiguous_pod"
 	case NotEnabled:
 		return "namespace_not_enabled"
 	case Refused:
@@ -71,26 +75,36 @@ type Cause struct {
 	Detail string
 }
 
-// Enabled says what is known of a namespace's label.
+// Enabled says what is known about a namespace's label.
 type Enabled int
 
-// The three things that can be known.
+// The values of Enabled.
 const (
-	// EnabledUnknown: the namespace could not be looked at.
+	// EnabledUnknown: the namespace could not be read.
 	EnabledUnknown Enabled = iota
-	// EnabledYes: it asks for sidecars.
+	// EnabledYes: it is labelled for sidecars.
 	EnabledYes
-	// EnabledNo: it does not.
+	// EnabledNo: it is not.
 	EnabledNo
 )
 
-// Diagnose says why a VMI has no metric; launcher is nil where it has no pod.
+// EnabledBy reads a namespace's labels.
+func EnabledBy(labels map[string]string) Enabled {
+	if labels[inject.AnnotationInject] == "enabled" {
+		return EnabledYes
+	}
+	return EnabledNo
+}
+
+// Diagnose says why a VMI has no metric; launcher is nil if it has no pod.
 func Diagnose(vmi VMI, launcher *Launcher, enabled Enabled) Cause {
 	switch {
 	case vmi.Phase != Running:
 		return Cause{Why: NotRunning, Detail: vmi.Phase}
 	case launcher == nil:
 		return Cause{Why: NoPod}
+	case len(launcher.Rivals) > 0:
+		return Cause{Why: Ambiguous}
 	}
 	switch sidecar := launcher.Sidecar; sidecar.State {
 	case Up:
@@ -121,7 +135,7 @@ func diagnoseAbsent(launcher *Launcher, enabled Enabled) Cause {
 	}
 }
 
-// Short is the cause in a word or two, for a column: the webhook's own where it decided, the kubelet's where it failed.
+// Short is the cause in a word or two, for a column: the webhook's reason if it decided, the kubelet's if it failed.
 func (c Cause) Short() string {
 	switch c.Why {
 	case Expected:
@@ -133,56 +147,58 @@ func (c Cause) Short() string {
 			return c.Why.String() + ": " + c.Detail
 		}
 		return c.Why.String()
-	case NotRunning, NoPod, NotEnabled, Unread, Missed, SidecarStarting:
+	case NotRunning, NoPod, Ambiguous, NotEnabled, Unread, Missed, SidecarStarting:
 		return c.Why.String()
 	default:
 		return c.Why.String()
 	}
 }
 
-// Sentence says it for people.
+// Sentence is the cause in a sentence.
 func (c Cause) Sentence() string {
 	switch c.Why {
 	case Expected:
 		return "the sidecar runs"
 	case NotRunning:
-		return fmt.Sprintf("the VMI does not run (phase %s), and what does not run has no hypervisor", orNone(c.Detail))
+		return fmt.Sprintf("the VMI does not run (phase %s), so it has no hypervisor", orNone(c.Detail))
 	case NoPod:
 		return "the VMI has no pod on its node"
+	case Ambiguous:
+		return "several pods on the VMI's node name it as their controller; KubeVirt runs only one of them"
 	case NotEnabled:
 		return "its namespace is not labelled " + inject.AnnotationInject + "=enabled"
 	case Refused:
 		return c.Reason.Sentence()
 	case Unread:
-		return "its pod has no sidecar, and you may not look whether its namespace asks for one"
+		return "its pod has no sidecar, and you may not read the namespace's label"
 	case Missed:
-		return "its pod would get the sidecar now, but was created without: before the namespace was labelled, or while the webhook did not answer"
+		return "its pod would get the sidecar now, but was created without it: before the namespace was labelled, or while the webhook did not answer"
 	case SidecarStarting:
 		return "the sidecar has not started yet"
 	case SidecarFailing:
 		return "the sidecar does not run: " + orNone(c.Detail)
 	case SidecarEnded:
-		return "the sidecar has ended: " + orNone(c.Detail)
+		return "the sidecar ended: " + orNone(c.Detail)
 	default:
 		return c.Why.String()
 	}
 }
 
-// Wanted says whether the VM has no metric because its owner, or KubeVirt, wants it so.
+// Wanted says whether the VM has no metric because its owner, or KubeVirt, wants none.
 func (c Cause) Wanted() bool {
 	switch c.Why {
 	case NotRunning, NotEnabled:
 		return true
 	case Refused:
 		return c.Reason == inject.OptedOut || c.Reason == inject.EphemeralProvisioning
-	case Expected, NoPod, Unread, Missed, SidecarStarting, SidecarFailing, SidecarEnded:
+	case Expected, NoPod, Ambiguous, Unread, Missed, SidecarStarting, SidecarFailing, SidecarEnded:
 		return false
 	default:
 		return false
 	}
 }
 
-// Hint says what to do; empty where nothing is to be done.
+// Hint says what to do; empty if there is nothing to do.
 func (c Cause) Hint() string {
 	if c.Wanted() && c.Why != NotEnabled {
 		return ""
@@ -191,17 +207,19 @@ func (c Cause) Hint() string {
 	case Expected, NotRunning, SidecarStarting:
 		return ""
 	case NoPod:
-		return "look at the VMI's events: kubectl describe vmi"
+		return "check the VMI's events: kubectl describe vmi"
+	case Ambiguous:
+		return "find the pods with kubectl get pods -l kubevirt.io=virt-launcher -o wide, and delete those that KubeVirt did not create"
 	case NotEnabled:
 		return "kubectl label namespace NAMESPACE " + inject.AnnotationInject + "=enabled, then migrate the VMs"
 	case Refused:
-		return "see docs/operations.md; once mended, migrate or restart the VM"
+		return "see docs/operations.md; after the fix, migrate or restart the VM"
 	case Unread:
 		return "kubectl auth can-i get namespaces"
 	case Missed:
 		return "virtctl migrate NAME: the new pod gets the sidecar"
 	case SidecarFailing:
-		return "kubectl describe pod: an image that cannot be pulled or a crash stands in its events"
+		return "kubectl describe pod: check its events for image-pull errors and crashes"
 	case SidecarEnded:
 		return "kubectl logs POD -c " + inject.ContainerName
 	default:

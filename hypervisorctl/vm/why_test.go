@@ -2,7 +2,6 @@ package vm
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,6 +25,7 @@ func TestDiagnose(t *testing.T) {
 		"starting":               {Running, pod(Starting, "", inject.AlreadyInjected), EnabledYes, Cause{Why: SidecarStarting}, "sidecar_starting"},
 		"failing":                {Running, pod(Failing, "CrashLoopBackOff", inject.AlreadyInjected), EnabledYes, Cause{Why: SidecarFailing, Detail: "CrashLoopBackOff"}, "sidecar_failing: CrashLoopBackOff"},
 		"ended":                  {Running, pod(Ended, "OOMKilled", inject.AlreadyInjected), EnabledYes, Cause{Why: SidecarEnded, Detail: "OOMKilled"}, "sidecar_ended: OOMKilled"},
+		"several pods":           {Running, &Launcher{Rivals: []string{"by-hand"}, Sidecar: Sidecar{State: Up}}, EnabledYes, Cause{Why: Ambiguous}, "ambiguous_pod"},
 		"runs, label taken away": {Running, pod(Up, "", inject.AlreadyInjected), EnabledNo, Cause{}, ""},
 		"not enabled":            {Running, pod(Absent, "", inject.BestEffort), EnabledNo, Cause{Why: NotEnabled}, "namespace_not_enabled"},
 		"refused":                {Running, pod(Absent, "", inject.BestEffort), EnabledYes, Cause{Why: Refused, Reason: inject.BestEffort}, "best_effort"},
@@ -47,23 +47,4 @@ func TestEveryCauseSpeaks(t *testing.T) {
 		require.NotContains(t, w.String(), "why_")
 		require.NotEqual(t, w.String(), Cause{Why: w}.Sentence())
 	}
-}
-
-// Around a migration a VMI has two pods: the one on its node counts.
-func TestChoose(t *testing.T) {
-	old, young := time.Unix(1, 0), time.Unix(2, 0)
-	launchers := []Launcher{
-		{Name: "source", Owner: "a", Node: "node-1", Created: old},
-		{Name: "target", Owner: "a", Node: "node-2", Created: young},
-		{Name: "other", Owner: "b", Node: "node-1", Created: young},
-		{Name: "again", Owner: "a", Node: "node-2", Created: old},
-	}
-	got, found := Choose(VMI{UID: "a", Node: "node-1"}, launchers)
-	require.True(t, found)
-	require.Equal(t, "source", got.Name)
-	got, found = Choose(VMI{UID: "a", Node: "node-2"}, launchers)
-	require.True(t, found)
-	require.Equal(t, "target", got.Name)
-	_, found = Choose(VMI{UID: "a", Node: "node-3"}, launchers)
-	require.False(t, found)
 }

@@ -1,11 +1,22 @@
-package listing
+package survey
 
 import (
 	"fmt"
-	"io"
 	"sync"
 	"time"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 )
+
+// Progress is told how far a list has come. Its methods may be called from many goroutines.
+type Progress interface {
+	// Listed reports how many VMIs are known.
+	Listed(vmis int)
+	// Asked reports how many of the sidecars were asked.
+	Asked(done, of int)
+	// Done removes what was shown.
+	Done()
+}
 
 const (
 	// quiet is how long a list may take before anything is shown.
@@ -28,7 +39,7 @@ func (Silent) Done() {}
 
 // Line shows progress on one line of a terminal, once a list takes longer than a second.
 type Line struct {
-	out io.Writer
+	out *terminal.Writer
 	now func() time.Time
 
 	mu    sync.Mutex
@@ -36,18 +47,18 @@ type Line struct {
 	shown bool
 }
 
-// NewLine starts a line; the clock is now's.
-func NewLine(out io.Writer, now func() time.Time) *Line {
+// NewLine starts a line; now is the clock.
+func NewLine(out *terminal.Writer, now func() time.Time) *Line {
 	return &Line{out: out, now: now, next: now().Add(quiet)}
 }
 
 // Listed implements Progress.
-func (l *Line) Listed(vmis int) { l.show("listed %d VMIs …", vmis) }
+func (l *Line) Listed(vmis int) { l.show(fmt.Sprintf("listed %d VMIs …", vmis)) }
 
 // Asked implements Progress.
-func (l *Line) Asked(done, of int) { l.show("asked for %d of %d VMIs …", done, of) }
+func (l *Line) Asked(done, of int) { l.show(fmt.Sprintf("asked for %d of %d VMIs …", done, of)) }
 
-func (l *Line) show(format string, args ...any) {
+func (l *Line) show(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now := l.now(); now.Before(l.next) {
@@ -56,7 +67,7 @@ func (l *Line) show(format string, args ...any) {
 		l.next = now.Add(step)
 	}
 	l.shown = true
-	_, _ = fmt.Fprintf(l.out, "\r\x1b[K"+format, args...) // a terminal that is gone is the list's business, not ours
+	_ = l.out.Status(text) // the list goes on if the terminal is gone
 }
 
 // Done implements Progress.
@@ -64,7 +75,7 @@ func (l *Line) Done() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.shown {
-		_, _ = fmt.Fprint(l.out, "\r\x1b[K")
+		_ = l.out.Status("")
 	}
 	l.shown = false
 }

@@ -1,4 +1,4 @@
-package listing
+package survey
 
 import (
 	"bytes"
@@ -6,17 +6,19 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 )
 
 func TestProgressIsShownOnceItTakesLong(t *testing.T) {
 	now := time.Unix(0, 0)
 	var out bytes.Buffer
-	line := NewLine(&out, func() time.Time { return now })
+	line := NewLine(terminal.NewWriter(&out), func() time.Time { return now })
 	line.Listed(500)
 	line.Done()
-	require.Empty(t, out.String(), "within a second nobody waits")
+	require.Empty(t, out.String(), "nothing within the first second")
 
-	line = NewLine(&out, func() time.Time { return now })
+	line = NewLine(terminal.NewWriter(&out), func() time.Time { return now })
 	now = now.Add(quiet)
 	line.Listed(1000)
 	line.Listed(1500) // too soon after the last

@@ -1,0 +1,379 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+
+	"kubevirt-hypervisor-exporter/internal/contract"
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// hostile is what every field says in this test: what a terminal acts on, and what would look like a line of ours.
+const hostile = "x\x1b[2J\x1b]0;t\x07\r\n\tFORGED \u009b31m\u0085\u202e\u2066\u200f\u2028FORGED\u2029\nFORGED\x7f"
+
+// fill sets every field that v has to something: every text to hostile.
+func fill(v reflect.Value, depth int) {
+	switch v.Interface().(type) {
+	case metav1.Time, metav1.MicroTime, metav1.FieldsV1, runtime.RawExtension:
+		return
+	case resource.Quantity:
+		v.Set(reflect.ValueOf(resource.MustParse("1")))
+		return
+	case intstr.IntOrString:
+		v.Set(reflect.ValueOf(intstr.FromString(hostile)))
+		return
+	case []byte:
+		v.SetBytes([]byte(hostile))
+		return
+	}
+	if depth == 0 || !v.CanSet() {
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(hostile)
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		v.SetInt(1)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), depth-1)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i), depth-1)
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0), depth-1)
+	case reflect.Map:
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(key, depth-1)
+		fill(value, depth-1)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(key, value)
+	default:
+	}
+}
+
+func filled[T any]() *T {
+	object := new(T)
+	fill(reflect.ValueOf(object).Elem(), 14)
+	return object
+}
+
+// evil is a cluster, and a Prometheus, in which everything is hostile but what a world needs to get to the next line.
+type evil struct {
+	// launchers change the virt-launcher pods; each makes one.
+	launchers []func(*corev1.Pod)
+	// unset is a name of sensible that is hostile, too.
+	unset string
+	// broken is the path of requests that are answered with a hostile error of the status.
+	broken *regexp.Regexp
+	status int
+}
+
+// sensible gives a value that a world needs, unless it is to be hostile as well.
+func (e evil) sensible(name, value string) string {
+	if e.unset == name {
+		return hostile
+	}
+	return value
+}
+
+var sensibles = []string{"phase", "kind", "init", "compute", "webhook", "type", "scheme", "enabled", "deployed", "capacity", "condition"}
+
+func (e evil) pod(change func(*corev1.Pod)) corev1.Pod {
+	pod := filled[corev1.Pod]()
+	yes := true
+	pod.OwnerReferences[0].Kind, pod.OwnerReferences[0].APIVersion, pod.OwnerReferences[0].Controller = e.sensible("kind", contract.VMIKind), "kubevirt.io/v1", &yes
+	pod.Annotations[inject.AnnotationStatus] = hostile
+	pod.Annotations["kubevirt.io/domain"] = hostile
+	pod.DeletionTimestamp = nil
+	pod.Spec.InitContainers[0].Name = e.sensible("init", inject.ContainerName)
+	pod.Spec.Volumes[0].Name = inject.VolumeName
+	pod.Spec.InitContainers[0].VolumeMounts[0] = corev1.VolumeMount{Name: inject.VolumeName, MountPath: hostile}
+	pod.Spec.Containers[0].Name = e.sensible("compute", "compute")
+	pod.Spec.Containers[0].Command = []string{"--hypervisor", hostile}
+	pod.Status.Phase = corev1.PodPhase(e.sensible("phase", "Running"))
+	pod.Status.InitContainerStatuses[0].Name = inject.ContainerName
+	pod.Status.InitContainerStatuses[0].State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	pod.Status.Conditions[0] = corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue}
+	change(pod)
+	return *pod
+}
+
+// vmi has every field that is read.
+func (e evil) vmi() map[string]any {
+	return map[string]any{
+		"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
+		"metadata": map[string]any{"namespace": hostile, "name": hostile, "uid": hostile, "labels": map[string]any{hostile: hostile}},
+		"spec":     map[string]any{"architecture": hostile},
+		"status": map[string]any{
+			"phase": e.sensible("phase", "Running"), "nodeName": hostile, "machine": map[string]any{"type": hostile},
+			"activePods": map[string]any{hostile: hostile}, "conditions": []any{map[string]any{"type": hostile, "status": hostile, "message": hostile}},
+		},
+	}
+}
+
+func (e evil) prometheus() map[string]any {
+	selector := map[string]any{"matchLabels": map[string]any{hostile: hostile}}
+	return map[string]any{
+		"apiVersion": "monitoring.coreos.com/v1", "kind": "Prometheus", "metadata": map[string]any{"namespace": hostile, "name": hostile},
+		"spec": map[string]any{"podMonitorSelector": selector, "podMonitorNamespaceSelector": selector},
+	}
+}
+
+// answer is what the API server says to a request.
+func (e evil) answer(r *http.Request) any {
+	path, selector := r.URL.Path, r.URL.Query().Get("labelSelector")
+	list := func(kind string, items ...any) map[string]any {
+		return map[string]any{"apiVersion": "v1", "kind": kind, "metadata": map[string]any{}, "items": items}
+	}
+	none := func(*corev1.Pod) {}
+	switch {
+	case path == "/version":
+		return map[string]any{"gitVersion": hostile}
+	case strings.HasSuffix(path, "/selfsubjectaccessreviews"):
+		return filled[authorizationv1.SelfSubjectAccessReview]()
+	case strings.HasSuffix(path, "/token"):
+		return filled[authenticationv1.TokenRequest]()
+	case strings.HasSuffix(path, "/virtualmachineinstances"):
+		return list("VirtualMachineInstanceList", e.vmi())
+	case strings.Contains(path, "/virtualmachineinstances/"):
+		return e.vmi()
+	case strings.HasSuffix(path, "/kubevirts"):
+		return list("KubeVirtList", map[string]any{"apiVersion": "kubevirt.io/v1", "kind": "KubeVirt", "metadata": map[string]any{"name": hostile}, "status": map[string]any{
+			"phase": e.sensible("deployed", "Deployed"), "observedKubeVirtVersion": hostile,
+		}})
+	case strings.HasSuffix(path, "/prometheuses"):
+		return list("PrometheusList", e.prometheus())
+	case strings.Contains(path, "/podmonitors/"):
+		return map[string]any{"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": map[string]any{"name": hostile, "labels": map[string]any{hostile: hostile}},
+			"spec": map[string]any{"podMetricsEndpoints": []any{map[string]any{"scheme": e.sensible("scheme", "https"), "tlsConfig": map[string]any{
+				"serverName": hostile, "ca": map[string]any{"configMap": map[string]any{"name": hostile, "key": hostile}},
+			}}}}}
+	case strings.Contains(path, "/configmaps/"):
+		return filled[corev1.ConfigMap]()
+	case strings.HasSuffix(path, "/pods") && r.Method == http.MethodPost:
+		return e.pod(none)
+	case strings.HasSuffix(path, "/pods") && selector == "kubevirt.io=virt-launcher":
+		pods := []any{}
+		for _, change := range e.launchers {
+			pods = append(pods, e.pod(change))
+		}
+		return list("PodList", pods...)
+	case strings.HasSuffix(path, "/pods"):
+		return list("PodList", e.pod(func(pod *corev1.Pod) { pod.Spec.Containers[0].Ports[0].Name = "metrics" }))
+	case strings.HasSuffix(path, "/namespaces"):
+		namespace := filled[corev1.Namespace]()
+		namespace.Labels[inject.AnnotationInject] = e.sensible("enabled", "enabled")
+		return list("NamespaceList", namespace)
+	case strings.Contains(path, "/nodes/"):
+		node := filled[corev1.Node]()
+		node.Status.Allocatable["devices.kubevirt.io/kvm"] = resource.MustParse("1")
+		node.Labels["kubevirt.io/schedulable"] = e.sensible("capacity", hostile)
+		return node
+	case strings.Contains(path, "/deployments/"):
+		deployment := filled[appsv1.Deployment]()
+		container := &deployment.Spec.Template.Spec.Containers[0]
+		container.Name = e.sensible("webhook", "webhook")
+		container.Args = []string{"--sidecar-image=" + hostile, "--exposure=" + hostile}
+		return deployment
+	case strings.Contains(path, "/mutatingwebhookconfigurations/"):
+		return filled[admissionv1.MutatingWebhookConfiguration]()
+	case strings.Contains(path, "/mutatingadmissionpolicies/"):
+		return filled[admissionv1.MutatingAdmissionPolicy]()
+	case strings.Contains(path, "/mutatingadmissionpolicybindings/"):
+		return filled[admissionv1.MutatingAdmissionPolicyBinding]()
+	case strings.HasSuffix(path, "/endpointslices"):
+		return list("EndpointSliceList", filled[discoveryv1.EndpointSlice]())
+	case strings.Contains(path, "/namespaces/") && strings.Count(path, "/") == 4:
+		namespace := filled[corev1.Namespace]()
+		namespace.Labels[inject.AnnotationInject] = e.sensible("enabled", "enabled")
+		return namespace
+	default:
+		return nil
+	}
+}
+
+// query is what Prometheus says.
+func (e evil) query(r *http.Request) any {
+	labels := map[string]string{}
+	for _, name := range []string{"namespace", "pod", "name", "node", "domain_type", "arch", "machine", "hypervisor_version", "libvirt_version", "other"} {
+		labels[name] = hostile
+	}
+	labels["hypervisor_type"] = e.sensible("type", "kvm")
+	return map[string]any{"status": "success", "data": map[string]any{
+		"resultType": "vector", "result": []any{map[string]any{"metric": labels, "value": []any{1, "1"}}},
+	}}
+}
+
+func (e evil) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	var body any
+	switch {
+	case e.broken != nil && e.broken.MatchString(r.URL.Path):
+		w.WriteHeader(e.status)
+		body = metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Code: int32(e.status),
+			Reason: map[int]metav1.StatusReason{403: metav1.StatusReasonForbidden, 404: metav1.StatusReasonNotFound}[e.status], Message: `User "` + hostile + `" cannot ` + hostile}
+	case strings.HasSuffix(r.URL.Path, "/query"):
+		body = e.query(r)
+	case strings.Contains(r.URL.Path, "/proxy/"):
+		_, _ = fmt.Fprintf(w, "# TYPE a gauge\na{b=%q} 1\n%s", hostile, hostile)
+		return
+	default:
+		if body = e.answer(r); body == nil { // port-forward and exec
+			http.Error(w, hostile, http.StatusBadRequest)
+			return
+		}
+	}
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// forged is a line that begins as no line of ours does.
+var forged = regexp.MustCompile(`(?m)^[\s'"|>,-]*FORGED`)
+
+// innocent calls a command line in the evil cluster and fails if it prints what a terminal acts on, or a line of others.
+func (e evil) innocent(t *testing.T, kubeconfig string, args ...string) answer {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	streams := genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &out, ErrOut: &errOut}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	code := run(ctx, streams, append(args, "--kubeconfig="+kubeconfig))
+	got := answer{out.String(), errOut.String(), code}
+	for _, text := range []string{got.out, got.err} {
+		require.NotRegexp(t, forged, text, args)
+		for _, r := range text {
+			require.True(t, r == '\n' || r != unicode.ReplacementChar && unicode.IsPrint(r), "%q in %q of %q", r, text, args)
+		}
+	}
+	if strings.HasSuffix(strings.Join(args, " "), "-o json") && got.out != "" {
+		require.True(t, json.Valid([]byte(got.out)), got.out)
+	}
+	return got
+}
+
+func (e evil) serve(t *testing.T) (url, config string) {
+	t.Helper()
+	web := httptest.NewServer(e)
+	t.Cleanup(web.Close)
+	return web.URL, kubeconfig(t, &rest.Config{Host: web.URL}, "x")
+}
+
+// commands are all ways of printing.
+func commands(url string) [][]string {
+	from := "--prometheus-url=" + url
+	return [][]string{
+		{"list", "-n", "shop", from}, {"list", "-A", from, "-o", "wide"}, {"list", "-A", from, "-o", "json"}, {"list", "-n", "shop", from, "-o", "yaml"},
+		{"list", "-A"}, {"list", "-A", "--source=exec"}, {"list", "-A", "--source=exec", "-o", "yaml"},
+		{"check", from}, {"check", "--all"}, {"check", "-n", "shop", "--all", "-o", "yaml"}, {"check", from, "-o", "json"},
+		{"explain", "web", "-n", "shop", from}, {"explain", "web", "-n", "shop"}, {"explain", "web", from, "-o", "yaml"}, {"explain", "web", from, "-o", "json"},
+	}
+}
+
+func launchers() map[string][]func(*corev1.Pod) {
+	none := func(*corev1.Pod) {}
+	state := func(state corev1.ContainerState) func(*corev1.Pod) {
+		return func(pod *corev1.Pod) { pod.Status.InitContainerStatuses[0].State = state }
+	}
+	return map[string][]func(*corev1.Pod){
+		"running": {none}, "two": {none, func(pod *corev1.Pod) { pod.Name += hostile }}, "no pod": {},
+		"waiting":    {state(corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: hostile, Message: hostile}})},
+		"terminated": {state(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: hostile, Message: hostile}})},
+		"without":    {func(pod *corev1.Pod) { pod.Spec.InitContainers = nil }},
+	}
+}
+
+// TestHostileText: whatever text the objects, pages and errors of a cluster hold, no command prints a control character or
+// a line that is not its own.
+func TestHostileText(t *testing.T) {
+	for name, pods := range launchers() {
+		t.Run(name, func(t *testing.T) {
+			e := evil{launchers: pods}
+			url, config := e.serve(t)
+			for _, args := range commands(url) {
+				got := e.innocent(t, config, args...)
+				require.NotEmpty(t, got.out+got.err, args)
+			}
+		})
+	}
+	for _, name := range sensibles {
+		t.Run("also "+name, func(t *testing.T) {
+			e := evil{launchers: launchers()["running"], unset: name}
+			url, config := e.serve(t)
+			for _, args := range commands(url) {
+				e.innocent(t, config, args...)
+			}
+		})
+	}
+}
+
+// The worlds reach what they are made for: a page's text in the table, a pod's argument in an explanation.
+func TestHostileTextIsPrinted(t *testing.T) {
+	e := evil{launchers: launchers()["running"]}
+	url, config := e.serve(t)
+	row := e.innocent(t, config, "list", "-A", "--prometheus-url="+url, "-o", "wide")
+	require.Regexp(t, `(?m)^x\\u001b\[2J.*kvm .*\\u001b.*prometheus `, row.out)
+	why := e.innocent(t, config, "explain", "web", "--prometheus-url="+url)
+	require.Regexp(t, `(?m)^pod .*, hypervisor x\\u001b\[2J\\u001b\]0;t\\u0007\\u000d\\n\\tFORGED \\u009b31m\\u0085\\u202e\\u2066\\u200f\\u2028FORGED\\u2029\\nFORGED\\u007f`, why.out)
+}
+
+// TestHostileErrors: the same of errors, of each part that is asked.
+func TestHostileErrors(t *testing.T) {
+	parts := []string{
+		"/version$", "/virtualmachineinstances", "/kubevirts", "/prometheuses$", "/podmonitors/", "/configmaps/", "/pods$", "/namespaces$", "/nodes/",
+		"/deployments/", "/mutatingwebhookconfigurations/", "/mutatingadmission", "/endpointslices", "/token$", "/selfsubjectaccessreviews$", "/proxy/", "/query$", "/exec$", ".",
+	}
+	for _, part := range parts {
+		for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError} {
+			t.Run(fmt.Sprintf("%s %d", part, status), func(t *testing.T) {
+				e := evil{launchers: launchers()["running"], broken: regexp.MustCompile(part), status: status}
+				url, config := e.serve(t)
+				from := "--prometheus-url=" + url
+				for _, args := range [][]string{{"list", "-A", from}, {"list", "-A", "--source=relay"}, {"check"}, {"check", from, "-o", "yaml"}, {"explain", "web", from}, {"explain", "web", "--source=exec"}} {
+					e.innocent(t, config, args...)
+				}
+			})
+		}
+	}
+}
+
+// TestHostileArguments: what a user was made to paste.
+func TestHostileArguments(t *testing.T) {
+	e := evil{launchers: launchers()["running"]}
+	url, config := e.serve(t)
+	for _, args := range [][]string{
+		{hostile}, {"list", hostile}, {"list", "--" + hostile}, {"list", "-o", hostile}, {"list", "--source=" + hostile}, {"list", "-n", hostile, "--source=none"},
+		{"list", "-l", hostile}, {"list", "--chunk-size=" + hostile}, {"list", "--prometheus-url=" + hostile}, {"list", "--prometheus-url=" + url, "--prometheus-ca-file=" + hostile},
+		{"list", "--source=relay", "--relay-ca-file=" + hostile, "--relay-namespace=" + hostile}, {"list", "--context=" + hostile}, {"list", "--server=" + hostile},
+		{"check", "-n", hostile}, {"explain", hostile, "-n", hostile}, {"explain"}, {"explain", hostile, hostile}, {"help", hostile}, {"--help"}, {"version"},
+	} {
+		e.innocent(t, config, args...)
+	}
+}

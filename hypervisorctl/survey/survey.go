@@ -1,0 +1,140 @@
+// Package survey finds, for each VMI, its pod, what its sidecar says, and why there is no metric if there is none.
+package survey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/source"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// Reader reads the cluster.
+type Reader interface {
+	EachVMI(ctx context.Context, namespace, selector string, use func(vm.VMI)) error
+	EachLauncher(ctx context.Context, namespace string, cfg inject.Config, use func(vm.Launcher)) error
+}
+
+// Request says which VMIs, and how to find out what they run on.
+type Request struct {
+	// Namespace is empty for all.
+	Namespace string
+	Selector  string
+	// Config is the webhook's: why does a pod have no sidecar?
+	Config inject.Config
+	// Enabled says whether a namespace is labelled for sidecars. It is called from many goroutines.
+	Enabled func(ctx context.Context, namespace string) vm.Enabled
+	// Source is asked about each VMI whose sidecar runs; nil means that nothing is asked.
+	Source source.Source
+}
+
+// VM is what was found out about one VMI.
+type VM struct {
+	VMI vm.VMI
+	// Launcher is its pod; nil if it has none.
+	Launcher *vm.Launcher
+	// Cause is why there is no metric, as far as Kubernetes knows.
+	Cause vm.Cause
+	// Finding is what its sidecar says; nil if it was not asked, or Err says why there is no answer.
+	Finding *source.Finding
+	// Source is who answered.
+	Source string
+	Err    error
+}
+
+// Unasked says whether the error only means that the VM could not be asked about.
+func (v VM) Unasked() bool {
+	var unasked *source.UnaskedError
+	return errors.As(v.Err, &unasked)
+}
+
+// atOnce is how many sidecars are asked at a time.
+const atOnce = 8
+
+// List lists VMIs and asks about each. Of the API server's objects it keeps half a kilobyte each. An error means that the
+// list failed; a VM that could not be asked about has its own.
+func List(ctx context.Context, reader Reader, request Request, progress Progress) ([]VM, error) {
+	defer progress.Done()
+	var found []vm.VMI
+	seen := map[string]bool{}
+	err := reader.EachVMI(ctx, request.Namespace, request.Selector, func(vmi vm.VMI) {
+		if seen[vmi.UID] { // the list was started again
+			return
+		}
+		seen[vmi.UID] = true
+		found = append(found, vmi)
+		progress.Listed(len(found))
+	})
+	if err != nil {
+		return nil, err
+	}
+	launchers := map[string][]vm.Launcher{}
+	err = reader.EachLauncher(ctx, request.Namespace, request.Config, func(launcher vm.Launcher) {
+		if seen[launcher.Owner] {
+			launchers[launcher.Owner] = append(launchers[launcher.Owner], launcher)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ask(ctx, request, found, launchers, progress)
+}
+
+func ask(ctx context.Context, request Request, found []vm.VMI, launchers map[string][]vm.Launcher, progress Progress) ([]VM, error) {
+	vms := make([]VM, len(found))
+	var done atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for i, vmi := range found {
+		group.Go(func() error {
+			vms[i] = One(ctx, request, vmi, launchers[vmi.UID])
+			progress.Asked(int(done.Add(1)), len(found))
+			return ctx.Err()
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return vms, nil
+}
+
+// One finds out about one VMI.
+func One(ctx context.Context, request Request, vmi vm.VMI, launchers []vm.Launcher) VM {
+	found := VM{VMI: vmi, Launcher: vm.Choose(vmi, launchers)}
+	found.Cause = vm.Diagnose(vmi, found.Launcher, vm.EnabledUnknown)
+	if found.Cause.Why == vm.Unread || found.Cause.Why == vm.Refused { // only then does the label matter
+		found.Cause = vm.Diagnose(vmi, found.Launcher, request.Enabled(ctx, vmi.Namespace))
+	}
+	if found.Cause.Why != vm.Expected || request.Source == nil {
+		return found
+	}
+	finding, err := request.Source.Find(ctx, source.Target{VMI: vmi, Launcher: *found.Launcher})
+	if err != nil {
+		found.Err = fmt.Errorf("%s: %w", request.Source.Name(), err)
+		return found
+	}
+	found.Finding, found.Source = &finding, request.Source.Name()
+	return found
+}
+
+// Once returns a function that reads each namespace's label once. It may be called from many goroutines.
+func Once(read func(ctx context.Context, namespace string) vm.Enabled) func(context.Context, string) vm.Enabled {
+	var mu sync.Mutex
+	known := map[string]vm.Enabled{}
+	return func(ctx context.Context, namespace string) vm.Enabled {
+		mu.Lock()
+		defer mu.Unlock()
+		enabled, asked := known[namespace]
+		if !asked {
+			enabled = read(ctx, namespace)
+			known[namespace] = enabled
+		}
+		return enabled
+	}
+}

@@ -1,0 +1,96 @@
+package terminal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"web":                         "web",
+		"two words, häßlich … 日本":     "two words, häßlich … 日本",
+		"a\nb\r\tc":                   `a\nb\u000d\tc`,
+		"\x1b[2J\x07\x7f":             `\u001b[2J\u0007\u007f`,
+		"\u009b31m\u0085":             `\u009b31m\u0085`,
+		"\u202a\u202e\u2066\u2069":    `\u202a\u202e\u2066\u2069`,
+		"\u2028\u2029\u200f\u061c":    `\u2028\u2029\u200f\u061c`,
+		"\xff\x9b":                    `\ufffd\ufffd`,
+		"tag \U000e0041":              `tag \udb40\udc41`,
+		"zero\u200bwidth\ufeff\u00a0": `zero\u200bwidth\ufeff\u00a0`,
+	} {
+		require.Equal(t, want, Line(text))
+	}
+	long := Line(strings.Repeat("é", longest+1))
+	require.Len(t, []rune(long), longest)
+	require.Equal(t, "…", string([]rune(long)[longest-1:]))
+}
+
+func TestClean(t *testing.T) {
+	type inner struct{ Text string }
+	type outer struct {
+		inner
+		Pointer *inner
+		Slice   []inner
+		Map     map[string]string
+		Any     any
+		Number  int
+		private string
+	}
+	object := &outer{
+		inner: inner{"a\n"}, Pointer: &inner{"b\n"}, Slice: []inner{{"c\n"}}, Map: map[string]string{"d\n": "e\n"},
+		Any: &inner{"f\n"}, Number: 1, private: "g\n",
+	}
+	Clean(object)
+	require.Equal(t, &outer{
+		inner: inner{`a\n`}, Pointer: &inner{`b\n`}, Slice: []inner{{`c\n`}}, Map: map[string]string{`d\n`: `e\n`},
+		Any: &inner{`f\n`}, Number: 1, private: "g\n",
+	}, object)
+	Clean(nil)
+}
+
+func TestPrintf(t *testing.T) {
+	var out bytes.Buffer
+	w := NewWriter(&out)
+	require.NoError(t, w.Printf("%s %-5s|%d %t %s\n", "a\nb", "c", 7, true, errors.New("x\x1by")))
+	require.Equal(t, `a\nb c    |7 true x\u001by`+"\n", out.String())
+}
+
+// JSON that was escaped again says the same.
+func TestFilterKeepsJSON(t *testing.T) {
+	text := "a\u202eb\u009b\x7f\U000e0041\n"
+	var out bytes.Buffer
+	require.NoError(t, json.NewEncoder(NewWriter(&out).Filter()).Encode(text))
+	require.NotContains(t, out.String(), "\u202e")
+	var got string
+	require.NoError(t, json.Unmarshal(out.Bytes(), &got))
+	require.Equal(t, text, got)
+}
+
+func TestStatus(t *testing.T) {
+	var out bytes.Buffer
+	w := NewWriter(&out)
+	require.False(t, w.IsTerminal())
+	require.NoError(t, w.Status("listed 1\x1b"))
+	require.NoError(t, w.Status(""))
+	require.Equal(t, "\r\x1b[Klisted 1\\u001b\r\x1b[K", out.String())
+}
+
+// FuzzLine holds Line to what it promises.
+func FuzzLine(f *testing.F) {
+	f.Add(strings.Repeat("\x1b", longest))
+	f.Add("a\n\x1b[2J\u202e\xff\U000e0041")
+	f.Fuzz(func(t *testing.T, text string) {
+		line := Line(text)
+		require.Equal(t, line, Line(line), "what is escaped stays as it is")
+		require.LessOrEqual(t, utf8.RuneCountInString(line), longest)
+		for _, r := range line {
+			require.True(t, r >= ' ' && r != 0x7f, "%q", line)
+		}
+	})
+}
