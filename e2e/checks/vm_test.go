@@ -31,11 +31,11 @@ type vm struct {
 	disk            string // acpi, off or crash: a guest that acts
 	annotations     map[string]string
 	labels          map[string]string // beside check, which is its name
-	network         string // masqueradePort (""), masqueradeAll, bridge or none
-	dedicated       bool   // dedicated CPUs
-	migratable      bool   // with what a migration wants here
-	nowhere         bool   // fits no node
-	account         bool   // the guest is given the token of a ServiceAccount, and so is compute
+	network         string            // masqueradePort (""), masqueradeAll, bridge or none
+	dedicated       bool              // dedicated CPUs
+	migratable      bool              // with what a migration wants here
+	nowhere         bool              // fits no node
+	account         bool              // the guest is given the token of a ServiceAccount, and so is compute
 }
 
 func (v vm) object(t *testing.T) *unstructured.Unstructured {
