@@ -51,12 +51,12 @@ func TestStrangersAreBounded(t *testing.T) {
 			busy += tally(Busy)
 		}
 		require.Equal(t, 300-strangerReviews-strangersWaiting, busy, "at once, from many addresses")
-		require.Equal(t, strangerReviews+strangersWaiting, c.strangers.total())
+		require.Equal(t, strangerReviews+strangersWaiting, c.strangers.count())
 		for _, all := range floods {
 			all.Wait()
 		}
 		require.EqualValues(t, strangerReviews, o.most.Load(), "reviews at once")
-		require.Zero(t, c.strangers.total())
+		require.Zero(t, c.strangers.count())
 	})
 }
 
@@ -195,6 +195,12 @@ func TestAnyoneMayHangUp(t *testing.T) {
 	}
 }
 
+func (l *limiter) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.total()
+}
+
 func (l *limiter) checkBounds(t *testing.T) {
 	t.Helper()
 	synctest.Wait()
@@ -225,7 +231,7 @@ func TestStrangersMemory(t *testing.T) {
 			synctest.Wait()
 		}
 		hanging := heap() - before
-		require.Equal(t, strangerReviews+strangersWaiting, c.strangers.total())
+		require.Equal(t, strangerReviews+strangersWaiting, c.strangers.count())
 		all.Wait()
 		for i := range 3 * maxDenied {
 			c.keep(newKey(fmt.Sprint(i), "/p"), Unauthenticated)
