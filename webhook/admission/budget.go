@@ -10,8 +10,8 @@ import (
 // wait behind large requests, which nobody but a stranger makes many of.
 type budget struct {
 	small, large part
-	// smallest is the most that counts as small.
-	smallest int64
+	// smallLimit is the most that counts as small.
+	smallLimit int64
 }
 
 type part struct {
@@ -26,11 +26,11 @@ func newPart(bytes int64) part { return part{bytes: bytes, free: semaphore.NewWe
 // and 10 MiB more for a single review that is larger than its part: below 45 MiB of the 64 that the manifests allow.
 
 func newBodyBudget() *budget {
-	return &budget{smallest: 64 << 10, small: newPart(4 << 20), large: newPart(8 << 20)}
+	return &budget{smallLimit: 64 << 10, small: newPart(4 << 20), large: newPart(8 << 20)}
 }
 
 func newDecodeBudget() *budget {
-	return &budget{smallest: 1 << 20, small: newPart(4 << 20), large: newPart(12 << 20)}
+	return &budget{smallLimit: 1 << 20, small: newPart(4 << 20), large: newPart(12 << 20)}
 }
 
 // share is what one request holds of a budget.
@@ -43,7 +43,7 @@ type share struct {
 // there is gets all of it.
 func (s *share) raise(ctx context.Context, bytes int64) error {
 	of, held := s.of.large, &s.large
-	if bytes <= s.of.smallest {
+	if bytes <= s.of.smallLimit {
 		of, held = s.of.small, &s.small
 	}
 	more := min(bytes, of.bytes) - *held

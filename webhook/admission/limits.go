@@ -18,7 +18,7 @@ const (
 	maxBody = 7 << 20
 	// firstRead is how much memory a body gets before any of it has arrived. It gets
 	// as much again as has arrived each time: memory is held by sending, not by promising.
-	firstRead = 8 << 10
+	firstRead = 4 << 10
 	// patience is how long an admission may take to arrive and wait for memory. The
 	// API server gives up after timeoutSeconds 2; and a wait is better than a
 	// refusal, which would leave a VM without its sidecar.

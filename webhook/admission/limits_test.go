@@ -37,7 +37,7 @@ func TestNoMemoryLeft(t *testing.T) {
 
 				for others.small < others.of.small.bytes {
 					another := share{of: others.of}
-					require.NoError(t, another.raise(t.Context(), others.of.smallest))
+					require.NoError(t, another.raise(t.Context(), others.of.smallLimit))
 					others.small += another.small
 				}
 				start := time.Now()
