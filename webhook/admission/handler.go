@@ -40,8 +40,8 @@ type Handler struct {
 func NewHandler(decide Decider, metrics *Metrics, logger *slog.Logger) *Handler {
 	return &Handler{
 		decide: decide, metrics: metrics, logger: logger,
-		bodies:   newBudget(bodyMemory),
-		decoding: newBudget(decodeMemory),
+		bodies:   newBodyBudget(),
+		decoding: newDecodeBudget(),
 		rejected: newRejectedLog(logger),
 	}
 }

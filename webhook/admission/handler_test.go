@@ -163,6 +163,7 @@ func TestHandlerDecidesAsTheCommandLine(t *testing.T) {
 			requireGolden(t, name, podJSON, got.Response.Patch)
 			require.InDelta(t, 1, b.counted("injected", "injected"), 0)
 			require.Contains(t, b.log.String(), `"level":"DEBUG"`)
+			require.Contains(t, b.log.String(), `"reason":"injected"`)
 		})
 	}
 }
@@ -234,6 +235,7 @@ func TestProblemsAllow(t *testing.T) {
 			require.Equal(t, !c.want.Rejected(), b.errors() == 1, "only an error of ours is counted as one")
 			require.Equal(t, 1, strings.Count(b.log.String(), "\n"))
 			require.Contains(t, b.log.String(), `"level":"WARN"`)
+			require.Contains(t, b.log.String(), `"reason":"`+c.want.String()+`"`)
 			require.Equal(t, c.want == Panicked, testutil.ToFloat64(b.metrics.panics) == 1)
 		})
 	}

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -20,54 +18,12 @@ const (
 	maxBody = 7 << 20
 	// firstRead is how much memory a body gets before any of it has arrived. It gets
 	// as much again as has arrived each time: memory is held by sending, not by promising.
-	firstRead = 8 << 10
-	// bodyMemory and decodeMemory bound, in bytes, all bodies under way and what is decoded
-	// of them at the same time. Anyone in the cluster can reach the port. Beside them are the
-	// copies that bodies make while they grow, at most half of bodyMemory, and what the one
-	// review that is larger than decodeMemory takes more, at most 8 MiB: below 40 MiB of the
-	// 64 that the manifests allow.
-	bodyMemory   = 10 << 20
-	decodeMemory = 16 << 20
+	firstRead = 4 << 10
 	// patience is how long an admission may take to arrive and wait for memory. The
 	// API server gives up after timeoutSeconds 2; and a wait is better than a
 	// refusal, which would leave a VM without its sidecar.
 	patience = 1500 * time.Millisecond
 )
-
-// budget is a number of bytes that requests share.
-type budget struct {
-	bytes int64
-	free  *semaphore.Weighted
-}
-
-func newBudget(bytes int64) *budget {
-	return &budget{bytes: bytes, free: semaphore.NewWeighted(bytes)}
-}
-
-// share is what one request holds of a budget.
-type share struct {
-	of   *budget
-	held int64
-}
-
-// raise waits until the request may hold that many bytes, or ctx ends. What is more than
-// the budget gets all of it.
-func (s *share) raise(ctx context.Context, bytes int64) error {
-	more := min(bytes, s.of.bytes) - s.held
-	if more <= 0 {
-		return nil
-	}
-	if err := s.of.free.Acquire(ctx, more); err != nil {
-		return err
-	}
-	s.held += more
-	return nil
-}
-
-func (s *share) release() {
-	s.of.free.Release(s.held)
-	s.held = 0
-}
 
 // readBody reads the body into memory that it takes from the share as bytes arrive.
 func readBody(ctx context.Context, w http.ResponseWriter, r *http.Request, memory *share) ([]byte, *problem) {

@@ -23,22 +23,33 @@ func TestNoMemoryLeft(t *testing.T) {
 		"for decoding": func(h *Handler) *budget { return h.decoding },
 	} {
 		t.Run(name, func(t *testing.T) {
-			body := string(review(t, virtLauncher(t), nil))
+			small := string(review(t, virtLauncher(t), nil))
+			large := strings.Replace(small, "{", "{"+strings.Repeat(" ", 1<<20), 1)
 			synctest.Test(t, func(t *testing.T) {
 				decide := func(*inject.Pod) inject.Decision { return inject.Decision{Reason: inject.NoVMI} }
 				handler := NewHandler(decide, NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
+				send := func(body string) int { return post(handler, strings.NewReader(body), len(body)).Code }
+
 				others := share{of: of(handler)}
-				require.NoError(t, others.raise(t.Context(), others.of.bytes))
+				require.NoError(t, others.raise(t.Context(), others.of.large.bytes))
+				require.Equal(t, http.StatusServiceUnavailable, send(large))
+				require.Equal(t, http.StatusOK, send(small), "what is small does not wait behind what is large")
+
+				for others.small < others.of.small.bytes {
+					another := share{of: others.of}
+					require.NoError(t, another.raise(t.Context(), others.of.smallLimit))
+					others.small += another.small
+				}
 				start := time.Now()
-				w := post(handler, strings.NewReader(body), len(body))
-				require.Equal(t, http.StatusServiceUnavailable, w.Code)
+				require.Equal(t, http.StatusServiceUnavailable, send(small))
 				require.Equal(t, patience, time.Since(start), "before the API server gives up")
-				require.NotEmpty(t, w.Header().Get("Retry-After"))
 
 				go func() { time.Sleep(time.Second); others.release() }()
-				require.Equal(t, http.StatusOK, post(handler, strings.NewReader(body), len(body)).Code, "memory that becomes free is taken")
-				require.True(t, handler.bodies.free.TryAcquire(bodyMemory), "all of it is given back")
-				require.True(t, handler.decoding.free.TryAcquire(decodeMemory), "all of it is given back")
+				require.Equal(t, http.StatusOK, send(small), "memory that becomes free is taken")
+				for _, b := range []*budget{handler.bodies, handler.decoding} {
+					require.True(t, b.small.free.TryAcquire(b.small.bytes), "all of it is given back")
+					require.True(t, b.large.free.TryAcquire(b.large.bytes), "all of it is given back")
+				}
 			})
 		})
 	}
@@ -56,13 +67,12 @@ func post(h http.Handler, body io.Reader, length int) *httptest.ResponseRecorder
 // A body takes memory as it arrives, whatever length it promises.
 func TestPromisesTakeNoMemory(t *testing.T) {
 	for sent, want := range map[int]int64{0: firstRead, firstRead - 1: firstRead, firstRead: 2 * firstRead, 1 << 20: 2 << 20, 7<<20 - 1: 7 << 20} {
-		bodies := newBudget(bodyMemory)
-		memory := share{of: bodies}
+		memory := share{of: newBodyBudget()}
 		r := httptest.NewRequest(http.MethodPost, Path, io.LimitReader(zeros{}, int64(sent)))
 		r.ContentLength = maxBody
 		_, problem := readBody(t.Context(), httptest.NewRecorder(), r, &memory)
 		require.Equal(t, UnreadableBody, problem.kind, "it ends early")
-		require.Equal(t, want, memory.held, "after %d bytes", sent)
+		require.Equal(t, want, max(memory.small, memory.large), "after %d bytes", sent)
 	}
 }
 

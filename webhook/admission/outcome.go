@@ -37,11 +37,11 @@ func (o *outcome) about(r *admissionRequest) {
 func (o *outcome) log(logger *slog.Logger) {
 	namespace, name := fmt.Sprintf("%.63s", o.namespace), fmt.Sprintf("%.253s", o.name)
 	if o.problem == nil {
-		logger.Debug("admission", "reason", o.decision.Reason, "namespace", namespace,
+		logger.Debug("admission", "reason", o.decision.Reason.String(), "namespace", namespace,
 			"pod", name, "dry_run", o.dryRun, "warnings", o.decision.Warnings)
 		return
 	}
-	attrs := []any{"reason", o.problem.kind, "namespace", namespace, "pod", name}
+	attrs := []any{"reason", o.problem.kind.String(), "namespace", namespace, "pod", name}
 	if o.problem.err != nil {
 		attrs = append(attrs, "err", fmt.Sprintf("%.256s", o.problem.err))
 	}
