@@ -22,7 +22,7 @@ import (
 type Config struct {
 	Limits Limits
 	// MaxHeaderBytes is the most that a request's header may have; net/http reads up to
-	// 4 KiB more. A header of short lines costs some 30 times its length once it is
+	// 4 KiB more. A header of short lines costs 20 to 40 times its length once it is
 	// parsed (measured by internal/testkit/flood).
 	MaxHeaderBytes int
 	// ReadTimeout bounds a TLS handshake, and a request to the end of its body.
