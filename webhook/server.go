@@ -101,7 +101,7 @@ func (s *server) mux() http.Handler {
 // admissionLimits fit the Deployment's 64 MiB: internal/testkit/flood. An API server keeps
 // up to 25 idle connections (apimachinery SetTransportDefaults), and opens one for each
 // admission beyond those.
-var admissionLimits = serving.Limits{Connections: 128, PerSource: 64, New: 64}
+var admissionLimits = serving.Limits{Connections: 128, PerSource: 96, New: 96}
 
 // admissionConfig is limited to what an API server does, since anyone in the
 // cluster can reach it.

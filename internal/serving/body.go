@@ -112,7 +112,7 @@ func (a *answer) abandonBody() {
 	a.body.conn.limiter.waits(a.body.conn)
 }
 
-// inContext is the http.Server's ConnContext.
+// withConn is for the http.Server's ConnContext.
 func withConn(ctx context.Context, c *conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
