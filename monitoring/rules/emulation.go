@@ -39,8 +39,8 @@ func onEmulation() Alert {
 	}
 }
 
-// besideKVM believes a neighbour on KVM only where its page shows one domain. One that shows
-// two contradicts itself, as no genuine page does.
+// besideKVM believes a neighbour on KVM only where its page shows no other domain type: one that
+// does contradicts itself, as no genuine page does.
 func besideKVM() Alert {
 	return Alert{
 		Name: "VirtualMachineOnSoftwareEmulationBesideKVM",
@@ -49,8 +49,8 @@ and on (namespace, name, node) (
   ` + domain(`domain_type="qemu"`) + `
   and on (node, arch) (
     ` + domain(`domain_type="kvm"`) + `
-    and on (namespace, name, node, pod)
-      count by (namespace, name, node, pod) (kubevirt_vmi_hypervisor_domain_info` + ofVMs + `) == 1
+    unless on (namespace, name, node, pod)
+      ` + domain(`domain_type!="kvm"`) + `
     and on (namespace, name, node)
       ` + recorded(Newest, `hypervisor_type="kvm"`) + `
   )
