@@ -38,7 +38,7 @@ KubeVirt's own mapping of libvirt's domain states:
 | no domain, shutdown, shut off, crashed, migrated away | absent |
 
 A source cannot tell the memory's last copy, which may take minutes, from the moment after the switch-over. So both
-sides show the VM from when it goes on at the target until libvirt shuts it off at the source: 0.3 to 0.9 s on 2 cores
+sides show the VM from when it goes on at the target until libvirt shuts it off at the source: 0.2 to 0.9 s on 2 cores
 with a load of 20 to 50, also after a switch-over that had stalled for 5 s. The recording rule `+"`vmi:kubevirt_vmi_hypervisor_info:newest`"+`
 takes the side whose `+"`hypervisor_exporter_last_change_timestamp_seconds`"+` is later, which is the target. In post-copy
 the source is gone as soon as it is paused, and neither side shows the VM for the 0.1 to 0.4 s until it goes on.
