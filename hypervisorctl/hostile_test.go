@@ -32,11 +32,15 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// hostile is what every field says in this test: what a terminal acts on, and what would look like a line of ours.
-const hostile = "x\x1b[2J\x1b]0;t\x07\r\n\tFORGED \u009b31m\u0085\u202e\u2066\u200f\u2028FORGED\u2029\nFORGED\x7f"
+// The texts of every field in these tests: one with all that a terminal acts on, and one that YAML would print as a block of
+// lines.
+const (
+	hostile = "x\x1b[2J\x1b]0;t\x07\r\n\tFORGED \u009b31m\u0085\u202e\u2066\u200f\u2028FORGED\u2029\nFORGED\x7f"
+	lines   = "x\nFORGED line\nFORGED"
+)
 
-// fill sets every field that v has to something: every text to hostile.
-func fill(v reflect.Value, depth int) {
+// fill sets every field of v, and every string to the text.
+func fill(v reflect.Value, text string, depth int) {
 	switch v.Interface().(type) {
 	case metav1.Time, metav1.MicroTime, metav1.FieldsV1, runtime.RawExtension:
 		return
@@ -44,10 +48,10 @@ func fill(v reflect.Value, depth int) {
 		v.Set(reflect.ValueOf(resource.MustParse("1")))
 		return
 	case intstr.IntOrString:
-		v.Set(reflect.ValueOf(intstr.FromString(hostile)))
+		v.Set(reflect.ValueOf(intstr.FromString(text)))
 		return
 	case []byte:
-		v.SetBytes([]byte(hostile))
+		v.SetBytes([]byte(text))
 		return
 	}
 	if depth == 0 || !v.CanSet() {
@@ -55,39 +59,41 @@ func fill(v reflect.Value, depth int) {
 	}
 	switch v.Kind() {
 	case reflect.String:
-		v.SetString(hostile)
+		v.SetString(text)
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		v.SetInt(1)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		fill(v.Elem(), depth-1)
+		fill(v.Elem(), text, depth-1)
 	case reflect.Struct:
 		for i := range v.NumField() {
-			fill(v.Field(i), depth-1)
+			fill(v.Field(i), text, depth-1)
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
-		fill(v.Index(0), depth-1)
+		fill(v.Index(0), text, depth-1)
 	case reflect.Map:
 		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-		fill(key, depth-1)
-		fill(value, depth-1)
+		fill(key, text, depth-1)
+		fill(value, text, depth-1)
 		v.Set(reflect.MakeMap(v.Type()))
 		v.SetMapIndex(key, value)
 	default:
 	}
 }
 
-func filled[T any]() *T {
+func filled[T any](text string) *T {
 	object := new(T)
-	fill(reflect.ValueOf(object).Elem(), 14)
+	fill(reflect.ValueOf(object).Elem(), text, 14)
 	return object
 }
 
 // evil is a cluster, and a Prometheus, in which everything is hostile but what a world needs to get to the next line.
 type evil struct {
+	// text is what every string is.
+	text string
 	// launchers change the virt-launcher pods; each makes one.
 	launchers []func(*corev1.Pod)
 	// unset is a name of sensible that is hostile, too.
@@ -100,7 +106,7 @@ type evil struct {
 // sensible gives a value that a world needs, unless it is to be hostile as well.
 func (e evil) sensible(name, value string) string {
 	if e.unset == name {
-		return hostile
+		return e.text
 	}
 	return value
 }
@@ -108,17 +114,17 @@ func (e evil) sensible(name, value string) string {
 var sensibles = []string{"phase", "kind", "init", "compute", "webhook", "type", "scheme", "enabled", "deployed", "capacity", "condition"}
 
 func (e evil) pod(change func(*corev1.Pod)) corev1.Pod {
-	pod := filled[corev1.Pod]()
+	pod := filled[corev1.Pod](e.text)
 	yes := true
 	pod.OwnerReferences[0].Kind, pod.OwnerReferences[0].APIVersion, pod.OwnerReferences[0].Controller = e.sensible("kind", contract.VMIKind), "kubevirt.io/v1", &yes
-	pod.Annotations[inject.AnnotationStatus] = hostile
-	pod.Annotations["kubevirt.io/domain"] = hostile
+	pod.Annotations[inject.AnnotationStatus] = e.text
+	pod.Annotations["kubevirt.io/domain"] = e.text
 	pod.DeletionTimestamp = nil
 	pod.Spec.InitContainers[0].Name = e.sensible("init", inject.ContainerName)
 	pod.Spec.Volumes[0].Name = inject.VolumeName
-	pod.Spec.InitContainers[0].VolumeMounts[0] = corev1.VolumeMount{Name: inject.VolumeName, MountPath: hostile}
+	pod.Spec.InitContainers[0].VolumeMounts[0] = corev1.VolumeMount{Name: inject.VolumeName, MountPath: e.text}
 	pod.Spec.Containers[0].Name = e.sensible("compute", "compute")
-	pod.Spec.Containers[0].Command = []string{"--hypervisor", hostile}
+	pod.Spec.Containers[0].Command = []string{"--hypervisor", e.text}
 	pod.Status.Phase = corev1.PodPhase(e.sensible("phase", "Running"))
 	pod.Status.InitContainerStatuses[0].Name = inject.ContainerName
 	pod.Status.InitContainerStatuses[0].State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
@@ -131,19 +137,19 @@ func (e evil) pod(change func(*corev1.Pod)) corev1.Pod {
 func (e evil) vmi() map[string]any {
 	return map[string]any{
 		"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
-		"metadata": map[string]any{"namespace": hostile, "name": hostile, "uid": hostile, "labels": map[string]any{hostile: hostile}},
-		"spec":     map[string]any{"architecture": hostile},
+		"metadata": map[string]any{"namespace": e.text, "name": e.text, "uid": e.text, "labels": map[string]any{e.text: e.text}},
+		"spec":     map[string]any{"architecture": e.text},
 		"status": map[string]any{
-			"phase": e.sensible("phase", "Running"), "nodeName": hostile, "machine": map[string]any{"type": hostile},
-			"activePods": map[string]any{hostile: hostile}, "conditions": []any{map[string]any{"type": hostile, "status": hostile, "message": hostile}},
+			"phase": e.sensible("phase", "Running"), "nodeName": e.text, "machine": map[string]any{"type": e.text},
+			"activePods": map[string]any{e.text: e.text}, "conditions": []any{map[string]any{"type": e.text, "status": e.text, "message": e.text}},
 		},
 	}
 }
 
 func (e evil) prometheus() map[string]any {
-	selector := map[string]any{"matchLabels": map[string]any{hostile: hostile}}
+	selector := map[string]any{"matchLabels": map[string]any{e.text: e.text}}
 	return map[string]any{
-		"apiVersion": "monitoring.coreos.com/v1", "kind": "Prometheus", "metadata": map[string]any{"namespace": hostile, "name": hostile},
+		"apiVersion": "monitoring.coreos.com/v1", "kind": "Prometheus", "metadata": map[string]any{"namespace": e.text, "name": e.text},
 		"spec": map[string]any{"podMonitorSelector": selector, "podMonitorNamespaceSelector": selector},
 	}
 }
@@ -157,28 +163,28 @@ func (e evil) answer(r *http.Request) any {
 	none := func(*corev1.Pod) {}
 	switch {
 	case path == "/version":
-		return map[string]any{"gitVersion": hostile}
+		return map[string]any{"gitVersion": e.text}
 	case strings.HasSuffix(path, "/selfsubjectaccessreviews"):
-		return filled[authorizationv1.SelfSubjectAccessReview]()
+		return filled[authorizationv1.SelfSubjectAccessReview](e.text)
 	case strings.HasSuffix(path, "/token"):
-		return filled[authenticationv1.TokenRequest]()
+		return filled[authenticationv1.TokenRequest](e.text)
 	case strings.HasSuffix(path, "/virtualmachineinstances"):
 		return list("VirtualMachineInstanceList", e.vmi())
 	case strings.Contains(path, "/virtualmachineinstances/"):
 		return e.vmi()
 	case strings.HasSuffix(path, "/kubevirts"):
-		return list("KubeVirtList", map[string]any{"apiVersion": "kubevirt.io/v1", "kind": "KubeVirt", "metadata": map[string]any{"name": hostile}, "status": map[string]any{
-			"phase": e.sensible("deployed", "Deployed"), "observedKubeVirtVersion": hostile,
+		return list("KubeVirtList", map[string]any{"apiVersion": "kubevirt.io/v1", "kind": "KubeVirt", "metadata": map[string]any{"name": e.text}, "status": map[string]any{
+			"phase": e.sensible("deployed", "Deployed"), "observedKubeVirtVersion": e.text,
 		}})
 	case strings.HasSuffix(path, "/prometheuses"):
 		return list("PrometheusList", e.prometheus())
 	case strings.Contains(path, "/podmonitors/"):
-		return map[string]any{"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": map[string]any{"name": hostile, "labels": map[string]any{hostile: hostile}},
+		return map[string]any{"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": map[string]any{"name": e.text, "labels": map[string]any{e.text: e.text}},
 			"spec": map[string]any{"podMetricsEndpoints": []any{map[string]any{"scheme": e.sensible("scheme", "https"), "tlsConfig": map[string]any{
-				"serverName": hostile, "ca": map[string]any{"configMap": map[string]any{"name": hostile, "key": hostile}},
+				"serverName": e.text, "ca": map[string]any{"configMap": map[string]any{"name": e.text, "key": e.text}},
 			}}}}}
 	case strings.Contains(path, "/configmaps/"):
-		return filled[corev1.ConfigMap]()
+		return filled[corev1.ConfigMap](e.text)
 	case strings.HasSuffix(path, "/pods") && r.Method == http.MethodPost:
 		return e.pod(none)
 	case strings.HasSuffix(path, "/pods") && selector == "kubevirt.io=virt-launcher":
@@ -190,30 +196,30 @@ func (e evil) answer(r *http.Request) any {
 	case strings.HasSuffix(path, "/pods"):
 		return list("PodList", e.pod(func(pod *corev1.Pod) { pod.Spec.Containers[0].Ports[0].Name = "metrics" }))
 	case strings.HasSuffix(path, "/namespaces"):
-		namespace := filled[corev1.Namespace]()
+		namespace := filled[corev1.Namespace](e.text)
 		namespace.Labels[inject.AnnotationInject] = e.sensible("enabled", "enabled")
 		return list("NamespaceList", namespace)
 	case strings.Contains(path, "/nodes/"):
-		node := filled[corev1.Node]()
+		node := filled[corev1.Node](e.text)
 		node.Status.Allocatable["devices.kubevirt.io/kvm"] = resource.MustParse("1")
-		node.Labels["kubevirt.io/schedulable"] = e.sensible("capacity", hostile)
+		node.Labels["kubevirt.io/schedulable"] = e.sensible("capacity", e.text)
 		return node
 	case strings.Contains(path, "/deployments/"):
-		deployment := filled[appsv1.Deployment]()
+		deployment := filled[appsv1.Deployment](e.text)
 		container := &deployment.Spec.Template.Spec.Containers[0]
 		container.Name = e.sensible("webhook", "webhook")
-		container.Args = []string{"--sidecar-image=" + hostile, "--exposure=" + hostile}
+		container.Args = []string{"--sidecar-image=" + e.text, "--exposure=" + e.text}
 		return deployment
 	case strings.Contains(path, "/mutatingwebhookconfigurations/"):
-		return filled[admissionv1.MutatingWebhookConfiguration]()
+		return filled[admissionv1.MutatingWebhookConfiguration](e.text)
 	case strings.Contains(path, "/mutatingadmissionpolicies/"):
-		return filled[admissionv1.MutatingAdmissionPolicy]()
+		return filled[admissionv1.MutatingAdmissionPolicy](e.text)
 	case strings.Contains(path, "/mutatingadmissionpolicybindings/"):
-		return filled[admissionv1.MutatingAdmissionPolicyBinding]()
+		return filled[admissionv1.MutatingAdmissionPolicyBinding](e.text)
 	case strings.HasSuffix(path, "/endpointslices"):
-		return list("EndpointSliceList", filled[discoveryv1.EndpointSlice]())
+		return list("EndpointSliceList", filled[discoveryv1.EndpointSlice](e.text))
 	case strings.Contains(path, "/namespaces/") && strings.Count(path, "/") == 4:
-		namespace := filled[corev1.Namespace]()
+		namespace := filled[corev1.Namespace](e.text)
 		namespace.Labels[inject.AnnotationInject] = e.sensible("enabled", "enabled")
 		return namespace
 	default:
@@ -225,7 +231,7 @@ func (e evil) answer(r *http.Request) any {
 func (e evil) query(r *http.Request) any {
 	labels := map[string]string{}
 	for _, name := range []string{"namespace", "pod", "name", "node", "domain_type", "arch", "machine", "hypervisor_version", "libvirt_version", "other"} {
-		labels[name] = hostile
+		labels[name] = e.text
 	}
 	labels["hypervisor_type"] = e.sensible("type", "kvm")
 	return map[string]any{"status": "success", "data": map[string]any{
@@ -240,15 +246,15 @@ func (e evil) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case e.broken != nil && e.broken.MatchString(r.URL.Path):
 		w.WriteHeader(e.status)
 		body = metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Code: int32(e.status),
-			Reason: map[int]metav1.StatusReason{403: metav1.StatusReasonForbidden, 404: metav1.StatusReasonNotFound}[e.status], Message: `User "` + hostile + `" cannot ` + hostile}
+			Reason: map[int]metav1.StatusReason{403: metav1.StatusReasonForbidden, 404: metav1.StatusReasonNotFound}[e.status], Message: `User "` + e.text + `" cannot ` + e.text}
 	case strings.HasSuffix(r.URL.Path, "/query"):
 		body = e.query(r)
 	case strings.Contains(r.URL.Path, "/proxy/"):
-		_, _ = fmt.Fprintf(w, "# TYPE a gauge\na{b=%q} 1\n%s", hostile, hostile)
+		_, _ = fmt.Fprintf(w, "# TYPE a gauge\na{b=%q} 1\n%s", e.text, e.text)
 		return
 	default:
 		if body = e.answer(r); body == nil { // port-forward and exec
-			http.Error(w, hostile, http.StatusBadRequest)
+			http.Error(w, e.text, http.StatusBadRequest)
 			return
 		}
 	}
@@ -297,15 +303,15 @@ func commands(url string) [][]string {
 	}
 }
 
-func launchers() map[string][]func(*corev1.Pod) {
+func launchers(text string) map[string][]func(*corev1.Pod) {
 	none := func(*corev1.Pod) {}
 	state := func(state corev1.ContainerState) func(*corev1.Pod) {
 		return func(pod *corev1.Pod) { pod.Status.InitContainerStatuses[0].State = state }
 	}
 	return map[string][]func(*corev1.Pod){
-		"running": {none}, "two": {none, func(pod *corev1.Pod) { pod.Name += hostile }}, "no pod": {},
-		"waiting":    {state(corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: hostile, Message: hostile}})},
-		"terminated": {state(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: hostile, Message: hostile}})},
+		"running": {none}, "two": {none, func(pod *corev1.Pod) { pod.Name += text }}, "no pod": {},
+		"waiting":    {state(corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: text, Message: text}})},
+		"terminated": {state(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: text, Message: text}})},
 		"without":    {func(pod *corev1.Pod) { pod.Spec.InitContainers = nil }},
 	}
 }
@@ -313,19 +319,21 @@ func launchers() map[string][]func(*corev1.Pod) {
 // TestHostileText: whatever text the objects, pages and errors of a cluster hold, no command prints a control character or
 // a line that is not its own.
 func TestHostileText(t *testing.T) {
-	for name, pods := range launchers() {
-		t.Run(name, func(t *testing.T) {
-			e := evil{launchers: pods}
-			url, config := e.serve(t)
-			for _, args := range commands(url) {
-				got := e.innocent(t, config, args...)
-				require.NotEmpty(t, got.out+got.err, args)
-			}
-		})
+	for _, text := range []string{hostile, lines} {
+		for name, pods := range launchers(text) {
+			t.Run(name, func(t *testing.T) {
+				e := evil{text: text, launchers: pods}
+				url, config := e.serve(t)
+				for _, args := range commands(url) {
+					got := e.innocent(t, config, args...)
+					require.NotEmpty(t, got.out+got.err, args)
+				}
+			})
+		}
 	}
 	for _, name := range sensibles {
 		t.Run("also "+name, func(t *testing.T) {
-			e := evil{launchers: launchers()["running"], unset: name}
+			e := evil{text: hostile, launchers: launchers(hostile)["running"], unset: name}
 			url, config := e.serve(t)
 			for _, args := range commands(url) {
 				e.innocent(t, config, args...)
@@ -336,7 +344,7 @@ func TestHostileText(t *testing.T) {
 
 // The worlds reach what they are made for: a page's text in the table, a pod's argument in an explanation.
 func TestHostileTextIsPrinted(t *testing.T) {
-	e := evil{launchers: launchers()["running"]}
+	e := evil{text: hostile, launchers: launchers(hostile)["running"]}
 	url, config := e.serve(t)
 	row := e.innocent(t, config, "list", "-A", "--prometheus-url="+url, "-o", "wide")
 	require.Regexp(t, `(?m)^x\\u001b\[2J.*kvm .*\\u001b.*prometheus `, row.out)
@@ -353,7 +361,7 @@ func TestHostileErrors(t *testing.T) {
 	for _, part := range parts {
 		for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError} {
 			t.Run(fmt.Sprintf("%s %d", part, status), func(t *testing.T) {
-				e := evil{launchers: launchers()["running"], broken: regexp.MustCompile(part), status: status}
+				e := evil{text: hostile, launchers: launchers(hostile)["running"], broken: regexp.MustCompile(part), status: status}
 				url, config := e.serve(t)
 				from := "--prometheus-url=" + url
 				for _, args := range [][]string{{"list", "-A", from}, {"list", "-A", "--source=relay"}, {"check"}, {"check", from, "-o", "yaml"}, {"explain", "web", from}, {"explain", "web", "--source=exec"}} {
@@ -366,7 +374,7 @@ func TestHostileErrors(t *testing.T) {
 
 // TestHostileArguments: what a user was made to paste.
 func TestHostileArguments(t *testing.T) {
-	e := evil{launchers: launchers()["running"]}
+	e := evil{text: hostile, launchers: launchers(hostile)["running"]}
 	url, config := e.serve(t)
 	for _, args := range [][]string{
 		{hostile}, {"list", hostile}, {"list", "--" + hostile}, {"list", "-o", hostile}, {"list", "--source=" + hostile}, {"list", "-n", hostile, "--source=none"},

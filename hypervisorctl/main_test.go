@@ -21,7 +21,7 @@ import (
 
 var (
 	server *apiservertest.Server
-	update = flag.Bool("update", false, "write the golden files anew")
+	update = flag.Bool("update", false, "rewrite the golden files")
 )
 
 func TestMain(m *testing.M) {
@@ -64,7 +64,7 @@ func kubeconfig(t *testing.T, config *rest.Config, token string) string {
 // administrator may do everything.
 func administrator(t *testing.T) string { return kubeconfig(t, server.Config, "") }
 
-// as makes the arguments of somebody else: a user and his groups.
+// as makes the arguments of another user in groups.
 func as(user string, groups ...string) []string {
 	args := []string{"--as=" + user}
 	for _, group := range groups {

@@ -14,11 +14,11 @@ import (
 	clienttransport "k8s.io/client-go/transport"
 )
 
-// transport carries what Prometheus wants to know of who asks. It is not prometheus/common/config's, through which
-// golang.org/x/net/trace and its templates make the linker keep every method of every Kubernetes type.
+// transport carries the credentials for Prometheus. It is not prometheus/common/config's: that imports
+// golang.org/x/net/trace, whose templates make the linker keep every method of every Kubernetes type.
 func (p prometheusFlags) transport(timeout time.Duration) (http.RoundTripper, error) {
 	if p.url == "" {
-		return nil, errors.New("--source=prometheus: give --prometheus-url too")
+		return nil, errors.New("--source=prometheus needs --prometheus-url")
 	}
 	base := &http.Transport{Proxy: http.ProxyFromEnvironment}
 	if p.caFile != "" {
@@ -45,12 +45,12 @@ func authorities(file string) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(content) {
-		return nil, fmt.Errorf("--prometheus-ca-file %s holds no certificate", file)
+		return nil, fmt.Errorf("--prometheus-ca-file %s has no certificate", file)
 	}
 	return pool, nil
 }
 
-// patient ends a request that takes too long, its answer included.
+// patient ends a request that takes too long, including its answer.
 type patient struct {
 	http.RoundTripper
 	timeout time.Duration
@@ -68,7 +68,7 @@ func (p patient) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// cancelled frees the deadline with the body.
+// cancelled frees the timer when the body is closed.
 type cancelled struct {
 	io.ReadCloser
 	cancel context.CancelFunc

@@ -208,6 +208,18 @@ func TestRelay(t *testing.T) {
 		require.Contains(t, got.out, "not_found_out")
 		require.Equal(t, "note: the type of 1 VM was not found out: relay: it answered 404: no such pod on this node, or no socket in it\n", got.err)
 	})
+	t.Run("no token of another account", func(t *testing.T) {
+		for account, want := range map[string]bool{product.Scraper: true, product.Relay: false, "default": false, "": false} {
+			answer, err := server.Client.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+				User: "system:serviceaccount:" + namespace + ":default",
+				ResourceAttributes: &authorizationv1.ResourceAttributes{
+					Namespace: product.RelayNamespace, Verb: "create", Resource: "serviceaccounts", Subresource: "token", Name: account,
+				},
+			}}, metav1.CreateOptions{})
+			require.NoError(t, err)
+			require.Equal(t, want, answer.Status.Allowed, account)
+		}
+	})
 	t.Run("without the right to a token", func(t *testing.T) {
 		subject := "halfway-" + namespace
 		require.NoError(t, grant(t, namespace, subject, []string{"kubevirt.io", ""}, []string{"virtualmachineinstances", "pods"}, "get", "list"))

@@ -63,7 +63,7 @@ func bind(t *testing.T, namespace, kind, role string, subject rbacv1.Subject) er
 	return err
 }
 
-// rights applies rbac.yaml, which wants the product's namespaces.
+// rights applies rbac.yaml, which needs the product's namespaces.
 func rights(t *testing.T) {
 	t.Helper()
 	for _, namespace := range []string{product.Namespace, product.RelayNamespace} {

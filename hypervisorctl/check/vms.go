@@ -65,7 +65,7 @@ func (p *population) lines(from source.Source, unasked string) []Line {
 	case p.running == 0:
 		lines = append(lines, s.ok("no VM runs in a namespace that is labelled for sidecars"))
 	case from == nil && carrying > 0:
-		lines = append(lines, s.warn("", "the sidecar runs beside %d of %d VMs; whether they are measured was not checked: %s", carrying, p.running, unasked))
+		lines = append(lines, s.warn("give --prometheus-url, or get the Role hypervisorctl-relay (hypervisorctl/rbac.yaml)", "the sidecar runs beside %d of %d VMs; whether they are measured was not checked: %s", carrying, p.running, unasked))
 	case from != nil && p.measured > 0:
 		lines = append(lines, s.ok("%d of %d VMs are measured (asked: %s)", p.measured, p.running, from.Name()))
 	}

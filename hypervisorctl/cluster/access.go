@@ -17,7 +17,7 @@ type AccessError struct {
 	Verb        string
 	Resource    schema.GroupResource
 	Subresource string
-	// Namespace is empty for all of them, and for what lies in none.
+	// Namespace is empty for all namespaces, and for cluster-scoped resources.
 	Namespace string
 	// Name is empty for a list.
 	Name string
@@ -29,7 +29,7 @@ func (e *AccessError) Error() string {
 	return fmt.Sprintf("you may not %s (try: %s)", e.what(), e.CanI())
 }
 
-// CanI is the kubectl command that asks for the same right.
+// CanI is the kubectl command that checks the same right.
 func (e *AccessError) CanI() string {
 	words := []string{"kubectl auth can-i", e.Verb, e.resource()}
 	switch {
@@ -41,7 +41,7 @@ func (e *AccessError) CanI() string {
 	return strings.Join(words, " ")
 }
 
-// Unwrap is the API server's own error.
+// Unwrap returns the API server's error.
 func (e *AccessError) Unwrap() error { return e.err }
 
 func (e *AccessError) what() string {
@@ -63,7 +63,7 @@ func (e *AccessError) resource() string {
 	return resource
 }
 
-// access tells a missing right from the other errors, and names in those what was tried. Nil stays nil.
+// access makes an AccessError of a missing right, and adds to other errors what was tried. Nil stays nil.
 func access(err error, verb string, resource schema.GroupResource, subresource, namespace, name string) error {
 	attempt := &AccessError{Verb: verb, Resource: resource, Subresource: subresource, Namespace: namespace, Name: name, err: err}
 	switch {
@@ -78,8 +78,8 @@ func access(err error, verb string, resource schema.GroupResource, subresource, 
 	}
 }
 
-// denied tells an authorizer's no from an admission plugin's, which has the same status code: quota and Pod Security
-// answer "forbidden" too. Only an authorizer names the user (k8s.io/apiserver responsewriters.ForbiddenMessage).
+// denied says whether an authorizer refused. Admission plugins (quota, Pod Security) have the same status code; only an
+// authorizer names the user (k8s.io/apiserver responsewriters.ForbiddenMessage).
 func denied(err error) bool {
 	return strings.Contains(err.Error(), " cannot ") && strings.Contains(err.Error(), "User ")
 }
@@ -90,26 +90,14 @@ func IsDenied(err error) bool {
 	return errors.As(err, &missing)
 }
 
-// May asks the API server whether the user has a right. Every authenticated user may ask (ClusterRole
-// system:basic-user).
+// May asks the API server whether the user has a right. Every authenticated user may ask (ClusterRole system:basic-user).
 func (c *Cluster) May(ctx context.Context, verb, resource, subresource, namespace string) (bool, error) {
-	return c.review(ctx, authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-		Verb: verb, Resource: resource, Subresource: subresource, Namespace: namespace,
-	}})
-}
-
-// MayGet asks whether the user may get a URL that is no resource.
-func (c *Cluster) MayGet(ctx context.Context, path string) (bool, error) {
-	return c.review(ctx, authorizationv1.SelfSubjectAccessReviewSpec{
-		NonResourceAttributes: &authorizationv1.NonResourceAttributes{Verb: "get", Path: path},
-	})
-}
-
-func (c *Cluster) review(ctx context.Context, spec authorizationv1.SelfSubjectAccessReviewSpec) (bool, error) {
-	review, err := c.client.AuthorizationV1().SelfSubjectAccessReviews().Create(
-		ctx, &authorizationv1.SelfSubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: verb, Resource: resource, Subresource: subresource, Namespace: namespace},
+	}}
+	answer, err := c.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 	if err != nil {
 		return false, fmt.Errorf("ask which rights you have: %w", err)
 	}
-	return review.Status.Allowed, nil
+	return answer.Status.Allowed, nil
 }

@@ -10,13 +10,13 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// launcher is webhook/inject/testdata/masq.yaml, a pod that KubeVirt 1.9 made, less what binds it to its VMI and its
-// cluster; a test holds it to that.
+// launcher is webhook/inject/testdata/masq.yaml, a pod that KubeVirt 1.9 created, without what refers to its VMI and its
+// cluster; a test compares them.
 //
 //go:embed launcher.yaml
 var launcher []byte
 
-// Launcher is the synthetic virt-launcher pod of DryRun, anew for each call.
+// Launcher returns a new synthetic virt-launcher pod for DryRun.
 func Launcher(namespace string) (*corev1.Pod, error) {
 	pod := &corev1.Pod{}
 	if err := yaml.UnmarshalStrict(launcher, pod); err != nil {
@@ -26,8 +26,8 @@ func Launcher(namespace string) (*corev1.Pod, error) {
 	return pod, nil
 }
 
-// DryRun has the API server admit a virt-launcher pod as if it were created, and returns what would be stored. Nothing
-// is: no pod is created, no quota is charged, no controller sees it.
+// DryRun lets the API server admit a virt-launcher pod as if it were created, and returns what would be stored. Nothing is
+// stored: no pod is created, no quota is charged, no controller sees it.
 func (c *Cluster) DryRun(ctx context.Context, namespace string) (*corev1.Pod, error) {
 	pod, err := Launcher(namespace)
 	if err != nil {

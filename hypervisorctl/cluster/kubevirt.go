@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// KubeVirt is what the KubeVirt object says, as far as it bears on hypervisors.
+// KubeVirt is the part of the KubeVirt object that matters for hypervisors.
 type KubeVirt struct {
 	// Phase such as Deployed; Version such as v1.9.0.
 	Phase, Version string
@@ -18,7 +18,7 @@ type KubeVirt struct {
 	CrossArchitecture bool
 }
 
-// KubeVirt reads the KubeVirt object, of which a cluster has one; nil where it has none.
+// KubeVirt reads the KubeVirt object, of which a cluster has one; nil if it has none.
 func (c *Cluster) KubeVirt(ctx context.Context) (*KubeVirt, error) {
 	list, err := c.dynamic.Resource(kubevirts()).List(ctx, metav1.ListOptions{Limit: 1})
 	if err != nil {
@@ -35,7 +35,7 @@ func kubeVirtOf(object *unstructured.Unstructured) *KubeVirt {
 		return append([]string{"spec", "configuration", "developerConfiguration"}, field...)
 	}
 	var k KubeVirt
-	// What is not there or has another form is as if it were not set: KubeVirt's own default is false.
+	// A field that is missing or has another form counts as not set: KubeVirt's own default is false.
 	k.Phase, _, _ = unstructured.NestedString(object.Object, "status", "phase")
 	k.Version, _, _ = unstructured.NestedString(object.Object, "status", "observedKubeVirtVersion")
 	k.UseEmulation, _, _ = unstructured.NestedBool(object.Object, developer("useEmulation")...)

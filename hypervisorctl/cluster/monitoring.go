@@ -17,7 +17,7 @@ type Prometheus struct {
 	Kind, Namespace, Name string
 	// Monitors selects PodMonitors by their labels; nil selects none.
 	Monitors labels.Selector
-	// Namespaces selects by the labels of namespaces where to look for them; nil means its own only.
+	// Namespaces selects their namespaces by labels; nil means its own only.
 	Namespaces labels.Selector
 }
 
@@ -59,8 +59,8 @@ func prometheusOf(object *unstructured.Unstructured) (Prometheus, error) {
 	return one, err
 }
 
-// selectorOf reads a label selector of a spec. Prometheus operator, api.md: one that is not there selects nothing, one
-// that is empty everything.
+// selectorOf reads a label selector of a spec. A missing one selects nothing, an empty one everything (Prometheus operator,
+// api.md).
 func selectorOf(object *unstructured.Unstructured, field string) (labels.Selector, error) {
 	raw, found, err := unstructured.NestedMap(object.Object, "spec", field)
 	if err != nil {

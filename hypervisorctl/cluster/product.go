@@ -27,7 +27,7 @@ func (c *Cluster) Configuration(ctx context.Context) (*admissionv1.MutatingWebho
 	return configuration, nil
 }
 
-// Policy reads the policy by which the API server injects in the webhook's place.
+// Policy reads the policy with which the API server injects instead of the webhook.
 func (c *Cluster) Policy(ctx context.Context) (*admissionv1.MutatingAdmissionPolicy, error) {
 	policy, err := c.client.AdmissionregistrationV1().MutatingAdmissionPolicies().Get(ctx, product.Configuration, metav1.GetOptions{})
 	if err != nil {
@@ -36,7 +36,7 @@ func (c *Cluster) Policy(ctx context.Context) (*admissionv1.MutatingAdmissionPol
 	return policy, nil
 }
 
-// PolicyBound says whether the policy has its binding, without which it does nothing.
+// PolicyBound says whether the policy has its binding; without one it does nothing.
 func (c *Cluster) PolicyBound(ctx context.Context) (bool, error) {
 	binding, err := c.client.AdmissionregistrationV1().MutatingAdmissionPolicyBindings().Get(ctx, product.Configuration, metav1.GetOptions{})
 	switch {
@@ -57,7 +57,7 @@ func (c *Cluster) Deployment(ctx context.Context, namespace string) (*appsv1.Dep
 	return deployment, nil
 }
 
-// ReadyAddresses counts the addresses at which the API server finds the webhook's Service.
+// ReadyAddresses counts the addresses of the webhook's Service that the API server uses.
 func (c *Cluster) ReadyAddresses(ctx context.Context, namespace string) (int, error) {
 	slices, err := c.client.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{
 		LabelSelector: discoveryv1.LabelServiceName + "=" + product.Webhook,
@@ -85,8 +85,8 @@ func (c *Cluster) Pods(ctx context.Context, namespace, selector string) ([]corev
 	return pods.Items, nil
 }
 
-// WebhookPage is what a pod of the webhook serves on its port "metrics", which is plain HTTP without authentication;
-// the API server's proxy carries it.
+// WebhookPage reads the metrics of a webhook pod through the API server's proxy. The port "metrics" is plain HTTP without
+// authentication.
 func (c *Cluster) WebhookPage(ctx context.Context, pod *corev1.Pod) ([]byte, error) {
 	port := portOf(pod, "metrics")
 	if port == 0 {
@@ -101,7 +101,7 @@ func (c *Cluster) WebhookPage(ctx context.Context, pod *corev1.Pod) ([]byte, err
 	return readAtMost(stream, largestPage)
 }
 
-// portOf is the number of a pod's port; 0 where there is none of that name.
+// portOf is the number of a pod's port; 0 if it has none of that name.
 func portOf(pod *corev1.Pod, name string) int32 {
 	for i := range pod.Spec.Containers {
 		for _, port := range pod.Spec.Containers[i].Ports {

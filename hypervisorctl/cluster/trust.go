@@ -12,18 +12,18 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
 )
 
-// RelayTrust is how a client knows that it speaks to the relay.
+// RelayTrust is how a client verifies the relay.
 type RelayTrust struct {
-	// HTTPS is false where the installation serves the relay without TLS and asks nobody who he is.
+	// HTTPS is false if the installation serves the relay without TLS and without authorization.
 	HTTPS bool
-	// ServerName is whom the certificate must name.
+	// ServerName is the name that the certificate must have.
 	ServerName string
-	// Authority that must have signed it, in PEM.
+	// Authority is the CA that must have signed it, in PEM.
 	Authority []byte
 }
 
-// RelayTrust reads from the VMs' PodMonitor what Prometheus is told of the relay, and the authority named there, so that
-// a client trusts what Prometheus trusts. An authority that is given, in PEM, takes the place of the one named.
+// RelayTrust reads from the VMs' PodMonitor how Prometheus verifies the relay, and the CA named there, so that a client
+// trusts what Prometheus trusts. A given CA, in PEM, is used instead of the one named.
 func (c *Cluster) RelayTrust(ctx context.Context, namespace string, given []byte) (RelayTrust, error) {
 	resource := monitoring("podmonitors")
 	monitor, err := c.dynamic.Resource(resource).Namespace(namespace).Get(ctx, product.PodMonitor, metav1.GetOptions{})
@@ -38,7 +38,7 @@ func (c *Cluster) RelayTrust(ctx context.Context, namespace string, given []byte
 	if !ok {
 		return RelayTrust{}, errors.New("the PodMonitor " + product.PodMonitor + " has an endpoint of an unknown form")
 	}
-	// A field of another form is as good as missing: the authority is then not found, which is an error below.
+	// A field of another form counts as missing: then the CA is missing, which is an error below.
 	scheme, _, _ := unstructured.NestedString(endpoint, "scheme")
 	if scheme != "https" && scheme != "HTTPS" {
 		return RelayTrust{}, nil
@@ -51,7 +51,7 @@ func (c *Cluster) RelayTrust(ctx context.Context, namespace string, given []byte
 	return trust, err
 }
 
-// authority is what the endpoint names. A Secret is not read: it holds the key of the relay's certificate.
+// authority reads the CA that the endpoint names. It does not read a Secret, which has the key of the relay's certificate.
 func (c *Cluster) authority(ctx context.Context, namespace string, endpoint map[string]any) ([]byte, error) {
 	reference := func(kind string) (name, key string) {
 		name, _, _ = unstructured.NestedString(endpoint, "tlsConfig", "ca", kind, "name")
@@ -69,7 +69,7 @@ func (c *Cluster) authority(ctx context.Context, namespace string, endpoint map[
 		return []byte(object.Data[key]), nil
 	}
 	if name, key := reference("secret"); name != "" {
-		return nil, fmt.Errorf("its authority is in the Secret %s, beside a key, and is not read from there; have %s of it, which is public, copied to a file, and give that with --relay-ca-file", name, key)
+		return nil, fmt.Errorf("its CA is in the Secret %s beside a key, so it is not read from there; have its %s, which is public, copied to a file, and pass that with --relay-ca-file", name, key)
 	}
-	return nil, errors.New("the PodMonitor " + product.PodMonitor + " names no authority for the relay's certificate; give one with --relay-ca-file")
+	return nil, errors.New("the PodMonitor " + product.PodMonitor + " names no CA for the relay's certificate; pass one with --relay-ca-file")
 }

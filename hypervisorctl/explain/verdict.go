@@ -52,7 +52,7 @@ func texts(v Verdict) verdictText {
 		return verdictText{"no_pod", "KubeVirt says that the VMI runs, but it has no pod on its node.",
 			"Check its events: kubectl describe vmi NAME."}
 	case AmbiguousPod:
-		return verdictText{"ambiguous_pod", "Several pods on the VMI's node name it as their controller. KubeVirt runs only one of them, and which one cannot be told.",
+		return verdictText{"ambiguous_pod", "Several pods on the VMI's node name it as their controller. KubeVirt runs only one of them, and nothing shows which one.",
 			"Delete those that KubeVirt did not create: kubectl get pods -l kubevirt.io=virt-launcher -o wide."}
 	case Hardware:
 		return verdictText{"hardware", "The pod has the device DEVICE, and KVM executes the guest.", ""}

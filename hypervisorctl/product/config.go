@@ -13,12 +13,12 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// Unread is the configuration to decide by where the Deployment cannot be read: the webhook's defaults, of which only
-// the port, the pull secrets and the resources could differ.
+// Unread is the configuration if the Deployment cannot be read: the webhook's defaults. Only the port, the pull secrets
+// and the resources could differ.
 func Unread() inject.Config { return inject.Default("unknown") }
 
-// ConfigOf reads the webhook's configuration from its Deployment. Flags that do not bear on a decision are passed over,
-// also those that a later version may have.
+// ConfigOf reads the webhook's configuration from its Deployment. It ignores flags that do not matter for a decision, also
+// those of later versions.
 func ConfigOf(deployment *appsv1.Deployment) (inject.Config, error) {
 	container := webhookContainer(deployment)
 	if container == nil {

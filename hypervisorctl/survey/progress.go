@@ -8,7 +8,7 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 )
 
-// Progress is told how far a list has come. Its methods may be called from many goroutines.
+// Progress shows how far a list is. Its methods may be called from many goroutines.
 type Progress interface {
 	// Listed reports how many VMIs are known.
 	Listed(vmis int)

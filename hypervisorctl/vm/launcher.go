@@ -112,7 +112,7 @@ func optionsOf(pod *corev1.Pod) LauncherOptions {
 // Choose returns the pod that a VMI runs in, and nil if there is none. Like KubeVirt (controller.CurrentVMIPod) it takes
 // the newest pod that the VMI controls on the VMI's node; unlike KubeVirt it prefers one that has not ended. KubeVirt
 // never runs two pods of a VMI on one node, but anyone who may create pods can give one the VMI's ownerReference: where
-// several run there, Rivals names the others, and which of them is the VM's cannot be told.
+// several run there, Rivals names the others, and nothing shows which of them is the VM's.
 func Choose(vmi VMI, launchers []Launcher) *Launcher {
 	var chosen *Launcher
 	var running []string

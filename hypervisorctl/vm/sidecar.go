@@ -9,20 +9,20 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// SidecarState is how the exporter's container fares.
+// SidecarState is the state of the exporter's container.
 type SidecarState int
 
-// The states. Absent is the zero value: what was not seen is not there.
+// The states. Absent is the zero value.
 const (
 	// Absent: the pod has no such container.
 	Absent SidecarState = iota
-	// Starting: the kubelet has not started it yet, and says nothing against it.
+	// Starting: the kubelet has not started it yet, and reports no error.
 	Starting
 	// Up: it runs.
 	Up
 	// Failing: it does not run, and the kubelet says why.
 	Failing
-	// Ended: it has ended, with its pod or before.
+	// Ended: it ended, with its pod or before it.
 	Ended
 )
 
@@ -47,9 +47,9 @@ func (s SidecarState) String() string {
 // Sidecar is the exporter's container in one pod.
 type Sidecar struct {
 	State SidecarState
-	// Detail is the kubelet's word where it does not run, such as ImagePullBackOff.
+	// Detail is the kubelet's reason if it does not run, such as ImagePullBackOff.
 	Detail string
-	// Version as the webhook wrote it on the pod; empty where it did not.
+	// Version as the webhook wrote it on the pod; empty if it did not.
 	Version string
 	// Restarts since the pod started.
 	Restarts int32
@@ -77,8 +77,8 @@ func sidecarOf(pod *corev1.Pod) Sidecar {
 	return sidecar
 }
 
-// stateOf reads a container's state as the kubelet reports it (kubelet_pods.go: waiting is also what comes between two
-// starts, and PodInitializing what is before its turn).
+// stateOf reads a container's state as the kubelet reports it (kubelet_pods.go: a container also waits between two starts;
+// PodInitializing is before its first).
 func stateOf(state *corev1.ContainerState) (SidecarState, string) {
 	switch {
 	case state.Running != nil:

@@ -1,0 +1,102 @@
+package survey
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/source"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// world is a cluster that lists everything twice, as a list that was started again does.
+type world struct {
+	vmis      []vm.VMI
+	launchers []vm.Launcher
+	err       error
+}
+
+func (w world) EachVMI(_ context.Context, _, _ string, use func(vm.VMI)) error {
+	for range 2 {
+		for _, one := range w.vmis {
+			use(one)
+		}
+	}
+	return w.err
+}
+
+func (w world) EachLauncher(_ context.Context, _ string, _ inject.Config, use func(vm.Launcher)) error {
+	for range 2 {
+		for _, one := range w.launchers {
+			use(one)
+		}
+	}
+	return w.err
+}
+
+// answers is a source that knows some VMs.
+type answers map[string]error
+
+func (a answers) Name() string { return "relay" }
+func (a answers) Close()       {}
+func (a answers) Find(_ context.Context, target source.Target) (source.Finding, error) {
+	return source.Finding{Type: "kvm"}, a[target.VMI.Name]
+}
+
+func TestList(t *testing.T) {
+	var w world
+	for _, name := range []string{"good", "lost", "absent", "stolen", "starting"} {
+		phase := vm.Running
+		if name == "starting" {
+			phase = "Scheduling"
+		}
+		w.vmis = append(w.vmis, vm.VMI{Namespace: "shop", Name: name, UID: "uid-" + name, Phase: phase, Node: "node-1"})
+		w.launchers = append(w.launchers, vm.Launcher{
+			Namespace: "shop", Name: "pod-" + name, UID: "pod-uid-" + name, Owner: "uid-" + name, OwnerName: name, Node: "node-1",
+			Phase: corev1.PodRunning, Sidecar: vm.Sidecar{State: vm.Up},
+		})
+	}
+	w.launchers[2].Sidecar.State, w.launchers[2].Decision = vm.Absent, inject.Injected
+	// A pod of another namespace that names the VMI.
+	w.launchers = append(w.launchers, vm.Launcher{Namespace: "evil", Name: "fake", UID: "x", Owner: "uid-good", OwnerName: "good", Node: "node-1", Sidecar: vm.Sidecar{State: vm.Up}})
+	// A second one in the VMI's own.
+	w.launchers = append(w.launchers, vm.Launcher{Namespace: "shop", Name: "by-hand", UID: "y", Owner: "uid-stolen", OwnerName: "stolen", Node: "node-1", Sidecar: vm.Sidecar{State: vm.Up}})
+	read := 0
+	request := Request{
+		Source:  answers{"lost": source.ErrNoSeries},
+		Enabled: Once(func(context.Context, string) vm.Enabled { read++; return vm.EnabledYes }),
+	}
+	vms, err := List(t.Context(), w, request, Silent{})
+	require.NoError(t, err)
+	require.Len(t, vms, 5)
+	byName := map[string]VM{}
+	for _, one := range vms {
+		byName[one.VMI.Name] = one
+	}
+	require.Equal(t, "kvm", byName["good"].Finding.Type)
+	require.Equal(t, "relay", byName["good"].Source)
+	require.Equal(t, "pod-good", byName["good"].Launcher.Name)
+	require.Nil(t, byName["lost"].Finding)
+	require.ErrorIs(t, byName["lost"].Err, source.ErrNoSeries)
+	require.False(t, byName["lost"].Unasked())
+	require.Equal(t, vm.Missed, byName["absent"].Cause.Why)
+	require.Equal(t, vm.Ambiguous, byName["stolen"].Cause.Why)
+	require.Nil(t, byName["stolen"].Finding, "no pod is asked that may not be the VM's")
+	require.Equal(t, vm.NotRunning, byName["starting"].Cause.Why)
+	require.Equal(t, 1, read, "the label is read where it matters, and once")
+
+	request.Source = nil
+	vms, err = List(t.Context(), w, request, Silent{})
+	require.NoError(t, err)
+	for _, one := range vms {
+		require.Nil(t, one.Finding)
+		require.NoError(t, one.Err)
+	}
+	w.err = errors.New("gone")
+	_, err = List(t.Context(), w, request, Silent{})
+	require.ErrorIs(t, err, w.err)
+}
