@@ -99,9 +99,9 @@ func (s *server) mux() http.Handler {
 }
 
 // admissionLimits fit the Deployment's 64 MiB: internal/testkit/flood. An API server keeps
-// up to 25 idle connections (apimachinery SetTransportDefaults), and opens one for each
-// admission beyond those.
-var admissionLimits = serving.Limits{Connections: 128, PerSource: 96, New: 96}
+// up to 25 idle connections (apimachinery SetTransportDefaults) and opens one for each
+// admission beyond those: 50 VMs a second, for 2 s in which nothing gets a CPU, are 100.
+var admissionLimits = serving.Limits{Connections: 192, PerSource: 144, New: 144}
 
 // admissionConfig is limited to what an API server does, since anyone in the
 // cluster can reach it.
