@@ -16,7 +16,7 @@ const (
 	maxScalar = 64
 	// valueCost is the most that a value takes in memory, in bytes, what is garbage afterwards included: a quantity
 	// of 40 digits (TestDecodingIsBounded).
-	valueCost = 384
+	valueCost = 400
 )
 
 // countValues returns how many values the JSON text has at most. Of text that is not JSON it says nothing:

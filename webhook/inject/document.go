@@ -17,7 +17,7 @@ import (
 // names are case-sensitive and unknown fields are passed over. Both matter to a
 // patch, whose paths speak of the JSON and not of our types.
 //
-// It allocates at most 384 bytes for each JSON value and the text of the strings
+// It allocates at most 400 bytes for each JSON value and the text of the strings
 // that Decide reads. The caller bounds both.
 func ParsePod(podJSON []byte) (*Pod, error) {
 	pod := &Pod{}

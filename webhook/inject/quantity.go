@@ -15,10 +15,32 @@ type Quantity struct {
 	Stated bool
 }
 
-// boundedQuantity matches every quantity that an API server sends: it keeps at most 19 digits,
-// and nine of them behind the point (resource.ParseQuantity). It bounds the digits and the
-// exponent, because a few bytes ("1e-2147483647") keep ParseQuantity busy for minutes.
-var boundedQuantity = regexp.MustCompile(`^[+-]?[0-9.]{1,40}([a-zA-Z]{0,2}|[eE][+-]?[0-9]{1,2})$`)
+// isBounded says whether the text has at most 40 digits and at most two letters after them or an exponent of at most two
+// digits. Every quantity that an API server sends is so: it keeps at most 19 digits, nine of them behind the point
+// (resource.ParseQuantity). Without the bounds a few bytes ("1e-2147483647") keep ParseQuantity busy for minutes.
+//
+// It is not a regular expression because those take kilobytes when many goroutines use one at once.
+func isBounded(text []byte) bool {
+	const decimal = "0123456789"
+	number := trimSign(text)
+	suffix := bytes.TrimLeft(number, decimal+".")
+	if digits := len(number) - len(suffix); digits < 1 || digits > 40 {
+		return false
+	}
+	if len(suffix) > 1 && (suffix[0] == 'e' || suffix[0] == 'E') {
+		if exponent := trimSign(suffix[1:]); len(exponent) > 0 && len(bytes.TrimLeft(exponent, decimal)) == 0 {
+			return len(exponent) <= 2
+		}
+	}
+	return len(suffix) <= 2
+}
+
+func trimSign(text []byte) []byte {
+	if len(text) > 0 && (text[0] == '+' || text[0] == '-') {
+		return text[1:]
+	}
+	return text
+}
 
 // UnmarshalJSON reads a string or a number as resource.Quantity does, white space and null
 // included. A quantity that is not bounded is an error.
@@ -31,7 +53,7 @@ func (q *Quantity) UnmarshalJSON(text []byte) error {
 		text = text[1 : len(text)-1]
 	}
 	text = bytes.TrimSpace(text)
-	if !boundedQuantity.Match(text) {
+	if !isBounded(text) {
 		return fmt.Errorf("quantity %.24q: want at most 40 digits and an exponent of at most 2", text)
 	}
 	parsed, err := resource.ParseQuantity(string(text))
