@@ -106,6 +106,7 @@ var others = map[string]string{
 	"certificates.nodeSelector":          `{"zone": "a"}`,
 	"certificates.tolerations":           `[{"key": "control-plane", "operator": "Exists"}]`,
 	"certificates.affinity":              `{"nodeAffinity": {}}`,
+	"monitoring.docsURL":                 `"https://docs.example.com"`,
 	"monitoring.podMonitors.enabled":     `false`,
 	"monitoring.podMonitors.labels":      `{"release": "prometheus"}`,
 	"monitoring.prometheusRule.enabled":  `false`,
