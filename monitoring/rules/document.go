@@ -60,7 +60,7 @@ a rule or a panel asks for, to a real Prometheus.
 ## Runbooks
 
 ` + "`runbook_url`" + ` and the dashboard's link begin with ` + "`" + Docs + "`" + `, a name that cannot be registered, so that no one else can
-answer there. To lead to a copy of your own, replace it where you apply the manifests:
+answer there. With Helm, set ` + "`monitoring.docsURL`" + ` to a copy of your own. With kustomize, replace it where you apply the manifests:
 
 ` + "```sh" + `
 kubectl kustomize manifests | sed 's|` + Docs + `|https://docs.example.com/hypervisor-exporter|' | kubectl apply -f -

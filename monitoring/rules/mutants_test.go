@@ -42,11 +42,18 @@ func TestEachBrokenRuleIsNoticed(t *testing.T) {
 
 // equivalents are mutants that mean the same as the rule, and why.
 func equivalents() map[string]string {
-	const together = "the other side of the product has the job, and the two match in all labels but the type"
+	const rank = "any rank above every clock means the same"
+	const bound = "no VM began in the first seconds of 1970"
+	const unique = "a pod of a namespace has one node and one VM"
 	return map[string]string{
-		Newest + "/02 * to +":                                             "1 more for each VM changes no order",
-		Newest + "/03 no matcher job":                                     together,
-		Newest + "/04 no matcher job":                                     together,
+		Newest + "/02 on without node":    unique,
+		Newest + "/02 on without name":    unique,
+		Newest + "/09 * to +":             rank,
+		Newest + "/10 1e+11 + 1":          rank,
+		Newest + "/10 1e+11 - 1":          rank,
+		Newest + "/13 no matcher vmi_pod": "no pod has such a name",
+		Newest + "/20 0 + 1":              bound,
+		Newest + "/20 0 - 1":              bound,
 		"HypervisorExporterCertificateExpiring/23 no matcher certificate": "an authority with less than 7 days has less than 20, and is told with the same labels",
 	}
 }

@@ -98,6 +98,20 @@ func settledScenarios() []scenario {
 			unnamed.labels = unnamed.labels.with("vmi_pod", "")
 			return unnamed
 		}()), typed("web", "node-1", "kvm")),
+		one("who says what KubeVirt says is a VM's pod", append(slices.Concat(source.lines(), later.lines()), func() line {
+			forged := said(source, "a")
+			forged.labels = forged.labels.with("job", VMsJob, "pod", "x")
+			return forged
+		}()), typed("web", "node-3", "qemu-tcg")),
+		one("KubeVirt names the pod of a VM that has ended", append(slices.Concat(source.lines(), later.lines()), func() line {
+			ended := said(source, "a")
+			ended.labels = ended.labels.with("phase", "succeeded")
+			return ended
+		}()), typed("web", "node-3", "qemu-tcg")),
+		one("a clock of a job that is not ours", append(slices.Concat(source.lines(), later.lines()),
+			metric(change, source.target().with("job", "tenant/exporter"), 1e9, 0, 20)), typed("web", "node-3", "qemu-tcg")),
+		one("a type of a job that is not ours, beside a clock of ours", []line{
+			metric(change, source.target(), 1, 0, 20), metric(info, source.target().with("job", "tenant/exporter", "hypervisor_type", "kvm"), 1, 0, 20)}),
 		one("not a number, with KubeVirt's word", append(began(source, math.NaN()), said(source, "a")), typed("web", "node-1", "kvm")),
 		one("not a number, alone", began(source, math.NaN()), typed("web", "node-1", "kvm")),
 		one("not a number loses", append(began(source, math.NaN()), began(target, 0)...), typed("web", "node-2", "kvm")),

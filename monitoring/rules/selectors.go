@@ -50,7 +50,7 @@ func recorded(name, matchers string) string {
 // namedPods gives, for each running VMI, 1 with the name of its pod as KubeVirt knows it. The
 // aggregation leaves one series a pod, so that label_replace makes no two of one name.
 const namedPods = `label_replace(
-      group by (namespace, name, node, vmi_pod) (kubevirt_vmi_info{` + NotVMs + `,phase="running",vmi_pod!=""}),
+      group by (namespace, name, node, vmi_pod) (kubevirt_vmi_info{` + NotVMs + `,phase="running",vmi_pod!~"|<none>"}),
       "pod", "$1", "vmi_pod", "(.+)"
     )`
 
