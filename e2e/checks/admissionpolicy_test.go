@@ -44,7 +44,7 @@ func TestAdmissionPolicy(t *testing.T) {
 	require.NotContains(t, states.states(), "pod ready=False")
 
 	checked := w.reader(t, "ctl-policy", labelled).call(t, "check", "-n", labelled)
-	require.Contains(t, checked.out, "MutatingAdmissionPolicy hypervisor-exporter is there")
+	require.Contains(t, checked.out, "MutatingAdmissionPolicy hypervisor-exporter exists")
 	require.Contains(t, checked.out, "a virt-launcher pod in the namespace "+labelled+" gets the sidecar (dry run)")
 	require.NotContains(t, checked.out, "fail  ")
 }

@@ -56,10 +56,10 @@ func TestHypervisorctl(t *testing.T) {
 		got := reader.call(t, "check", "-n", namespace)
 		require.Zero(t, got.code, "all is well")
 		require.Contains(t, got.out, "1 VM has no metric: opted_out")
-		require.Contains(t, got.out, "the sidecar runs beside 1 of 2 VMs")
+		require.Contains(t, got.out, "1 of 2 VMs are measured (asked: relay)")
 		got = reader.call(t, append([]string{"check", "-n", namespace}, w.prometheus(t)...)...)
 		require.Zero(t, got.code)
-		require.Contains(t, got.out, "all VMs with a sidecar have their series in Prometheus: 1")
+		require.Contains(t, got.out, "1 of 2 VMs are measured (asked: prometheus)")
 	})
 	t.Run("list from Prometheus", func(t *testing.T) {
 		require.Equal(t, "prometheus", told(t, reader, web, w.prometheus(t)...).Source)
@@ -81,7 +81,7 @@ func TestHypervisorctl(t *testing.T) {
 	t.Run("a namespace that does not ask", func(t *testing.T) {
 		got := reader.call(t, "check", "-n", plain)
 		require.Equal(t, 1, got.code)
-		require.Contains(t, got.out, "warn  the namespace plain does not ask for sidecars")
+		require.Contains(t, got.out, "warn  the namespace plain is not labelled for sidecars")
 		got = reader.call(t, "check", "-n", "plian")
 		require.Equal(t, 2, got.code)
 		require.Contains(t, got.out, "fail  there is no namespace plian")
@@ -102,7 +102,7 @@ func (w *world) ownerLooks(t *testing.T, v vm) {
 	require.Equal(t, "kvm", seen.Type)
 	got := owner.call(t, "list", "-n", v.namespace)
 	require.Zero(t, got.code)
-	require.Contains(t, got.err, "note: no types, since the relay is not asked: you may not create pods/portforward")
+	require.Contains(t, got.err, "note: no types: the relay cannot be asked: you may not create pods/portforward")
 }
 
 // prometheus are the flags for the cluster's Prometheus, which has no address outside: by way of the API server, as its

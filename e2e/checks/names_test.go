@@ -30,6 +30,7 @@ func TestNames(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1.0, valid)
 	}
+	w.requireTold(t, nonsense, "kvm")
 	// KubeVirt let the forged value win, so that the above says something.
 	require.Equal(t, web.name, w.pod(t, forged).Annotations["kubevirt.io/domain"])
 }

@@ -90,7 +90,6 @@ func (w *world) reader(t *testing.T, account, namespace string) plugin {
 	subject := rbacv1.Subject{Kind: "ServiceAccount", Namespace: plain, Name: account}
 	var roles []*unstructured.Unstructured
 	bindings := []*unstructured.Unstructured{
-		binding("ClusterRoleBinding", "", "ClusterRole", "hypervisorctl-metrics", subject),
 		binding("RoleBinding", cluster.Relay, "Role", "hypervisorctl-relay", subject),
 		binding("RoleBinding", namespace, "ClusterRole", "hypervisorctl-dry-run", subject),
 	}
