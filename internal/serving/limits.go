@@ -26,7 +26,7 @@ type Limits struct {
 
 // minWait is how long a connection has waited at least when another from its own address
 // takes its place. Without it an address could have us make handshakes all the time.
-const minWait = time.Second
+const minWait = 250 * time.Millisecond
 
 // maxEvicted is how many evicted connections may still have a goroutine: they come on
 // top of Connections. More, and Accept waits for one of them to end.

@@ -14,6 +14,9 @@ import (
 // honest is the address of the clients that are at work beside a flood.
 const honest = "127.0.0.200"
 
+// shared is an address of the flood that an honest client has too, as behind NAT.
+const shared = "127.0.0.2"
+
 // clientTimeout is Prometheus' default scrape timeout, and what the kubelet's probes and an
 // API server would wait at most ten times over.
 const clientTimeout = 10 * time.Second
@@ -23,10 +26,12 @@ type work func(ctx context.Context) error
 
 // newClient keeps its connections, as Prometheus and API servers do, or not, as the
 // kubelet does.
-func newClient(p port, keep bool) *http.Client {
+func newClient(p port, keep bool) *http.Client { return newClientFrom(honest, p, keep) }
+
+func newClientFrom(address string, p port, keep bool) *http.Client {
 	dialer := &net.Dialer{}
 	if p.network == "tcp" {
-		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(honest)}
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(address)}
 	}
 	return &http.Client{Timeout: clientTimeout, Transport: &http.Transport{
 		DisableKeepAlives: !keep,

@@ -132,6 +132,7 @@ func startRelay(w *World, p *program) error {
 		{"scrape", get(true, path, reviewer.Token())},
 		{"first scrape", get(false, path, reviewer.Token())},
 		{"probe", get(false, "/healthz", "")},
+		{"scrape from the flood's address", request(at, newClientFrom(shared, at, true), http.MethodGet, path, reviewer.Token(), "")},
 	}
 	return w.start(p, c, wrap, "relay", "--kubelet-pods-dir="+pods, "--web.listen-address="+at.address,
 		"--tls-cert-file="+filepath.Join(w.folder, "tls.crt"), "--tls-private-key-file="+filepath.Join(w.folder, "tls.key"))
