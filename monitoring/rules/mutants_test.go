@@ -46,6 +46,7 @@ func equivalents() map[string]string {
 	const bound = "no VM began in the first seconds of 1970"
 	const unique = "a pod of a namespace has one node and one VM"
 	return map[string]string{
+		Newest + "/02 * to +":             "1 more for each VM changes no order",
 		Newest + "/02 on without node":    unique,
 		Newest + "/02 on without name":    unique,
 		Newest + "/09 * to +":             rank,

@@ -77,7 +77,7 @@ func selectors(t *testing.T) map[string]asked {
 			}
 			maps.Copy(one.labels, joined)
 			for _, matcher := range selector.LabelMatchers {
-				if matcher.Name == labels.MetricName || matcher.Name == "job" {
+				if matcher.Name == "__name__" || matcher.Name == "job" {
 					continue
 				}
 				one.labels[matcher.Name] = true
