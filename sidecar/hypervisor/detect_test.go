@@ -77,6 +77,7 @@ func TestDetect(t *testing.T) {
 		{name: "a type of kilobytes", xml: `<domain type="` + strings.Repeat("k", 4096) + `"/>`, err: ErrXML},
 		{name: "nested without end", xml: `<domain type="kvm">` + strings.Repeat("<a>", 20_000), err: ErrTooLarge},
 		{name: "a description without end", xml: `<domain type="kvm"><description>` + strings.Repeat("a", maxToken+1), err: ErrTooLarge},
+		{name: "a machine's text without end", xml: `<domain type="kvm"><os><type>` + strings.Repeat("a", maxToken+1), err: ErrTooLarge},
 		{name: "an attribute without end", xml: `<domain type="kvm" a="` + strings.Repeat("a", maxToken+1), err: ErrTooLarge},
 		{
 			name: "the longest text that is read",

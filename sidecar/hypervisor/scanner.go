@@ -71,6 +71,13 @@ func (s *scanner) skip() error {
 	return nil
 }
 
+// decode unmarshals the element that was begun last, which may be as long as one token.
+func (s *scanner) decode(element xml.StartElement, into any) error {
+	s.source.left = maxToken
+	s.depth--
+	return s.decoder.DecodeElement(into, &element)
+}
+
 func (s *scanner) next() (xml.Token, error) {
 	s.source.left = maxToken
 	token, err := s.decoder.Token()
