@@ -35,6 +35,7 @@ func Cases() ([]Case, error) {
 		{"webhook: idle connections", startWebhook, "admission", encrypted(silent), 1251},
 		{"webhook: handshakes", startWebhook, "admission", hello, 600},
 		{"webhook: bodies that do not come", startWebhook, "admission", encrypted(slowPost), 650},
+		{"webhook: reviews that are costly to decode", startWebhook, "admission", encrypted(costlyReviews()), 64},
 		{"webhook: headers of many lines", startWebhook, "admission", encrypted(asksFirst(sends(manyLines(5 << 10)))), 400},
 		{"webhook, metrics: bodies that do not come", startWebhook, "metrics", noBody, 935},
 		{"webhook, probes: silent connections", startWebhook, "probes", silent, 935},
