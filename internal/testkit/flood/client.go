@@ -42,8 +42,8 @@ func newClientFrom(address string, p port, keep bool) *http.Client {
 	}}
 }
 
-// request asks once; any answer but 200 is an error.
-func request(p port, client *http.Client, method, path, token, body string) work {
+// request asks once; any answer but 200 with the wanted text in it is an error.
+func request(p port, client *http.Client, method, path, token, body, want string) work {
 	scheme := "http"
 	if p.encrypted {
 		scheme = "https"
@@ -69,6 +69,9 @@ func request(p port, client *http.Client, method, path, token, body string) work
 		text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 		if err == nil && response.StatusCode != http.StatusOK {
 			err = fmt.Errorf("%s: %.200s", response.Status, text)
+		}
+		if err == nil && !strings.Contains(string(text), want) {
+			err = fmt.Errorf("no %s in the answer: %.200s", want, text)
 		}
 		return err
 	}

@@ -12,11 +12,11 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/yaml"
 
 	"kubevirt-hypervisor-exporter/internal/testkit/reviewer"
 	"kubevirt-hypervisor-exporter/relay/podtest"
 	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
 // beside starts what answers for the API server, and returns how a program finds it.
@@ -86,7 +86,7 @@ func (w *World) review() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	pod, err := yaml.YAMLToJSON(text)
+	pod, _, err := inject.ReadPod(text)
 	if err != nil {
 		return "", err
 	}

@@ -45,7 +45,7 @@ func startSidecar(w *World, p *program, listen string) error {
 	}
 	c.environment = append(c.environment, "VMI_NAMESPACE=flood", "VMI_NAME=vm", "NODE_NAME=node")
 	scrape := func(keep bool) work {
-		return request(p.ports["metrics"], newClient(p.ports["metrics"], keep), http.MethodGet, "/metrics", "", "")
+		return request(p.ports["metrics"], newClient(p.ports["metrics"], keep), http.MethodGet, "/metrics", "", "", "hypervisor_exporter_")
 	}
 	p.works = []namedWork{{"scrape", scrape(true)}, {"first scrape", scrape(false)}}
 	// The page is about a VM that libvirt says nothing of: what it costs is the same.
@@ -73,7 +73,7 @@ func startWebhook(w *World, p *program) error {
 	metrics, probes := port{network: "tcp", address: at(1)}, port{network: "tcp", address: at(2)}
 	p.ports = map[string]port{"admission": admission, "metrics": metrics, "probes": probes}
 	admit := func(keep bool) work {
-		return request(admission, newClient(admission, keep), http.MethodPost, "/mutate", "", review)
+		return request(admission, newClient(admission, keep), http.MethodPost, "/mutate", "", review, `"patchType":"JSONPatch"`)
 	}
 	p.works = []namedWork{{"admission", admit(true)}, {"first admission", admit(false)}}
 	p.works = append(p.works, plainWorks(metrics, probes)...)
@@ -98,8 +98,8 @@ func startCerts(w *World, p *program) error {
 	}
 	metrics, probes := port{network: "tcp", address: "127.0.0.1:" + free[0]}, port{network: "tcp", address: "127.0.0.1:" + free[1]}
 	p.ports = map[string]port{"metrics": metrics, "probes": probes}
-	alive := request(probes, newClient(probes, false), http.MethodGet, "/healthz", "", "")
-	p.works = []namedWork{{"scrape", request(metrics, newClient(metrics, true), http.MethodGet, "/metrics", "", "")}, {"probe", alive}}
+	alive := request(probes, newClient(probes, false), http.MethodGet, "/healthz", "", "", "ok")
+	p.works = []namedWork{{"scrape", request(metrics, newClient(metrics, true), http.MethodGet, "/metrics", "", "", "hypervisor_exporter_")}, {"probe", alive}}
 	return w.start(p, c, wrap, "webhook", "certs", "--metrics-bind-address="+metrics.address, "--health-probe-bind-address="+probes.address)
 }
 
@@ -126,13 +126,13 @@ func startRelay(w *World, p *program) error {
 	at := port{network: "tcp", address: "127.0.0.1:" + free[0], encrypted: true}
 	p.ports = map[string]port{"metrics": at}
 	get := func(keep bool, path, token string) work {
-		return request(at, newClient(at, keep), http.MethodGet, path, token, "")
+		return request(at, newClient(at, keep), http.MethodGet, path, token, "", "")
 	}
 	p.works = []namedWork{
 		{"scrape", get(true, path, reviewer.Token())},
 		{"first scrape", get(false, path, reviewer.Token())},
 		{"probe", get(false, "/healthz", "")},
-		{"scrape from the flood's address", request(at, newClientFrom(shared, at, true), http.MethodGet, path, reviewer.Token(), "")},
+		{"scrape from the flood's address", request(at, newClientFrom(shared, at, true), http.MethodGet, path, reviewer.Token(), "", "")},
 	}
 	return w.start(p, c, wrap, "relay", "--kubelet-pods-dir="+pods, "--web.listen-address="+at.address,
 		"--tls-cert-file="+filepath.Join(w.folder, "tls.crt"), "--tls-private-key-file="+filepath.Join(w.folder, "tls.key"))
@@ -140,8 +140,8 @@ func startRelay(w *World, p *program) error {
 
 func plainWorks(metrics, probes port) []namedWork {
 	return []namedWork{
-		{"scrape", request(metrics, newClient(metrics, true), http.MethodGet, "/metrics", "", "")},
-		{"probe", request(probes, newClient(probes, false), http.MethodGet, "/readyz", "", "")},
+		{"scrape", request(metrics, newClient(metrics, true), http.MethodGet, "/metrics", "", "", "hypervisor_exporter_")},
+		{"probe", request(probes, newClient(probes, false), http.MethodGet, "/readyz", "", "", "ok")},
 	}
 }
 
