@@ -20,11 +20,7 @@ const webhookJob = "hypervisor-exporter/hypervisor-exporter-webhook"
 func TestWebhookAsked(t *testing.T) {
 	t.Parallel()
 	w := connect(t)
-	service, err := w.CoreV1().Services(cluster.Product).Get(t.Context(), webhook, metav1.GetOptions{})
-	require.NoError(t, err)
-	output, err := w.node.Run(t.Context(), "curl", "-sk", "-m", "10", "-w", "%{http_code}", "https://"+service.Spec.ClusterIP+"/mutate")
-	require.NoError(t, err, output)
-	require.Contains(t, output, "405")
+	w.askWrongly(t)
 	eventually(t, time.Minute, "the request in the counter", func(ctx context.Context) error {
 		found, err := w.Query(ctx, `sum(hypervisor_exporter_webhook_rejected_requests_total{reason="wrong_method"}) > 0`)
 		if err == nil && len(found) == 0 {
@@ -37,6 +33,16 @@ func TestWebhookAsked(t *testing.T) {
 	for _, alert := range alerts {
 		require.NotEqual(t, "HypervisorExporterWebhookErrors", alert.Labels["alertname"], "%v", alert)
 	}
+}
+
+// askWrongly sends the webhook a GET, as anyone who reaches the port can.
+func (w *world) askWrongly(t *testing.T) {
+	t.Helper()
+	service, err := w.CoreV1().Services(cluster.Product).Get(t.Context(), webhook, metav1.GetOptions{})
+	require.NoError(t, err)
+	output, err := w.node.Run(t.Context(), "curl", "-sk", "-m", "10", "-w", "%{http_code}", "https://"+service.Spec.ClusterIP+"/mutate")
+	require.NoError(t, err, output)
+	require.Contains(t, output, "405")
 }
 
 // awaitNoFormerWebhook waits until Prometheus shows no series of webhook pods that are gone. A check that uninstalled the
