@@ -26,7 +26,8 @@ func TestStartTime(t *testing.T) {
 }
 
 // compareStarts takes five starts of each kind by turns. Five are few where other work on the machine moves a start by half
-// a second: where their medians do not show it, it takes five more, four times, and goes by all of them.
+// a second: where their medians do not show it, it takes five more, four times. After 25 it fails where the pairs show that
+// a start costs more than a tenth, and not where they leave it open.
 func (w *world) compareStarts(t *testing.T, name string) {
 	namespaces := []string{plain, labelled}
 	var wait time.Duration
@@ -50,8 +51,19 @@ func (w *world) compareStarts(t *testing.T, name string) {
 			return
 		}
 	}
-	require.Fail(t, "the sidecar costs more than a tenth", "and %s: %v", wait, times)
+	over := 0
+	for i, without := range times[plain] {
+		if times[labelled][i] > without*11/10+wait {
+			over++
+		}
+	}
+	t.Logf("%d of %d starts with the sidecar took more than a tenth longer than the one without beside it", over, len(times[plain]))
+	require.Less(t, over, shown, "the sidecar costs more than a tenth, and %s: %v", wait, times)
 }
+
+// shown is how many of 25 pairs show a difference, by the sign test: where there is none, 19 or more are on one side in
+// less than one of a hundred runs.
+const shown = 19
 
 // timeStart is the time from a VM's creation to the notice that it runs.
 func (w *world) timeStart(t *testing.T, v vm) time.Duration {
