@@ -352,6 +352,30 @@ func TestSessionAsksVersionOnce(t *testing.T) {
 	require.Equal(t, 1, asked)
 }
 
+// TestSessionVersionLost: a version that libvirt could not tell, or whose connection broke,
+// is asked for again.
+func TestSessionVersionLost(t *testing.T) {
+	asked := 0
+	socket := peer{xml: "<domain/>", twist: func(conn net.Conn, call frame) bool {
+		if call.procedure() != procConnectGetVersion {
+			return false
+		}
+		switch asked++; asked {
+		case 1:
+			conn.Write(refusal(call, 1, "internal error")) //nolint:errcheck // the session tells
+			return true
+		case 2:
+			conn.Close()
+			return true
+		default:
+			return false
+		}
+	}}.listen(t)
+	sink := start(t, socket, func(c *Config) { c.Resync, c.Keepalive = 20*time.Millisecond, 20*time.Millisecond })
+	sink.await(t, "the version", func(l *log) bool { return l.versions.Hypervisor == "7.2.22" })
+	require.Equal(t, 3, asked)
+}
+
 // TestSessionKeepalive: a libvirt that hangs while nobody asks it anything is found out.
 func TestSessionKeepalive(t *testing.T) {
 	socket := peer{xml: "<domain/>", twist: func(_ net.Conn, call frame) bool { return call.program() == programKeepalive }}.listen(t)

@@ -20,6 +20,9 @@ const (
 	// thread of its own finds out, and sends no event for it.
 	firstDoubt = 100 * time.Millisecond
 	lastDoubt  = 6400 * time.Millisecond
+	// versionPause is the least time between two questions for the hypervisor's version.
+	// libvirt took up to 80 s to answer, in one of 5 workers.
+	versionPause = time.Minute
 )
 
 // A watch follows the domains over one connection. Their states come by calls of high
@@ -79,9 +82,8 @@ func (w *watch) run(ctx context.Context) error {
 			return nil
 		case <-w.c.guard.Done():
 			return w.c.guard.Err()
-		case w.session.hypervisor = <-w.answer:
-			w.versions.Hypervisor = w.session.hypervisor
-			w.session.sink.Versioned(w.versions)
+		case version := <-w.answer:
+			w.takeVersion(version)
 		case <-events:
 			w.quiet = time.After(eventGap)
 			err = w.look(ctx)
@@ -186,6 +188,19 @@ func (w *watch) running() bool {
 	return false
 }
 
+// takeVersion takes the answer; an empty one, of a call that failed, leads to another
+// question later.
+func (w *watch) takeVersion(version string) {
+	w.answer = nil
+	if version != "" {
+		w.session.hypervisor, w.versions.Hypervisor = version, version
+		w.session.sink.Versioned(w.versions)
+	}
+}
+
+// mayAskVersion reports whether the version is unknown, and was not asked for just now: a
+// question whose connection broke may still keep one of libvirt's workers.
 func (s *Session) mayAskVersion() bool {
-	return s.hypervisor == "" && (s.askedAt.IsZero() || time.Since(s.askedAt) > s.config.Resync)
+	pause := min(versionPause, s.config.Resync)
+	return s.hypervisor == "" && (s.askedAt.IsZero() || time.Since(s.askedAt) > pause)
 }
