@@ -2,6 +2,7 @@ package serving
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"sync/atomic"
@@ -96,8 +97,13 @@ func TestABodyIsWaitedForWithoutAPlace(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return working.Load() == 2 && failed.Load() == 1 }, patience, time.Millisecond)
 
-	refused := dialFrom(t, "127.0.0.3", address)
-	_, err = refused.Read(make([]byte, 1))
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.3")}}
+	refused, err := dialer.Dial("tcp", address)
+	if err == nil { // it may be closed before Dial returns
+		defer func() { _ = refused.Close() }()
+		require.NoError(t, refused.SetDeadline(time.Now().Add(patience)))
+		_, err = refused.Read(make([]byte, 1))
+	}
 	require.Error(t, err, "all are busy")
 	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 }
