@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// settling is what a process is given to fall silent after its start.
-const settling = 3 * time.Second
+// settling is what a process is given to fall silent after its start. The sidecar reads
+// the domains again and again for 12.7 s after it has connected.
+const settling = 15 * time.Second
 
 // idles counts how often the processes wake up while nobody asks them anything.
 func (b *bench) idles(ctx context.Context) ([]row, error) {
