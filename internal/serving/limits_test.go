@@ -2,6 +2,7 @@ package serving
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 	"testing"
 	"time"
@@ -127,6 +128,8 @@ func TestSourceOf(t *testing.T) {
 		"[fe80::1%eth0]:80":     "fe80::/64",
 	} {
 		require.Equal(t, want, sourceOf(tcpAddr(t, text)).String())
+		require.Equal(t, want, Source(&http.Request{RemoteAddr: text}).String())
 	}
 	require.False(t, sourceOf(&unixAddr).IsValid())
+	require.False(t, Source(&http.Request{RemoteAddr: "@"}).IsValid())
 }

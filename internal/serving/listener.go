@@ -113,14 +113,30 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// sourceOf returns whom a connection counts for: an IPv4 address, or the /64 that an
-// IPv6 address is in, which one host can have to itself.
+// sourceOf returns whom a connection counts for, or the zero Prefix if it has no IP
+// address.
 func sourceOf(address net.Addr) netip.Prefix {
 	tcp, ok := address.(*net.TCPAddr)
 	if !ok {
 		return netip.Prefix{}
 	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	return prefixOf(tcp.AddrPort().Addr())
+}
+
+// Source returns whom a request counts for, as the connections do, or the zero Prefix if
+// it did not come from an IP address.
+func Source(r *http.Request) netip.Prefix {
+	address, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return prefixOf(address.Addr())
+}
+
+// prefixOf returns an IPv4 address, or the /64 that an IPv6 address is in, which one host
+// can have to itself.
+func prefixOf(ip netip.Addr) netip.Prefix {
+	ip = ip.Unmap().WithZone("")
 	bits := ip.BitLen()
 	if ip.Is6() {
 		bits = 64

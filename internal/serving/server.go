@@ -18,7 +18,8 @@ import (
 	"time"
 )
 
-// Config says how a port is served. All times and bounds must be set.
+// Config says how a port is served. All times and bounds must be set: net/http takes a zero
+// for no bound.
 type Config struct {
 	Limits Limits
 	// MaxHeaderBytes is the most that a request's header may have; net/http reads up to
@@ -48,8 +49,12 @@ type Config struct {
 }
 
 // Serve serves on the listener until ctx ends. Then it closes the listener, lets the
-// requests under way end, and returns nil. It returns an error if it cannot serve.
+// requests under way end, and returns nil. It returns an error if it cannot serve, or if
+// a bound is missing.
 func Serve(ctx context.Context, on net.Listener, handler http.Handler, config Config) error {
+	if err := config.check(); err != nil {
+		return errors.Join(err, on.Close())
+	}
 	limited := limit(on, config.Limits)
 	server := newServer(limited, handler, config)
 	ended := make(chan error, 1)
@@ -63,6 +68,24 @@ func Serve(ctx context.Context, on net.Listener, handler http.Handler, config Co
 	case <-ctx.Done():
 		return drain(server, config)
 	}
+}
+
+func (c Config) check() error {
+	for _, bound := range []struct {
+		name  string
+		value int64
+	}{
+		{"Limits.Connections", int64(c.Limits.Connections)},
+		{"MaxHeaderBytes", int64(c.MaxHeaderBytes)},
+		{"ReadTimeout", int64(c.ReadTimeout)},
+		{"WriteTimeout", int64(c.WriteTimeout)},
+		{"IdleTimeout", int64(c.IdleTimeout)},
+	} {
+		if bound.value <= 0 {
+			return fmt.Errorf("serve: %s is not set", bound.name)
+		}
+	}
+	return nil
 }
 
 func start(server *http.Server, on net.Listener, config Config) error {

@@ -1,13 +1,13 @@
 package authorization
 
 import (
-	"net"
 	"net/http"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kubevirt-hypervisor-exporter/internal/contract"
+	"kubevirt-hypervisor-exporter/internal/serving"
 )
 
 // A Guard lets requests through whose token may get a path.
@@ -46,16 +46,7 @@ func (g *Guard) decide(r *http.Request, path string) (Decision, Origin) {
 	if token == "" || r.TLS == nil {
 		return Unauthenticated, Cached
 	}
-	return g.cache.Decide(r.Context(), source(r), token, path)
-}
-
-// source is the address that the request came from, without its port.
-func source(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
+	return g.cache.Decide(r.Context(), serving.Source(r).String(), token, path)
 }
 
 func refuse(w http.ResponseWriter, decision Decision, path string) {

@@ -152,16 +152,14 @@ func (c *connection) libVersion(ctx context.Context) (version string, err error)
 
 // askHypervisorVersion asks without a deadline: the first time that libvirt hears
 // the question it probes every emulator on its disk, which was seen to take from
-// 3 to 80 seconds, in one of its 5 workers of high priority. The answer is sent once;
-// it is empty if the call failed.
+// 3 to 80 seconds, in one of its 5 workers of high priority. The answer is sent once,
+// if it comes before the connection ends.
 func (c *connection) askHypervisorVersion() <-chan string {
 	answer := make(chan string, 1)
 	c.asking.Go(func() {
-		version, err := ask(c.virt.ConnectGetVersion)
-		if err != nil {
-			version = ""
+		if version, err := ask(c.virt.ConnectGetVersion); err == nil {
+			answer <- version
 		}
-		answer <- version
 	})
 	return answer
 }

@@ -352,28 +352,34 @@ func TestSessionAsksVersionOnce(t *testing.T) {
 	require.Equal(t, 1, asked)
 }
 
-// TestSessionVersionLost: a version that libvirt could not tell, or whose connection broke,
-// is asked for again.
+// TestSessionVersionLost: a version whose connection broke is asked for again.
 func TestSessionVersionLost(t *testing.T) {
 	asked := 0
 	socket := peer{xml: "<domain/>", twist: func(conn net.Conn, call frame) bool {
 		if call.procedure() != procConnectGetVersion {
 			return false
 		}
-		switch asked++; asked {
-		case 1:
-			conn.Write(refusal(call, 1, "internal error")) //nolint:errcheck // the session tells
-			return true
-		case 2:
+		if asked++; asked == 1 {
 			conn.Close()
 			return true
-		default:
-			return false
 		}
+		return false
 	}}.listen(t)
 	sink := start(t, socket, func(c *Config) { c.Resync, c.Keepalive = 20*time.Millisecond, 20*time.Millisecond })
 	sink.await(t, "the version", func(l *log) bool { return l.versions.Hypervisor == "7.2.22" })
-	require.Equal(t, 3, asked)
+	require.Equal(t, 2, asked)
+}
+
+// TestVersionPause: the question is repeated after a minute, whatever the resync.
+func TestVersionPause(t *testing.T) {
+	s := New(Config{Resync: 5 * time.Minute}, nil)
+	require.True(t, s.mayAskVersion(), "never asked")
+	s.askedAt = time.Now().Add(-versionPause / 2)
+	require.False(t, s.mayAskVersion(), "libvirt may still be at it")
+	s.askedAt = time.Now().Add(-2 * versionPause)
+	require.True(t, s.mayAskVersion())
+	s.hypervisor = "7.2.22"
+	require.False(t, s.mayAskVersion(), "known")
 }
 
 // TestSessionKeepalive: a libvirt that hangs while nobody asks it anything is found out.

@@ -82,8 +82,9 @@ func (w *watch) run(ctx context.Context) error {
 			return nil
 		case <-w.c.guard.Done():
 			return w.c.guard.Err()
-		case version := <-w.answer:
-			w.takeVersion(version)
+		case w.session.hypervisor = <-w.answer:
+			w.versions.Hypervisor = w.session.hypervisor
+			w.session.sink.Versioned(w.versions)
 		case <-events:
 			w.quiet = time.After(eventGap)
 			err = w.look(ctx)
@@ -186,16 +187,6 @@ func (w *watch) running() bool {
 		}
 	}
 	return false
-}
-
-// takeVersion takes the answer; an empty one, of a call that failed, leads to another
-// question later.
-func (w *watch) takeVersion(version string) {
-	w.answer = nil
-	if version != "" {
-		w.session.hypervisor, w.versions.Hypervisor = version, version
-		w.session.sink.Versioned(w.versions)
-	}
 }
 
 // mayAskVersion reports whether the version is unknown, and was not asked for just now: a
