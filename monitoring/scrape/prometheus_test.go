@@ -1,21 +1,20 @@
 package scrape
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"kubevirt-hypervisor-exporter/monitoring/dashboards/promtest"
 )
 
 // patience is how long a busy machine may take to what is a matter of seconds.
@@ -28,46 +27,24 @@ type prometheus struct{ url string }
 // The configuration gets a job in which it scrapes itself.
 func startPrometheus(t *testing.T, config map[string]any, rules []byte) prometheus {
 	t.Helper()
-	program, err := exec.LookPath("prometheus")
-	require.NoError(t, err, "install it with: apt-get install -y --no-install-recommends prometheus")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
-
 	dir := t.TempDir()
-	config["rule_files"] = []string{filepath.Join(dir, "rules.yaml")}
-	config["scrape_configs"] = append(config["scrape_configs"].([]any), map[string]any{
-		"job_name": "prometheus", "static_configs": []any{map[string]any{"targets": []string{address}}},
+	server, err := promtest.Serve(t.Context(), dir, func(address string) error {
+		config["rule_files"] = []string{filepath.Join(dir, "rules.yaml")}
+		config["scrape_configs"] = append(config["scrape_configs"].([]any), map[string]any{
+			"job_name": "prometheus", "static_configs": []any{map[string]any{"targets": []string{address}}},
+		})
+		content, err := yaml.Marshal(config)
+		return errors.Join(err, os.WriteFile(filepath.Join(dir, "rules.yaml"), rules, 0o600),
+			os.WriteFile(filepath.Join(dir, "prometheus.yml"), content, 0o600))
 	})
-	content, err := yaml.Marshal(config)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yaml"), rules, 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), content, 0o600))
-
-	var log bytes.Buffer
-	command := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
-	command.Stdout, command.Stderr = &log, &log
-	require.NoError(t, command.Start())
 	t.Cleanup(func() {
-		_ = command.Process.Signal(syscall.SIGTERM)
-		_ = command.Wait()
+		server.Stop()
 		if t.Failed() {
-			tail := log.Bytes()
-			t.Logf("the end of Prometheus' log:\n%s", tail[max(0, len(tail)-3000):])
+			t.Logf("the end of Prometheus' log:\n%s", server.LogTail())
 		}
 	})
-	p := prometheus{url: "http://" + address}
-	require.Eventually(t, func() bool {
-		response, err := http.Get(p.url + "/-/ready")
-		if err != nil {
-			return false
-		}
-		_ = response.Body.Close()
-		return response.StatusCode == http.StatusOK
-	}, patience, 100*time.Millisecond)
-	return p
+	return prometheus{url: server.URL}
 }
 
 // get asks the API. An answer that is not a success is an error.

@@ -14,9 +14,13 @@ import (
 	"time"
 )
 
-// Server is a Prometheus with the fleet's history, which ends at End.
+// patience is how long a busy machine may take to start a Prometheus.
+const patience = 4 * time.Minute
+
+// Server is a running Prometheus of Debian's package.
 type Server struct {
 	URL string
+	// End is where the fleet's history ends; zero where there is none.
 	End time.Time
 
 	command *exec.Cmd
@@ -26,10 +30,8 @@ type Server struct {
 // Start writes the history into dir, the recorded series of the rules file included,
 // and serves it until Stop.
 func Start(ctx context.Context, dir string, rules []byte) (*Server, error) {
-	for _, program := range []string{"prometheus", "promtool"} {
-		if _, err := exec.LookPath(program); err != nil {
-			return nil, fmt.Errorf("%w; install it with: apt-get install -y --no-install-recommends prometheus", err)
-		}
+	if err := installed("promtool"); err != nil {
+		return nil, err
 	}
 	end := time.Now().Truncate(Step)
 	page, rulesFile := filepath.Join(dir, "fleet.om"), filepath.Join(dir, "rules.yaml")
@@ -43,7 +45,7 @@ func Start(ctx context.Context, dir string, rules []byte) (*Server, error) {
 		return nil, err
 	}
 	// The rules are computed by a Prometheus that has the history, and read by the next.
-	first, err := serve(ctx, dir, end)
+	first, err := Serve(ctx, dir, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +55,18 @@ func Start(ctx context.Context, dir string, rules []byte) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return serve(ctx, dir, end)
+	server, err := Serve(ctx, dir, nil)
+	if err == nil {
+		server.End = end
+	}
+	return server, err
+}
+
+func installed(program string) error {
+	if _, err := exec.LookPath(program); err != nil {
+		return fmt.Errorf("%w; install it with: apt-get install -y --no-install-recommends prometheus", err)
+	}
+	return nil
 }
 
 func history(end time.Time) []byte {
@@ -78,12 +91,23 @@ func promtool(ctx context.Context, arguments ...string) error {
 	return nil
 }
 
-func serve(ctx context.Context, dir string, end time.Time) (*Server, error) {
+// Serve starts a Prometheus with the file prometheus.yml and the data in dir, and waits until
+// it is ready. Configure writes that file, knowing the address; nil if it is there. The caller
+// must stop the server.
+func Serve(ctx context.Context, dir string, configure func(address string) error) (*Server, error) {
+	if err := installed("prometheus"); err != nil {
+		return nil, err
+	}
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{URL: "http://" + address, End: end}
+	if configure != nil {
+		if err := configure(address); err != nil {
+			return nil, err
+		}
+	}
+	s := &Server{URL: "http://" + address}
 	s.command = exec.Command("prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
 	s.command.Stdout, s.command.Stderr = &s.log, &s.log
@@ -107,7 +131,7 @@ func freeAddress() (string, error) {
 }
 
 func (s *Server) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -125,6 +149,12 @@ func (s *Server) awaitReady(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// LogTail is the end of its log. It may be called after Stop.
+func (s *Server) LogTail() string {
+	log := s.log.Bytes()
+	return string(log[max(0, len(log)-3000):])
 }
 
 // Stop ends the Prometheus and waits for it.
