@@ -75,6 +75,15 @@ metadata: {name: "%[2]s", namespace: %[1]s}
 spec: {accessModes: [ReadWriteMany], storageClassName: "", volumeName: %[1]s-%[2]s, resources: {requests: {storage: 1Gi}}}
 `
 
+// impose applies objects until the test ends.
+func (w *world) impose(t *testing.T, namespace, text string) {
+	t.Helper()
+	objects, err := cluster.Objects([]byte(text))
+	require.NoError(t, err, namespace)
+	t.Cleanup(func() { require.NoError(t, w.Client.Delete(context.Background(), objects...)) })
+	require.NoError(t, w.Apply(t.Context(), objects...))
+}
+
 // explain prints, once a check has failed, what a person needs to find out why.
 func (w *world) explain(t *testing.T) {
 	if t.Failed() {
