@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/common/promslog"
 	promslogflag "github.com/prometheus/common/promslog/flag"
 	"github.com/prometheus/common/version"
+
+	"kubevirt-hypervisor-exporter/relay/podsocket"
 )
 
 // exitUsage is the exit code for wrong flags.
@@ -25,6 +27,7 @@ const (
 // options is what the command line says.
 type options struct {
 	podsDir          string
+	podUID           podsocket.UID // "" is not known
 	listenAddress    string
 	webConfigFile    string
 	certFile         string
@@ -60,6 +63,8 @@ func application(o *options, stderr io.Writer) *kingpin.Application {
 
 	app.Flag("kubelet-pods-dir", "The kubelet's folder of pods.").
 		Default("/var/lib/kubelet/pods").StringVar(&o.podsDir)
+	app.Flag("pod-uid", "The uid of the relay's own pod; the relay is ready only where --kubelet-pods-dir holds that pod. Empty leaves this out.").
+		StringVar((*string)(&o.podUID))
 	app.Flag("web.listen-address", "Address to serve on: host:port.").
 		Default(":9478").StringVar(&o.listenAddress)
 	app.Flag("web.config.file", "Path to a configuration file that can enable TLS or authentication, instead of --tls-cert-file. See https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md").
@@ -96,6 +101,11 @@ func (o *options) check() error {
 	} {
 		if bound.value <= 0 {
 			return fmt.Errorf("--%s must be more than 0", bound.flag)
+		}
+	}
+	if o.podUID != "" {
+		if _, err := podsocket.ParseUID(string(o.podUID)); err != nil {
+			return fmt.Errorf("--pod-uid: %w", err)
 		}
 	}
 	if _, _, err := net.SplitHostPort(o.listenAddress); err != nil {

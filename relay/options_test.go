@@ -30,6 +30,7 @@ func TestWrongFlags(t *testing.T) {
 		{[]string{"--authorization=none", "--max-in-flight=0"}, "--max-in-flight must"},
 		{[]string{"--authorization=none", "--max-in-flight-per-pod=-1"}, "--max-in-flight-per-pod must"},
 		{[]string{"--authorization=none", "--max-response-bytes=0"}, "--max-response-bytes must"},
+		{[]string{"--authorization=none", "--pod-uid=../kubelet"}, "--pod-uid: \"../kubelet\" is no pod uid"},
 		{[]string{"--authorization=none", "--web.listen-address=9478"}, "want host:port"},
 	} {
 		var stderr bytes.Buffer

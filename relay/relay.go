@@ -51,6 +51,8 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 	}
 	// The port is open, and no byte of a stranger's has been read.
 	confineProcess(o, api, logger)
+	reportMounts(o.podsDir, logger)
+	folder := newKubeletFolder(o.podsDir, pods, o.podUID, logger)
 	handler := routes.NewHandler(routes.Routes{
 		Pods: scrape.NewHandler(scrape.Config{
 			Pods:             pods,
@@ -63,7 +65,7 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 		}),
 		Registry: registry,
 		Protect:  protect,
-		Ready:    readiness(ctx, pods, source),
+		Ready:    readiness(ctx, folder, source),
 		Logger:   logger,
 	})
 	logger.Info("serving", "address", listener.Addr().String(), "tls", source != nil || o.webConfigFile != "", "authorization", o.authorization, "pods_dir", o.podsDir)
@@ -154,7 +156,7 @@ func serverConfig(o *options, source certs.Source, logger *slog.Logger) (serving
 
 // readiness is nil when a scrape could go through as far as this node is
 // concerned. The API server is not asked: known scrapers go on without it.
-func readiness(running context.Context, pods *podsocket.Pods, source certs.Source) func(context.Context) error {
+func readiness(running context.Context, folder *kubeletFolder, source certs.Source) func(context.Context) error {
 	return func(context.Context) error {
 		if running.Err() != nil {
 			return errors.New("shutting down")
@@ -164,6 +166,6 @@ func readiness(running context.Context, pods *podsocket.Pods, source certs.Sourc
 				return fmt.Errorf("certificate: %w", err)
 			}
 		}
-		return pods.Check()
+		return folder.Err()
 	}
 }

@@ -63,6 +63,9 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := refuseUnset(config.Image); err != nil {
+		return err
+	}
 	minVersion, err := tlsVersion(f.tlsMinVersion)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 // copied are the manifests of which the chart has a copy, under files.
 var copied = []string{
+	"base/imagepolicy.yaml",
 	"certs/policy.yaml",
 	"overlays/admission-policy/policy.yaml",
 	"monitoring/prometheusrule.yaml",

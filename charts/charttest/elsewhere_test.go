@@ -93,13 +93,19 @@ func requireLeftOut(t *testing.T, object *unstructured.Unstructured) {
 	}
 }
 
-// requireOwnProcess: the policy for the certificate process is about the one in the release's namespace, and its objects.
+// requireOwnProcess: the policies are about what is in the release's namespace: the certificate process and its objects, the
+// webhook's Deployment.
 func requireOwnProcess(t *testing.T, object *unstructured.Unstructured) {
 	t.Helper()
 	if object.GetKind() != "ValidatingAdmissionPolicy" {
 		return
 	}
 	spec := object.Object["spec"].(map[string]any)
+	if object.GetName() != "hypervisor-exporter-certs" {
+		require.Equal(t, map[string]any{"kubernetes.io/metadata.name": elsewhere},
+			spec["matchConstraints"].(map[string]any)["namespaceSelector"].(map[string]any)["matchLabels"], "the webhook's Deployment is there")
+		return
+	}
 	require.Equal(t, "request.userInfo.username == 'system:serviceaccount:elsewhere:hypervisor-exporter-certs'",
 		spec["matchConditions"].([]any)[0].(map[string]any)["expression"])
 	require.Equal(t, []any{

@@ -90,7 +90,8 @@ var others = map[string]string{
 	"webhook.resources":                  `{"requests": {"cpu": "20m"}}`,
 	"webhook.nodeSelector":               `{"zone": "a"}`,
 	"webhook.tolerations":                `[{"key": "control-plane", "operator": "Exists"}]`,
-	"webhook.affinity":                   `{"nodeAffinity": {}}`,
+	"webhook.priorityClassName":          `"important"`,
+	"webhook.affinity":                   `{"podAntiAffinity": {}}`,
 	"relay.namespace.name":               `"relays"`,
 	"relay.namespace.create":             `false`,
 	"relay.authorization":                `"none"`,
@@ -99,13 +100,17 @@ var others = map[string]string{
 	"relay.logLevel":                     `"debug"`,
 	"relay.resources":                    `{"requests": {"cpu": "20m"}}`,
 	"relay.nodeSelector":                 `{"kubevirt.io/vms": "true"}`,
+	"relay.nodeExpressions":              `[{"key": "gpu", "operator": "DoesNotExist"}]`,
+	"relay.maxUnavailable":               `5`,
+	"relay.priorityClassName":            `"system-node-critical"`,
 	"relay.tolerations":                  `[]`,
 	"certificates.source":                `"certManager"`,
 	"certificates.logLevel":              `"debug"`,
 	"certificates.resources":             `{"requests": {"cpu": "20m"}}`,
 	"certificates.nodeSelector":          `{"zone": "a"}`,
 	"certificates.tolerations":           `[{"key": "control-plane", "operator": "Exists"}]`,
-	"certificates.affinity":              `{"nodeAffinity": {}}`,
+	"certificates.priorityClassName":     `"important"`,
+	"certificates.affinity":              `{"podAntiAffinity": {}}`,
 	"networkPolicies.enabled":            `false`,
 	"networkPolicies.webhookFrom":        `[{"ipBlock": {"cidr": "192.0.2.1/32"}}]`,
 	"networkPolicies.metricsFrom":        `[{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]`,
@@ -128,7 +133,8 @@ func TestEveryValueHasAnEffect(t *testing.T) {
 	for _, value := range documentedValues(t) {
 		known = append(known, value.path)
 		require.Contains(t, others, value.path)
-		output, err := client.template(t.Context(), "--set-json="+value.path+"="+others[value.path])
+		// A pull secret alone is refused, see refusals.yaml.
+		output, err := client.template(t.Context(), "--kube-version=v1.34.0", "--set-json="+value.path+"="+others[value.path])
 		require.NoError(t, err)
 		require.NotEqual(t, usual, output, value.path)
 	}

@@ -46,8 +46,10 @@ func ProductObjects(product, folder string, images ProductImages) ([]*unstructur
 	if err != nil {
 		return nil, err
 	}
-	// The images are set by the component "images", whose replacement copies the sidecar's to where it is injected: the
-	// one place that a user changes is there too.
+	transformer, err := settings(product, folder, overlay.String())
+	if err != nil {
+		return nil, err
+	}
 	text := fmt.Sprintf(`apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [%s]
@@ -55,7 +57,8 @@ images:
 - {name: images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/webhook, newName: %s}
 - {name: images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar, newName: %s}
 - {name: images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/relay, newName: %s}
-%s`, relative, newName(images.Webhook), newName(images.Sidecar), newName(images.Relay), replacement(folder))
+transformers: [%s]
+`, relative, newName(images.Webhook), newName(images.Sidecar), newName(images.Relay), transformer)
 	if err := fs.WriteFile(overlay.Join("kustomization.yaml"), []byte(text)); err != nil {
 		return nil, err
 	}
@@ -70,23 +73,17 @@ images:
 	return Objects(yaml)
 }
 
-// replacement copies the sidecar's image to the webhook's flag or, where there is no webhook, into the policy.
-func replacement(folder string) string {
+// settings are the folders of the manifests that copy the sidecar's image to where it is injected.
+func settings(product, folder, overlay string) (string, error) {
+	part := "webhook"
 	if folder == Policy {
-		return `replacements:
-- source: {kind: DaemonSet, name: hypervisor-exporter-relay, fieldPath: "spec.template.spec.initContainers.[name=sidecar-image].image"}
-  targets:
-  - select: {kind: MutatingAdmissionPolicy, name: hypervisor-exporter}
-    fieldPaths: ["spec.variables.[name=^image].expression"]
-    options: {delimiter: "'", index: 1}
-`
+		part = "admission-policy"
 	}
-	return `replacements:
-- source: {kind: Deployment, name: hypervisor-exporter-webhook, fieldPath: "spec.template.spec.initContainers.[name=sidecar-image].image"}
-  targets:
-  - select: {kind: Deployment, name: hypervisor-exporter-webhook}
-    fieldPaths: ["spec.template.spec.containers.[name=webhook].env.[name=SIDECAR_IMAGE].value"]
-`
+	absolute, err := filepath.EvalSymlinks(filepath.Join(product, "manifests/settings", part))
+	if err != nil {
+		return "", fmt.Errorf("find the product's manifests: %w", err)
+	}
+	return filepath.Rel(overlay, absolute)
 }
 
 // newName splits a reference as a kustomization wants it.

@@ -39,6 +39,10 @@ type setup struct {
 	api string
 	// everywhere listens on all addresses, as by default, instead of one.
 	everywhere bool
+	// etcHosts is a file that is mounted at /etc/hosts, as the kubelet does.
+	etcHosts string
+	// tmpfs is how another pod's tmpfs is mounted below the kubelet's folder: "ro", "rw" or not at all.
+	tmpfs string
 }
 
 // relay is a running process of the binary under test.
@@ -72,7 +76,9 @@ if [ -n "$2" ]; then
   mount -t tmpfs tmpfs /run; mkdir -p /run/secrets/kubernetes.io/serviceaccount
   mount --bind "$2" /run/secrets/kubernetes.io/serviceaccount
 fi
-shift 2
+if [ -n "$3" ]; then mount --bind "$3" /etc/hosts; fi
+if [ -n "$4" ]; then mount -t tmpfs -o "$4" tmpfs "$1/volume"; fi
+shift 4
 exec setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-privs "$@"`
 
 // startRelay starts a relay. When the test ends, so does the relay, which must then
@@ -107,7 +113,10 @@ func launch(t *testing.T, s setup) *relay {
 	if s.account == "" {
 		args = append(args, "--authorization=none")
 	}
-	command := []string{"--mount", "sh", "-c", relayScript, "sh", s.kubelet.Dir, s.account}
+	if s.tmpfs != "" {
+		require.NoError(t, os.Mkdir(filepath.Join(s.kubelet.Dir, "volume"), 0o750))
+	}
+	command := []string{"--mount", "sh", "-c", relayScript, "sh", s.kubelet.Dir, s.account, s.etcHosts, s.tmpfs}
 	command = append(append(append(command, s.wrap...), relayBinary), append(args, s.args...)...)
 	command = append([]string{"unshare"}, command...)
 	if s.network != nil {

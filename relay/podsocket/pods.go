@@ -57,6 +57,21 @@ func (p *Pods) Check() error {
 	return unix.Close(dir)
 }
 
+// Holds is nil where the kubelet's folder holds the pod, ErrGone where it holds
+// none, and ErrNode where it cannot be opened.
+func (p *Pods) Holds(uid UID) error {
+	dir, err := p.openDir()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(dir) }()
+	fd, err := p.open(dir, string(uid))
+	if err != nil {
+		return classify(err)
+	}
+	return unix.Close(fd)
+}
+
 // Dial connects to the pod's socket. It opens nothing outside the pod's volume,
 // and in there nothing but a socket.
 func (p *Pods) Dial(ctx context.Context, uid UID) (net.Conn, error) {

@@ -226,3 +226,14 @@ func TestNoFolderOfPods(t *testing.T) {
 	require.NotErrorIs(t, err, podsocket.ErrGone)
 	require.ErrorIs(t, pods.Check(), podsocket.ErrNode)
 }
+
+func TestHolds(t *testing.T) {
+	both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
+		pod := addPod(t, kubelet)
+		require.NoError(t, pods.Holds(pod.UID))
+		require.NoError(t, os.RemoveAll(pod.Root))
+		require.ErrorIs(t, pods.Holds(pod.UID), podsocket.ErrGone)
+		require.NoError(t, os.Remove(kubelet.Dir))
+		require.ErrorIs(t, pods.Holds(pod.UID), podsocket.ErrNode)
+	})
+}

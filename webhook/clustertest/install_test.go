@@ -33,12 +33,14 @@ func uninstall(t *testing.T) {
 	ctx := context.Background() // the test's is over in its cleanup
 	configurations := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	require.NoError(t, ignoreNotFound(configurations.Delete(ctx, configurationName, metav1.DeleteOptions{})))
-	for policy, name := range map[string]string{
-		"mutatingadmissionpolicybindings": configurationName, "mutatingadmissionpolicies": configurationName,
-		"validatingadmissionpolicybindings": certsName, "validatingadmissionpolicies": certsName,
+	for policy, names := range map[string][]string{
+		"mutatingadmissionpolicybindings": {configurationName}, "mutatingadmissionpolicies": {configurationName},
+		"validatingadmissionpolicybindings": {certsName, serviceName}, "validatingadmissionpolicies": {certsName, serviceName},
 	} {
-		require.NoError(t, ignoreNotFound(server.Client.AdmissionregistrationV1().RESTClient().Delete().
-			Resource(policy).Name(name).Do(ctx).Error()))
+		for _, name := range names {
+			require.NoError(t, ignoreNotFound(server.Client.AdmissionregistrationV1().RESTClient().Delete().
+				Resource(policy).Name(name).Do(ctx).Error()))
+		}
 	}
 	trust := server.Client.CoreV1().ConfigMaps(relayNamespace)
 	require.NoError(t, ignoreNotFound(trust.Delete(ctx, "hypervisor-exporter-relay-ca", metav1.DeleteOptions{})))

@@ -42,7 +42,7 @@ func daemonSet(t *testing.T, object *unstructured.Unstructured) *appsv1.DaemonSe
 
 func requireConfined(t *testing.T, folder string, set *appsv1.DaemonSet) {
 	t.Helper()
-	require.Equal(t, "1", set.Spec.UpdateStrategy.RollingUpdate.MaxUnavailable.String(), "one node at a time")
+	require.Equal(t, "34%", set.Spec.UpdateStrategy.RollingUpdate.MaxUnavailable.String(), "a broken node does not stop the rest")
 	pod := set.Spec.Template.Spec
 	require.Empty(t, pod.PriorityClassName, "no VM makes room for the relay")
 	require.Equal(t, folder == "overlays/host-network", pod.HostNetwork)

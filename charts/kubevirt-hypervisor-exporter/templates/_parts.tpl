@@ -8,6 +8,9 @@ imagePullSecrets:
 - name: {{ . | quote }}
 {{- end }}
 {{- end }}
+{{- with $workload.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
 {{- with $workload.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -20,6 +23,16 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/* Labels and annotations of all our pods: no service mesh puts a proxy in front of their ports. */}}
+{{- define "noMeshLabels" -}}
+sidecar.istio.io/inject: "false"
+istio.io/dataplane-mode: none
+{{- end }}
+
+{{- define "noMeshAnnotations" -}}
+linkerd.io/inject: disabled
 {{- end }}
 
 {{/* The image of a container and when it is pulled. Takes the chart and the image's name. */}}

@@ -1,0 +1,182 @@
+package clustertest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+const someDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+// userImages are images as a user, `kustomize edit set image`, Argo CD or Flux writes them into a kustomization, and the
+// sidecar's that then must be injected.
+var userImages = map[string]struct{ set, sidecar string }{
+	"tag":            {"newName: registry.example:5000/own/%[1]s, newTag: v9", "registry.example:5000/own/sidecar:v9"},
+	"digest":         {"newName: registry.example:5000/own/%[1]s, digest: " + someDigest, "registry.example:5000/own/sidecar@" + someDigest},
+	"tag and digest": {"newName: registry.example/%[1]s, newTag: v9, digest: " + someDigest, "registry.example/sidecar:v9@" + someDigest},
+}
+
+// images gives the field `images` for images that are now called by the prefix and their name.
+func images(prefix, set string) string {
+	var text strings.Builder
+	text.WriteString("images:\n")
+	for _, image := range []string{"webhook", "relay", "sidecar"} {
+		fmt.Fprintf(&text, "- {name: %s%s, %s}\n", prefix, image, fmt.Sprintf(set, image))
+	}
+	return text.String()
+}
+
+const unsetPrefix = unsetImages + "kubevirt-hypervisor-exporter/"
+
+// Wherever images are set, the image that is injected is the one that our own pods pull first: in the component, in the
+// kustomization.yaml that is applied, or in a folder around it that has the documented line.
+func TestInjectedImageIsTheInstallations(t *testing.T) {
+	for how, image := range userImages {
+		for _, folder := range installable {
+			t.Run(how+"/"+folder, func(t *testing.T) {
+				component := copyManifests(t)
+				file := filepath.Join(component, "images/kustomization.yaml")
+				content := readFile(t, file)
+				before, after, found := strings.Cut(content, "images:\n")
+				require.True(t, found)
+				writeFile(t, file, before+images("", image.set)+after[strings.Index(after, "\ntransformers:"):])
+				requireInjected(t, folder, renderFolder(t, filepath.Join(component, folder)), image.sidecar)
+
+				own := copyManifests(t)
+				file = filepath.Join(own, folder, "kustomization.yaml")
+				writeFile(t, file, readFile(t, file)+images(unsetPrefix, image.set))
+				requireInjected(t, folder, renderFolder(t, filepath.Join(own, folder)), image.sidecar)
+
+				requireInjected(t, folder, around(t, folder, images(unsetPrefix, image.set)+recipe(folder)), image.sidecar)
+			})
+		}
+	}
+}
+
+// Without the documented line the webhook keeps the name that the manifests come with: it refuses to start with it, so
+// that no VM gets a container whose image nobody can pull; and the policy skips it.
+func TestImagesAroundWithoutTheRecipeInjectNothing(t *testing.T) {
+	for _, folder := range installable {
+		objects := around(t, folder, images(unsetPrefix, userImages["tag"].set))
+		if folder == policyOverlay {
+			requireVariable(t, objects, unsetPrefix+"sidecar:v0.1.0")
+			continue
+		}
+		_, injected := sidecarImages(t, find(t, objects, "Deployment", serviceName))
+		require.True(t, strings.HasPrefix(injected, unsetImages), injected)
+	}
+}
+
+// The API server refuses a Deployment of the webhook that would inject another image than it pulls, whoever writes it.
+func TestDifferentImagesAreRefused(t *testing.T) {
+	install(t, ".")
+	same := around(t, ".", images(unsetPrefix, userImages["tag"].set)+recipe("."))
+	different := find(t, around(t, ".", images(unsetPrefix, userImages["tag"].set)), "Deployment", serviceName)
+	var err error
+	require.Eventually(t, func() bool { // the policy takes a moment
+		_, err = server.Create(t.Context(), renamedAway(t, different), dryRun())
+		return err != nil
+	}, 30*time.Second, 200*time.Millisecond)
+	require.ErrorContains(t, err, "SIDECAR_IMAGE is "+unsetPrefix+"sidecar:v0.1.0, but the init container sidecar-image pulls registry.example:5000/own/sidecar:v9")
+	require.ErrorContains(t, err, "settings/webhook")
+	require.ErrorContains(t, server.Apply(t.Context(), different), "SIDECAR_IMAGE is")
+	require.NoError(t, server.Apply(t.Context(), find(t, same, "Deployment", serviceName)))
+}
+
+// renamedAway deletes the Deployment that is there, so that the given one can be created.
+func renamedAway(t *testing.T, deployment *unstructured.Unstructured) *unstructured.Unstructured {
+	t.Helper()
+	require.NoError(t, ignoreNotFound(server.Delete(t.Context(), deployment)))
+	return deployment
+}
+
+// recipe is the line that docs/install.md asks for in a folder around the manifests.
+func recipe(folder string) string {
+	switch folder {
+	case "overlays/direct":
+		return "transformers: [MANIFESTS/settings/webhook]\n"
+	case policyOverlay:
+		return "transformers: [MANIFESTS/settings/admission-policy, MANIFESTS/settings/relay]\n"
+	default:
+		return "transformers: [MANIFESTS/settings/webhook, MANIFESTS/settings/relay]\n"
+	}
+}
+
+// around renders a user's folder around one of the manifests'. MANIFESTS in the text becomes the path to them.
+func around(t *testing.T, folder, text string) []*unstructured.Unstructured {
+	t.Helper()
+	dir := t.TempDir()
+	absolute, err := filepath.Abs(manifests)
+	require.NoError(t, err)
+	to, err := filepath.Rel(dir, absolute)
+	require.NoError(t, err)
+	text = "resources: [" + filepath.Join("MANIFESTS", folder) + "]\n" + text
+	writeFile(t, filepath.Join(dir, "kustomization.yaml"), strings.ReplaceAll(text, "MANIFESTS", to))
+	return renderFolder(t, dir)
+}
+
+func copyManifests(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "manifests")
+	require.NoError(t, os.CopyFS(dir, os.DirFS(manifests)))
+	return dir
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return string(content)
+}
+
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
+}
+
+// requireInjected says that every pod of ours that pulls the sidecar's image pulls this one, and that it is injected.
+func requireInjected(t *testing.T, folder string, objects []*unstructured.Unstructured, want string) {
+	t.Helper()
+	workloads := 0
+	for _, object := range objects {
+		if !isWorkload(object) || object.GetName() == certsName {
+			continue
+		}
+		workloads++
+		pulled, injected := sidecarImages(t, object)
+		require.Equal(t, want, pulled, object.GetName())
+		if object.GetKind() == "Deployment" {
+			require.Equal(t, want, injected)
+		}
+	}
+	if folder == policyOverlay {
+		requireVariable(t, objects, want)
+	}
+	require.Equal(t, map[bool]int{true: 2, false: 1}[folder != policyOverlay && folder != "overlays/direct"], workloads)
+}
+
+func requireVariable(t *testing.T, objects []*unstructured.Unstructured, image string) {
+	t.Helper()
+	variables, _, err := unstructured.NestedSlice(find(t, objects, "MutatingAdmissionPolicy", configurationName).Object, "spec", "variables")
+	require.NoError(t, err)
+	require.Contains(t, variables, map[string]any{"name": "image", "expression": "'" + image + "'"})
+}
+
+// sidecarImages are the sidecar's images of a workload: what its init container pulls, and what it injects.
+func sidecarImages(t *testing.T, workload *unstructured.Unstructured) (pulled, injected string) {
+	t.Helper()
+	spec := podOf(t, workload).Object["spec"].(map[string]any)
+	pulled = spec["initContainers"].([]any)[0].(map[string]any)["image"].(string)
+	for _, variable := range spec["containers"].([]any)[0].(map[string]any)["env"].([]any) {
+		if variable.(map[string]any)["name"] == "SIDECAR_IMAGE" {
+			injected = variable.(map[string]any)["value"].(string)
+		}
+	}
+	return pulled, injected
+}
