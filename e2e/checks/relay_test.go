@@ -19,12 +19,16 @@ import (
 
 // relayPod is the relay's pod on the first node.
 func (w *world) relayPod(ctx context.Context) (*corev1.Pod, error) {
+	return w.relayOn(ctx, w.node.Name)
+}
+
+func (w *world) relayOn(ctx context.Context, node string) (*corev1.Pod, error) {
 	pods, err := w.CoreV1().Pods(cluster.Relay).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=relay"})
 	if err != nil {
 		return nil, err
 	}
 	for i := range pods.Items {
-		if pods.Items[i].DeletionTimestamp == nil && pods.Items[i].Spec.NodeName == w.node.Name {
+		if pods.Items[i].DeletionTimestamp == nil && pods.Items[i].Spec.NodeName == node {
 			return &pods.Items[i], nil
 		}
 	}

@@ -17,10 +17,19 @@ import (
 // secondNode adds a node to the cluster until the test ends, and returns once it can run VMs and has its relay.
 func (w *world) secondNode(t *testing.T) *node.Node {
 	t.Helper()
+	second := w.addNode(t, node.DefaultKubeletRoot)
+	require.NoError(t, w.WaitDaemonSet(t.Context(), cluster.Relay, cluster.Relay))
+	return second
+}
+
+// addNode adds a node to the cluster until the test ends, and returns once it can run VMs.
+func (w *world) addNode(t *testing.T, kubeletRoot string) *node.Node {
+	t.Helper()
 	dir, err := cache.User()
 	require.NoError(t, err)
 	require.NoError(t, w.node.Recall())
 	second := node.Second(dir.Path("node-2"), w.node)
+	second.KubeletRoot = kubeletRoot
 	t.Cleanup(func() { w.removeNode(t, second) })
 	require.NoError(t, second.Start(t.Context()))
 	for _, archive := range []string{node.Images, node.SidecarImage, node.RelayImage} {
@@ -29,15 +38,20 @@ func (w *world) secondNode(t *testing.T) *node.Node {
 	}
 	require.NoError(t, second.CopyGuests(t.Context()))
 	require.NoError(t, w.WaitNode(t.Context(), second.Name))
-	eventually(t, patience, "the second node to take VMs", func(ctx context.Context) error {
-		node, err := w.CoreV1().Nodes().Get(ctx, second.Name, metav1.GetOptions{})
+	w.awaitSchedulable(t, second)
+	return second
+}
+
+// awaitSchedulable waits until KubeVirt lets VMs onto the node.
+func (w *world) awaitSchedulable(t *testing.T, n *node.Node) {
+	t.Helper()
+	eventually(t, patience, n.Name+" to take VMs", func(ctx context.Context) error {
+		node, err := w.CoreV1().Nodes().Get(ctx, n.Name, metav1.GetOptions{})
 		if err == nil && node.Labels["kubevirt.io/schedulable"] != "true" {
 			err = errors.New("virt-handler does not say so")
 		}
 		return err
 	})
-	require.NoError(t, w.WaitDaemonSet(t.Context(), cluster.Relay, cluster.Relay))
-	return second
 }
 
 // removeNode ends the node and takes it and what ran there out of the cluster.

@@ -35,6 +35,8 @@ type vm struct {
 	dedicated       bool              // dedicated CPUs
 	migratable      bool              // with what a migration wants here
 	nowhere         bool              // fits no node
+	node            string            // the only node that it fits; any ("")
+	noConsoleLog    bool              // without KubeVirt's own native sidecar
 	account         bool              // the guest is given the token of a ServiceAccount, and so is compute
 }
 
@@ -80,6 +82,12 @@ func (v vm) object(t *testing.T) *unstructured.Unstructured {
 	selector := ""
 	if v.nowhere {
 		selector = "nodeSelector: {nowhere: here}"
+	}
+	if v.node != "" {
+		selector = fmt.Sprintf("nodeSelector: {kubernetes.io/hostname: %s}", v.node)
+	}
+	if v.noConsoleLog {
+		devices.WriteString("logSerialConsole: false")
 	}
 	objects, err := cluster.Objects(fmt.Appendf(nil, `
 apiVersion: kubevirt.io/v1

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,9 +30,9 @@ const (
 // ProductImages are the references that the images of `make image` have in the node.
 type ProductImages struct{ Webhook, Sidecar, Relay string }
 
-// ProductObjects renders a folder of the product's manifests as it is, with nothing but the images changed, as a user
+// ProductObjects renders a folder of the product's manifests with the images changed, and by patches what else a user
 // would: by a kustomization of one's own on top. The order is that of the manifests.
-func ProductObjects(product, folder string, images ProductImages) ([]*unstructured.Unstructured, error) {
+func ProductObjects(product, folder string, images ProductImages, patches ...string) ([]*unstructured.Unstructured, error) {
 	fs := filesys.MakeFsOnDisk()
 	overlay, err := filesys.NewTmpConfirmedDir()
 	if err != nil {
@@ -46,7 +47,7 @@ func ProductObjects(product, folder string, images ProductImages) ([]*unstructur
 	if err != nil {
 		return nil, err
 	}
-	transformer, err := settings(product, folder, overlay.String())
+	transformers, err := settings(product, folder, overlay.String())
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +59,8 @@ images:
 - {name: images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar, newName: %s}
 - {name: images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/relay, newName: %s}
 transformers: [%s]
-`, relative, newName(images.Webhook), newName(images.Sidecar), newName(images.Relay), transformer)
+patches: [%s]
+`, relative, newName(images.Webhook), newName(images.Sidecar), newName(images.Relay), strings.Join(transformers, ", "), strings.Join(patches, ", "))
 	if err := fs.WriteFile(overlay.Join("kustomization.yaml"), []byte(text)); err != nil {
 		return nil, err
 	}
@@ -73,17 +75,23 @@ transformers: [%s]
 	return Objects(yaml)
 }
 
-// settings are the folders of the manifests that copy the sidecar's image to where it is injected.
-func settings(product, folder, overlay string) (string, error) {
-	part := "webhook"
+// settings are the folders of the manifests that copy the sidecar's image to where it is injected, and the relay's folder
+// to where it is mounted.
+func settings(product, folder, overlay string) ([]string, error) {
+	parts := []string{"webhook", "relay"}
 	if folder == Policy {
-		part = "admission-policy"
+		parts[0] = "admission-policy"
 	}
-	absolute, err := filepath.EvalSymlinks(filepath.Join(product, "manifests/settings", part))
-	if err != nil {
-		return "", fmt.Errorf("find the product's manifests: %w", err)
+	for i, part := range parts {
+		absolute, err := filepath.EvalSymlinks(filepath.Join(product, "manifests/settings", part))
+		if err != nil {
+			return nil, fmt.Errorf("find the product's manifests: %w", err)
+		}
+		if parts[i], err = filepath.Rel(overlay, absolute); err != nil {
+			return nil, err
+		}
 	}
-	return filepath.Rel(overlay, absolute)
+	return parts, nil
 }
 
 // newName splits a reference as a kustomization wants it.

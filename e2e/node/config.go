@@ -3,6 +3,7 @@ package node
 import (
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -47,7 +48,7 @@ func (n *Node) configure() error {
 		if err := n.writeCredentials(); err != nil {
 			return fmt.Errorf("make the cluster's certificates: %w", err)
 		}
-	} else if err := os.CopyFS(n.share("pki"), os.DirFS(n.ControlPlane.share("pki"))); err != nil {
+	} else if err := errors.Join(os.RemoveAll(n.share("pki")), os.CopyFS(n.share("pki"), os.DirFS(n.ControlPlane.share("pki")))); err != nil {
 		return fmt.Errorf("copy the cluster's certificates: %w", err)
 	}
 	token, err := os.ReadFile(n.share("pki", "token"))

@@ -1,6 +1,6 @@
 #!/bin/bash
 # PID 1 of a node, in mount, net, pid, uts and ipc namespaces of its own. The environment says: STATE (this node's
-# folder), DEBIAN (the root's lower layer), CGROUP (of this node's pods), NODE (its name).
+# folder), DEBIAN (the root's lower layer), CGROUP (of this node's pods), NODE (its name), KUBELET (its kubelet's root).
 set -euo pipefail
 mount --make-rprivate /
 root=$STATE/root
@@ -22,9 +22,11 @@ ln -s pts/ptmx "$root/dev/ptmx"
 mount -t devpts -o newinstance,mode=620,ptmxmode=666 devpts "$root/dev/pts"
 mount -t tmpfs shm "$root/dev/shm"
 # What an overlay must not lie on another overlay for, and what is shared with the outside.
-mkdir -p "$root"/var/lib/{containerd,kubelet}
+mkdir -p "$root"/var/lib/{containerd,kubelet/pods} "$root$KUBELET" "$STATE/kubelet/pods"
 mount --bind "$STATE/containerd" "$root/var/lib/containerd"
-mount --bind "$STATE/kubelet" "$root/var/lib/kubelet"
+mount --bind "$STATE/kubelet" "$root$KUBELET"
+# KubeVirt looks for pods in the usual folder alone: it is shown the kubelet's there. A check takes that away again.
+[ "$KUBELET" = /var/lib/kubelet ] || mount --bind "$STATE/kubelet/pods" "$root/var/lib/kubelet/pods"
 mount --rbind "$STATE/share" "$root/node"
 for extra in $BINDS; do # from:to
   mkdir -p "$root${extra#*:}"

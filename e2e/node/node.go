@@ -38,7 +38,8 @@ type Node struct {
 	Address      string // on the bridge, as in 10.77.0.1
 	PodNet       string // of its pods, within 10.99.0.0/16
 	Cgroup       string
-	ControlPlane *Node // nil for the node that runs it
+	KubeletRoot  string // the kubelet's --root-dir, inside the node
+	ControlPlane *Node  // nil for the node that runs it
 	Parts
 }
 
@@ -51,14 +52,17 @@ type Parts struct {
 	Binds      []string // further folders to show inside, read-only, as from:to
 }
 
+// DefaultKubeletRoot is where most kubelets keep their pods. k0s, microk8s and others have folders of their own.
+const DefaultKubeletRoot = "/var/lib/kubelet"
+
 // First gives the node with the control plane; state is its folder.
 func First(state string) *Node {
-	return &Node{Name: "e2e-node-1", State: state, Address: "10.77.0.1", PodNet: "10.99.1.0/24", Cgroup: "kvhe-e2e-1"}
+	return &Node{Name: "e2e-node-1", State: state, Address: "10.77.0.1", PodNet: "10.99.1.0/24", Cgroup: "kvhe-e2e-1", KubeletRoot: DefaultKubeletRoot}
 }
 
 // Second gives a worker beside the first, made of the same parts.
 func Second(state string, first *Node) *Node {
-	return &Node{Name: "e2e-node-2", State: state, Address: "10.77.0.2", PodNet: "10.99.2.0/24", Cgroup: "kvhe-e2e-2",
+	return &Node{Name: "e2e-node-2", State: state, Address: "10.77.0.2", PodNet: "10.99.2.0/24", Cgroup: "kvhe-e2e-2", KubeletRoot: DefaultKubeletRoot,
 		ControlPlane: first, Parts: first.Parts}
 }
 
@@ -89,7 +93,7 @@ func (n *Node) Start(ctx context.Context) error {
 	first := exec.Command("bash", script) // not CommandContext: it outlives us
 	first.Env = []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
-		"STATE=" + n.State, "DEBIAN=" + n.Debian, "CGROUP=" + n.Cgroup, "NODE=" + n.Name, "BINDS=" + strings.Join(binds, " "),
+		"STATE=" + n.State, "DEBIAN=" + n.Debian, "CGROUP=" + n.Cgroup, "NODE=" + n.Name, "KUBELET=" + n.KubeletRoot, "BINDS=" + strings.Join(binds, " "),
 	}
 	first.Stdout, first.Stderr = log, log
 	first.SysProcAttr = &syscall.SysProcAttr{

@@ -81,9 +81,28 @@ func (n *Node) Signal(ctx context.Context, program string, signal syscall.Signal
 	return err
 }
 
+// Reboot ends every process of the node, as a power failure does, and starts it again with the disk that it had.
+func (n *Node) Reboot(ctx context.Context) error {
+	if err := n.halt(ctx); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(n.share("pid")); err != nil { // Start waits for the new kubelet's
+		return err
+	}
+	return n.Start(ctx)
+}
+
 // Stop ends every process of the node and takes away all that it left on the machine, also of a node that was not
 // stopped properly. Its state folder goes too.
 func (n *Node) Stop(ctx context.Context) error {
+	if err := n.halt(ctx); err != nil {
+		return err
+	}
+	return os.RemoveAll(n.State)
+}
+
+// halt ends every process of the node and takes away all but its state folder.
+func (n *Node) halt(ctx context.Context) error {
 	if pid := n.PID(); pid != 0 {
 		// The kernel ends the whole pid namespace with its first process.
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -112,7 +131,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	if e != nil || strings.Contains(string(mounts), " "+n.State+"/") {
 		return errors.Join(err, e, fmt.Errorf("%s is still a mount on this machine; its state folder stays", n.State))
 	}
-	return errors.Join(err, os.RemoveAll(n.State))
+	return err
 }
 
 func removeCgroups(name string) error {

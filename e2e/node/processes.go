@@ -12,7 +12,7 @@ func (n *Node) programs() []string {
 		lines = append(lines, "reap /bin/bash /node/reap.sh")
 	}
 	return append(lines,
-		command("kubelet", "--config=/node/kubelet.yaml", "--kubeconfig=/node/kubeconfig", "--hostname-override="+n.Name, "--node-ip="+n.Address),
+		command("kubelet", "--root-dir="+n.KubeletRoot, "--config=/node/kubelet.yaml", "--kubeconfig=/node/kubeconfig", "--hostname-override="+n.Name, "--node-ip="+n.Address),
 		command("kube-proxy", "--kubeconfig=/node/kubeconfig", "--proxy-mode=nftables", "--cluster-cidr="+podNet, "--hostname-override="+n.Name,
 			// The machine's root may not change these.
 			"--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0s", "--conntrack-tcp-timeout-close-wait=0s"))
