@@ -1,5 +1,5 @@
 // Package admission answers AdmissionReviews over HTTP: bytes → review → pod →
-// decision (package inject) → patch → bytes.
+// decision (packages inject and refusals) → patch → bytes.
 //
 // It never denies. Whatever goes wrong with a review is answered with allowed
 // and a warning; what is no review gets an HTTP error, which the API server
@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
+
+	"kubevirt-hypervisor-exporter/webhook/refusals"
 )
 
 // Path is where the API server sends reviews.
@@ -25,13 +27,14 @@ const Path = "/mutate"
 
 // Handler is the http.Handler for Path.
 type Handler struct {
-	decide  Decider
+	judge   judge
 	metrics *Metrics
 	logger  *slog.Logger
 
 	bodies   *budget
 	decoding *budget
 	rejected *rejectedLog
+	refused  *refusedLog
 	draining atomic.Bool
 }
 
@@ -39,10 +42,11 @@ type Handler struct {
 // called concurrently and may panic.
 func NewHandler(decide Decider, metrics *Metrics, logger *slog.Logger) *Handler {
 	return &Handler{
-		decide: decide, metrics: metrics, logger: logger,
+		judge: rememberRefusals(decide, refusals.New(time.Now)), metrics: metrics, logger: logger,
 		bodies:   newBodyBudget(),
 		decoding: newDecodeBudget(),
 		rejected: newRejectedLog(logger),
+		refused:  newRefusedLog(logger),
 	}
 }
 
@@ -73,6 +77,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.rejected.write(&result)
 		return
 	}
+	h.refused.write(&result)
 	result.log(h.logger)
 }
 
@@ -108,7 +113,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (answer []byte, 
 	if err := decoded.raise(ctx, int64(2*len(body)+values*valueCost)); err != nil {
 		return nil, failed(Overloaded, fmt.Errorf("no memory to decode it within %s", patience))
 	}
-	return answerTo(body, h.decide)
+	return answerTo(body, h.judge)
 }
 
 func checkHeader(r *http.Request) (Problem, error) {

@@ -12,6 +12,8 @@ import (
 type outcome struct {
 	decision inject.Decision
 	problem  *problem
+	// refused is set on the first pod of a VM that is left alone because those before it were refused.
+	refused *refusedVM
 	// from the request, for the log
 	namespace, name string
 	dryRun          bool
@@ -29,13 +31,20 @@ func failed(kind Problem, err error) outcome { return outcome{problem: &problem{
 func (o *outcome) about(r *admissionRequest) {
 	o.namespace = r.Namespace
 	o.name = cmp.Or(o.name, r.Name)
-	o.dryRun = r.DryRun != nil && *r.DryRun
+	o.dryRun = r.isDryRun()
 }
 
-// log writes one line: at debug for a decision, at warn for a problem. What comes from the
-// request is cut to what a name of Kubernetes may have.
+// What a name of Kubernetes may have, in bytes. What comes from a request is cut to it in the log.
+const (
+	maxNamespace = 63
+	maxName      = 253
+)
+
+func cut(text string, most int) string { return fmt.Sprintf("%.*s", most, text) }
+
+// log writes one line: at debug for a decision, at warn for a problem.
 func (o *outcome) log(logger *slog.Logger) {
-	namespace, name := fmt.Sprintf("%.63s", o.namespace), fmt.Sprintf("%.253s", o.name)
+	namespace, name := cut(o.namespace, maxNamespace), cut(o.name, maxName)
 	if o.problem == nil {
 		logger.Debug("admission", "reason", o.decision.Reason.String(), "namespace", namespace,
 			"pod", name, "dry_run", o.dryRun, "warnings", o.decision.Warnings)

@@ -14,9 +14,6 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// Decider is inject.Decide with its configuration.
-type Decider func(*inject.Pod) inject.Decision
-
 // admissionReview is what is read of an AdmissionReview.
 type admissionReview struct {
 	APIVersion string            `json:"apiVersion"`
@@ -34,6 +31,8 @@ type admissionRequest struct {
 	DryRun      *bool                   `json:"dryRun"`
 	Object      rawObject               `json:"object"`
 }
+
+func (r *admissionRequest) isDryRun() bool { return r.DryRun != nil && *r.DryRun }
 
 // rawObject is an object's JSON. It is part of the body and not a copy of it, which may
 // be megabytes: the body stays as it is until the review is answered.
@@ -70,7 +69,7 @@ func (r *admissionReview) isV1() bool {
 // soon as failurePolicy is Fail. The few fields used are the same in v1beta1.
 //
 // The body stays in use until it returns.
-func answerTo(body []byte, decide Decider) ([]byte, outcome) {
+func answerTo(body []byte, judge judge) ([]byte, outcome) {
 	asked := &admissionReview{}
 	// A field of an unexpected type is an error, but the rest is read on: the
 	// uid is mostly there, and with it a way to answer.
@@ -82,7 +81,7 @@ func answerTo(body []byte, decide Decider) ([]byte, outcome) {
 	if err != nil && asked.isV1() {
 		result = failed(UnreadableReview, err)
 	} else {
-		result = consider(asked, decide)
+		result = consider(asked, judge)
 	}
 	result.about(asked.Request)
 	answer, err := respond(asked, result)
@@ -96,7 +95,7 @@ func answerTo(body []byte, decide Decider) ([]byte, outcome) {
 
 // consider looks at what is asked and, if it is ours to answer, decides.
 // A panic in it costs this pod its sidecar and nobody anything else.
-func consider(asked *admissionReview, decide Decider) (result outcome) {
+func consider(asked *admissionReview, judge judge) (result outcome) {
 	defer func() {
 		if r := recover(); r != nil {
 			result = outcome{problem: &problem{Panicked, fmt.Errorf("panic: %v", r), debug.Stack()}}
@@ -115,7 +114,7 @@ func consider(asked *admissionReview, decide Decider) (result outcome) {
 	if err != nil {
 		return failed(UnreadablePod, err)
 	}
-	result.decision = decide(pod)
+	result.decision, result.refused = judge(request, pod)
 	result.name = cmp.Or(pod.Name, pod.GenerateName)
 	return result
 }

@@ -22,10 +22,12 @@ func TestLauncherPodsAreStoredInjected(t *testing.T) {
 	enabled, other := server.Namespace(t, "enabled", labelled()), server.Namespace(t, "other", nil)
 	for _, name := range genuine {
 		t.Run(name, func(t *testing.T) {
-			with, err := server.Create(t.Context(), launcher(t, enabled, name), metav1.CreateOptions{})
+			pod := launcher(t, enabled, name)
+			with, err := server.Create(t.Context(), pod, metav1.CreateOptions{})
 			require.NoError(t, err)
 			require.True(t, injected(with))
-			without, err := server.Create(t.Context(), launcher(t, other, name), metav1.CreateOptions{})
+			pod.SetNamespace(other)
+			without, err := server.Create(t.Context(), pod, metav1.CreateOptions{})
 			require.NoError(t, err)
 			require.False(t, injected(without), "a namespace without the label")
 			requireNothingElseChanged(t, with, without)

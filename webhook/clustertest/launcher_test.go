@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -18,12 +19,22 @@ const launcherPods = "../inject/testdata"
 // genuine are the pods among them as KubeVirt 1.9 created them.
 var genuine = []string{"bridge", "dedicated", "guest-tcg", "masq", "masq-ports", "migration-target"}
 
-// launcher is a pod of launcherPods, to be created in the namespace.
+// launcher is a pod of launcherPods, to be created in the namespace, of a VM of its own.
 func launcher(t testing.TB, namespace, name string) *unstructured.Unstructured {
 	t.Helper()
 	pod := readLauncher(t, filepath.Join(launcherPods, name+".yaml"))
 	pod.SetNamespace(namespace)
+	newVMI(pod)
 	return pod
+}
+
+// newVMI makes the pod one of another VMI, as each VM that starts has its own: the same one again is a pod that was refused.
+func newVMI(pod *unstructured.Unstructured) {
+	owners := pod.GetOwnerReferences()
+	for i := range owners {
+		owners[i].UID = uuid.NewUUID()
+	}
+	pod.SetOwnerReferences(owners)
 }
 
 // injected tells whether the pod has the sidecar.

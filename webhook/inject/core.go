@@ -16,7 +16,7 @@ func FromCore(pod *corev1.Pod) *Pod {
 			Labels:       pod.Labels,
 			Annotations:  pod.Annotations,
 			OwnerReferences: convert(pod.OwnerReferences, func(r *metav1.OwnerReference) OwnerReference {
-				return OwnerReference{APIVersion: r.APIVersion, Kind: r.Kind, Name: r.Name, Controller: r.Controller}
+				return OwnerReference{APIVersion: r.APIVersion, Kind: r.Kind, Name: r.Name, UID: string(r.UID), Controller: r.Controller}
 			}),
 		},
 		Spec: PodSpec{

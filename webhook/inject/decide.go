@@ -22,6 +22,11 @@ type Decision struct {
 // Injected says whether the pod gets the sidecar.
 func (d Decision) Injected() bool { return d.Reason == Injected }
 
+// LeaveAlone is the decision to leave a pod as it is, with the reason's warning.
+func LeaveAlone(reason Reason) Decision {
+	return Decision{Reason: reason, Warnings: refusalWarnings(reason)}
+}
+
 // Decide reads a pod and says whether it gets the sidecar, and how. It changes
 // nothing, does no I/O, and gives the same answer for the same input. It may be
 // called from many goroutines, also with the same pod.
@@ -31,15 +36,15 @@ func (d Decision) Injected() bool { return d.Reason == Injected }
 // newer than our types.
 func Decide(cfg Config, pod *Pod) Decision {
 	if reason := refuse(cfg, pod); reason != Injected {
-		return Decision{Reason: reason, Warnings: refusalWarnings(reason)}
+		return LeaveAlone(reason)
 	}
 	size, warnings := sizeFor(cfg, pod)
 	if reason := refuseSize(pod, size); reason != Injected {
-		return Decision{Reason: reason, Warnings: refusalWarnings(reason)}
+		return LeaveAlone(reason)
 	}
 	patch, patchWarnings, fits := patchFor(cfg, pod, container(cfg, pod, size))
 	if !fits {
-		return Decision{Reason: AnnotationsFull, Warnings: refusalWarnings(AnnotationsFull)}
+		return LeaveAlone(AnnotationsFull)
 	}
 	warnings = slices.Concat(switchWarnings(pod), warnings, patchWarnings)
 	return Decision{Reason: Injected, Warnings: warnings, Patch: patch}

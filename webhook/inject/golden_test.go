@@ -119,9 +119,10 @@ func TestGoldenDirect(t *testing.T) {
 
 // Every reason that a pod can give is shown by an input. NoPullSecret needs a
 // configuration, see TestPullSecrets; PortTaken needs exposure Direct, see
-// TestGoldenDirect; AnnotationsFull needs 256 KiB, see TestFullAnnotations.
+// TestGoldenDirect; AnnotationsFull needs 256 KiB, see TestFullAnnotations;
+// RefusedBefore needs the pods before it, see package refusals.
 func TestInputsShowEveryReason(t *testing.T) {
-	shown := map[inject.Reason]bool{inject.NoPullSecret: true, inject.PortTaken: true, inject.AnnotationsFull: true}
+	shown := map[inject.Reason]bool{inject.NoPullSecret: true, inject.PortTaken: true, inject.AnnotationsFull: true, inject.RefusedBefore: true}
 	for _, name := range inputs(t) {
 		_, _, pod := readInput(t, name)
 		shown[inject.Decide(testConfig(), pod).Reason] = true

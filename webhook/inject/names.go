@@ -26,6 +26,7 @@ const (
 	labelKubeVirt          = "kubevirt.io"
 	launcherLabelValue     = "virt-launcher"
 	groupKubeVirt          = "kubevirt.io"
+	labelMigration         = "kubevirt.io/migrationJobUID"
 	annotationProvisioning = "kubevirt.io/ephemeral-provisioning"
 	annotationSafeVolumes  = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 	computeContainer       = "compute"

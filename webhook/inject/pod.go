@@ -31,6 +31,7 @@ type OwnerReference struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	Name       string `json:"name"`
+	UID        string `json:"uid,omitempty"`
 	Controller *bool  `json:"controller,omitempty"`
 }
 

@@ -7,7 +7,8 @@ import "fmt"
 type Reason int
 
 // The outcomes, in the order in which Decide looks for them; Injected is last
-// because it is what is left.
+// because it is what is left. RefusedBefore is not Decide's, which reads one pod:
+// package refusals knows the pods before it.
 const (
 	NotVirtLauncher Reason = iota
 	OptedOut
@@ -24,6 +25,7 @@ const (
 	BestEffort
 	PodLevelResources
 	AnnotationsFull
+	RefusedBefore
 	Injected
 )
 
@@ -68,6 +70,8 @@ func texts(r Reason) reasonText {
 		return reasonText{"pod_level_resources", "the pod-level resources (spec.resources) leave no room for the sidecar's; raise them by the sidecar's cpu and memory", false}
 	case AnnotationsFull:
 		return reasonText{"annotations_full", "the pod's annotations leave no room for the VM's name (256 KiB is the limit); shorten them", false}
+	case RefusedBefore:
+		return reasonText{"refused_before", "the API server refused this VM's pods with the sidecar in them; the VM's events say what refused them: let that admit the sidecar, then migrate the VM", false}
 	case Injected:
 		return reasonText{"injected", "the sidecar is added", true}
 	default:
