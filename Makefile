@@ -22,7 +22,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags nethttpomithttp2
 # Debian packages, as package or command:package where the command is enough.
 VM_PACKAGES   := libvirt-daemon libvirt-daemon-driver-qemu virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 unshare:util-linux
 TEST_PACKAGES := $(VM_PACKAGES) gcc libc6-dev prometheus etcd-server buildah curl nft:nftables ip:iproute2 setpriv:util-linux
-E2E_PACKAGES  := debootstrap gcc libc6-dev libvirt-dev pkg-config xorriso cpio iproute2 util-linux buildah
+E2E_PACKAGES  := debootstrap gcc libc6-dev libvirt-dev pkg-config xorriso cpio iproute2 util-linux buildah docker-registry
 
 .PHONY: help build demo test test-programs e2e e2e-up e2e-down bench fuzz lint image clean
 help: ## Print this list

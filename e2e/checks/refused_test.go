@@ -88,7 +88,7 @@ func TestRefused(t *testing.T) {
 			room.Add(resource.MustParse("8Mi"))
 			w.impose(t, v.namespace, fmt.Sprintf(r.objects, v.namespace, room.String()))
 			w.awaitRefusal(t, v.namespace, room, r.says)
-			before := w.refusedBefore(t)
+			before := w.leftAlone(t, "refused_before")
 
 			states := w.watch(t, v)
 			created := time.Now()
@@ -103,7 +103,8 @@ func TestRefused(t *testing.T) {
 			refused := w.refusedPods(t, v, r.says)
 			t.Logf("KubeVirt's events tell of %d refused pods", refused)
 			require.GreaterOrEqual(t, refused, 2)
-			w.awaitRefusedBefore(t, before)
+			w.requireWarned(t, created)
+			w.awaitLeftAlone(t, "refused_before", before)
 		})
 	}
 }
@@ -195,10 +196,10 @@ func (w *world) refusedPods(t *testing.T, v vm, says string) int {
 	return refused
 }
 
-// refusedBefore is how many pods the webhook has left alone because they were refused with the sidecar.
-func (w *world) refusedBefore(t *testing.T) float64 {
+// leftAlone is how many pods the webhook has left alone for a reason.
+func (w *world) leftAlone(t *testing.T, reason string) float64 {
 	t.Helper()
-	found, err := w.Query(t.Context(), `sum(hypervisor_exporter_webhook_admissions_total{reason="refused_before"})`)
+	found, err := w.Query(t.Context(), fmt.Sprintf(`sum(hypervisor_exporter_webhook_admissions_total{reason=%q})`, reason))
 	require.NoError(t, err)
 	if len(found) == 0 {
 		return 0
@@ -208,12 +209,26 @@ func (w *world) refusedBefore(t *testing.T) float64 {
 	return n
 }
 
-func (w *world) awaitRefusedBefore(t *testing.T, before float64) {
+func (w *world) awaitLeftAlone(t *testing.T, reason string, before float64) {
 	t.Helper()
-	eventually(t, time.Minute, "the webhook's counter to grow", func(context.Context) error {
-		if now := w.refusedBefore(t); now <= before {
+	eventually(t, time.Minute, "the webhook's counter of "+reason+" to grow", func(context.Context) error {
+		if now := w.leftAlone(t, reason); now <= before {
 			return fmt.Errorf("it is %v, and was %v", now, before)
 		}
 		return nil
 	})
+}
+
+// requireWarned fails unless KubeVirt's log has the webhook's warning that the VM's pod was left alone.
+func (w *world) requireWarned(t *testing.T, since time.Time) {
+	t.Helper()
+	pods, err := w.CoreV1().Pods("kubevirt").List(t.Context(), metav1.ListOptions{LabelSelector: "kubevirt.io=virt-controller"})
+	require.NoError(t, err)
+	var logs strings.Builder
+	for _, pod := range pods.Items {
+		log, err := w.CoreV1().Pods("kubevirt").GetLogs(pod.Name, &corev1.PodLogOptions{SinceTime: &metav1.Time{Time: since}}).DoRaw(t.Context())
+		require.NoError(t, err)
+		logs.Write(log)
+	}
+	require.Regexp(t, `Warning: hypervisor-exporter: not injected: the API server refused this VM's pods`, logs.String())
 }

@@ -38,31 +38,41 @@ func (w *world) registry(t *testing.T, image, as string) (end func()) {
 		}
 	}
 	t.Cleanup(end)
-	hosts := filepath.Join(w.node.Registries(), registryName)
-	require.NoError(t, os.MkdirAll(hosts, 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), fmt.Appendf(nil, "[host.%q]\ncapabilities = [\"pull\", \"resolve\"]\n", "http://"+listener.Addr().String()), 0o644))
 	address := listener.Addr().String()
+	w.tellNode(t, registryName, address)
 	_, err = w.node.Run(t.Context(), "ctr", "-n", "k8s.io", "images", "push", "--plain-http", "--platform", "linux/amd64", address+"/taken:as-it-is", image)
 	require.NoError(t, err)
 	another(t, address+"/taken:as-it-is", address+"/"+as)
 	return end
 }
 
-// another puts an image of another digest, the same but for a label, beside one. A kubelet that has pulled an image once
-// wants every other name of the same digest pulled, too, before it lets a pod have it (KEP-2535).
-func another(t *testing.T, from, to string) {
+// tellNode tells the node at what address the images of a registry are.
+func (w *world) tellNode(t *testing.T, registry, address string) {
+	t.Helper()
+	hosts := filepath.Join(w.node.Registries(), registry)
+	require.NoError(t, os.MkdirAll(hosts, 0o755))
+	text := fmt.Appendf(nil, "[host.%q]\ncapabilities = [\"pull\", \"resolve\"]\n", "http://"+address)
+	require.NoError(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), text, 0o644))
+}
+
+// another puts an image of another digest, the same but for a label, beside one, and returns the digest. A kubelet that
+// has pulled an image once wants every other name of the same digest pulled, too, before it lets a pod have it (KEP-2535).
+func another(t *testing.T, from, to string, options ...remote.Option) (digest string) {
 	t.Helper()
 	source, err := name.ParseReference(from, name.Insecure)
 	require.NoError(t, err)
 	target, err := name.ParseReference(to, name.Insecure)
 	require.NoError(t, err)
-	image, err := remote.Image(source)
+	image, err := remote.Image(source, options...)
 	require.NoError(t, err)
 	file, err := image.ConfigFile()
 	require.NoError(t, err)
 	config := *file.Config.DeepCopy()
-	config.Labels = map[string]string{"e2e": "upgrade"}
+	config.Labels = map[string]string{"e2e": target.Identifier()}
 	image, err = mutate.Config(image, config)
 	require.NoError(t, err)
-	require.NoError(t, remote.Write(target, image))
+	require.NoError(t, remote.Write(target, image, options...))
+	hash, err := image.Digest()
+	require.NoError(t, err)
+	return hash.String()
 }

@@ -94,8 +94,11 @@ func settings(product, folder, overlay string) ([]string, error) {
 	return parts, nil
 }
 
-// newName splits a reference as a kustomization wants it.
+// newName splits a reference, by tag or by digest, as a kustomization wants it.
 func newName(reference string) string {
+	if name, digest, ok := strings.Cut(reference, "@"); ok {
+		return fmt.Sprintf("%s, digest: %q", name, digest)
+	}
 	for i := len(reference) - 1; i >= 0 && reference[i] != '/'; i-- {
 		if reference[i] == ':' {
 			return fmt.Sprintf("%s, newTag: %q", reference[:i], reference[i+1:])
