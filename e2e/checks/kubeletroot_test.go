@@ -54,6 +54,7 @@ func TestKubeletRoot(t *testing.T) {
 	t.Logf("scraped %.1f s after the folder was set", time.Since(set).Seconds())
 	w.requireUntouched(t, v, states, compute)
 	w.remove(t, v) // before its node goes
+	t.Run("reboot", func(t *testing.T) { w.checkReboot(t, second) })
 }
 
 // showPods shows a node's folder of pods at another path, too, until the test ends.
