@@ -185,7 +185,9 @@ func (w *world) awaitRefusal(t *testing.T, namespace string, memory resource.Qua
 // refusedPods is how many refusals of the VM's pod KubeVirt's events tell of.
 func (w *world) refusedPods(t *testing.T, v vm, says string) int {
 	t.Helper()
-	events, err := w.CoreV1().Events(v.namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=" + v.name})
+	vmi, err := w.Get(t.Context(), vmiKind, v.namespace, v.name)
+	require.NoError(t, err)
+	events, err := w.CoreV1().Events(v.namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(vmi.GetUID())})
 	require.NoError(t, err)
 	refused := 0
 	for _, e := range events.Items {
