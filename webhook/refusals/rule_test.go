@@ -2,6 +2,7 @@ package refusals
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -107,6 +108,38 @@ func TestPodsWithoutUIDAreNotRemembered(t *testing.T) {
 		require.False(t, leave)
 	}
 	require.Empty(t, m.once)
+}
+
+// A full Memory takes less than 2 MiB of the 64 that the manifests allow.
+func TestCostOfAnEntry(t *testing.T) {
+	heap := func() uint64 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	before := heap()
+	m := New(time.Now)
+	for i := range 20 * most {
+		pod := Pod{Namespace: "shop", VMI: strconv.Itoa(i)}
+		m.Leave(pod)
+		if i%2 == 0 {
+			m.Leave(pod)
+		}
+	}
+	entries := len(m.once) + len(m.again)
+	used := heap() - before
+	require.Equal(t, 2*most, entries)
+	t.Logf("%d entries take %d bytes, %d each", entries, used, used/uint64(entries))
+	require.Less(t, used, uint64(2<<20))
+	runtime.KeepAlive(m)
+}
+
+func BenchmarkLeave(b *testing.B) {
+	m := New(time.Now)
+	for i := 0; b.Loop(); i++ {
+		m.Leave(Pod{Namespace: "shop", VMI: strconv.Itoa(i / 2)})
+	}
 }
 
 // A stranger who sends reviews of ever new pods, twice each, fills no memory; and what was being refused is still known.
