@@ -12,7 +12,7 @@ const (
 func webhook() Group {
 	return Group{
 		Name:   "hypervisor-exporter-webhook",
-		Alerts: []Alert{webhookDown(), webhookErrors(), webhookBypassed(), certificateExpiring()},
+		Alerts: []Alert{webhookDown(), webhookErrors(), webhookBypassed(), podsRefused(), certificateExpiring()},
 	}
 }
 
@@ -60,6 +60,17 @@ func webhookBypassed() Alert {
 		Summary:     "The API server created pods without asking the webhook.",
 		Description: `The API server could not reach the webhook, or not within 2 seconds, for about {{ $value | printf "%.0f" }} pods in the last 15 minutes, and created them without it. VMs among them have no exporter.`,
 		Why:         "Silent where the API server's metrics are not scraped. Its counter has no series before the first event, which increase alone would miss.",
+	}
+}
+
+func podsRefused() Alert {
+	return Alert{
+		Name:        "HypervisorExporterPodsRefused",
+		Expr:        `sum(increase(hypervisor_exporter_webhook_admissions_total{job="` + WebhookJob + `",result="skipped",reason="refused_before"}[30m])) > 0`,
+		Severity:    Warning,
+		Summary:     "VMs start without the exporter because something refuses their pods with it.",
+		Description: `The API server refused pods of VMs that had the exporter in them, so the webhook left about {{ $value | printf "%.0f" }} of those that followed alone in the last 30 minutes. Their VMs start without an exporter, or wait for something else that refuses them. The webhook's log names them, and the VMs' events name what refuses them.`,
+		Why:         "30 minutes, because KubeVirt tries a VM that waits for a quota every 1000 seconds at last. Anyone who reaches the webhook's port can fire it with made-up reviews; no one can silence it.",
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 func webhookScenarios() []scenario {
-	return slices.Concat(webhookDownScenarios(), webhookErrorScenarios(), bypassedScenarios())
+	return slices.Concat(webhookDownScenarios(), webhookErrorScenarios(), bypassedScenarios(), refusedScenarios())
 }
 
 func replica(number int) labels {

@@ -2,7 +2,9 @@ package admission
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,17 +12,39 @@ import (
 	"github.com/stretchr/testify/require"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
+var readMasq = sync.OnceValues(func() (map[string]any, error) {
+	content, err := os.ReadFile("../inject/testdata/masq.yaml")
+	if err != nil {
+		return nil, err
+	}
+	encoded, _, err := inject.ReadPod(content)
+	if err != nil {
+		return nil, err
+	}
+	pod := &unstructured.Unstructured{}
+	err = pod.UnmarshalJSON(encoded)
+	return pod.Object, err
+})
+
+// masq is a launcher pod, read once and copied.
+func masq(t *testing.T) map[string]any {
+	t.Helper()
+	pod, err := readMasq()
+	require.NoError(t, err)
+	return runtime.DeepCopyJSON(pod)
+}
+
 // creation is the review of the launcher pod's creation after the changes.
 func creation(t *testing.T, pod func(*unstructured.Unstructured), request func(*admissionv1.AdmissionRequest)) []byte {
 	t.Helper()
-	object := &unstructured.Unstructured{}
-	require.NoError(t, object.UnmarshalJSON(virtLauncher(t)))
+	object := &unstructured.Unstructured{Object: masq(t)}
 	if pod != nil {
 		pod(object)
 	}
@@ -45,7 +69,7 @@ func ownedBy(uid types.UID) func(*unstructured.Unstructured) {
 // refusePods posts what KubeVirt creates as if each were refused, until the webhook leaves the pod alone.
 func refusePods(t *testing.T, b *bench) {
 	t.Helper()
-	for _, pause := range []time.Duration{0, 5 * time.Millisecond, time.Second - 5*time.Millisecond} {
+	for _, pause := range []time.Duration{0, 5 * time.Millisecond, time.Second} {
 		time.Sleep(pause)
 		b.post(creation(t, nil, nil))
 	}

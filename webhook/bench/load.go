@@ -25,11 +25,11 @@ type figures struct {
 
 // measure takes turns between the two, so that both meet the same noise of the
 // machine, and gives the medians over all rounds.
-func measure(ctx context.Context, p plan, ours, theirs string, pair keyPair, body []byte, atOnce int) (figures, figures, error) {
+func measure(ctx context.Context, p plan, ours, theirs string, pair keyPair, review *template, atOnce int) (figures, figures, error) {
 	var results [2][]figures
 	for round := range p.rounds + 1 {
 		for i, url := range []string{ours, theirs} {
-			f, err := load(ctx, url, pair, body, atOnce, p.perRound)
+			f, err := load(ctx, url, pair, review.next, atOnce, p.perRound)
 			if err != nil {
 				return figures{}, figures{}, err
 			}
@@ -57,8 +57,8 @@ func median(all []figures) figures {
 	}
 }
 
-// load posts the body count times, over that many kept-alive connections.
-func load(ctx context.Context, url string, pair keyPair, body []byte, atOnce, count int) (figures, error) {
+// load posts count reviews, over that many kept-alive connections.
+func load(ctx context.Context, url string, pair keyPair, review func() []byte, atOnce, count int) (figures, error) {
 	transport := &http.Transport{
 		TLSClientConfig:     &tls.Config{RootCAs: pair.roots, ServerName: pair.name, MinVersion: tls.VersionTLS13},
 		MaxIdleConnsPerHost: atOnce,
@@ -77,7 +77,7 @@ func load(ctx context.Context, url string, pair keyPair, body []byte, atOnce, co
 				if i >= int64(count) {
 					return
 				}
-				took[i], failures[worker] = post(ctx, client, url, body)
+				took[i], failures[worker] = post(ctx, client, url, review())
 			}
 		})
 	}

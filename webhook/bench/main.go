@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 )
@@ -53,7 +54,7 @@ func run(ctx context.Context, out io.Writer, fixtures string, quick bool) error 
 	if quick {
 		p = plan{rounds: 3, perRound: 500, admissions: 5_000}
 	}
-	body, name, err := largestReview(fixtures)
+	review, err := largestReview(fixtures)
 	if err != nil {
 		return err
 	}
@@ -70,8 +71,8 @@ func run(ctx context.Context, out io.Writer, fixtures string, quick bool) error 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "fixture %s, review of %d bytes; medians of %d rounds of %d admissions\n\n", name, len(body), p.rounds, p.perRound)
-	missed, err := compare(ctx, out, p, binary, pair, body)
+	fmt.Fprintf(out, "fixture %s, review of %d bytes; medians of %d rounds of %d admissions\n\n", review.name, len(review.of(0)), p.rounds, p.perRound)
+	missed, err := compare(ctx, out, p, binary, pair, review)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func run(ctx context.Context, out io.Writer, fixtures string, quick bool) error 
 	if size > maxBinary {
 		missed = append(missed, errors.New("the binary is larger than its target"))
 	}
-	memory, err := endurance(ctx, out, p, binary, pair, body)
+	memory, err := endurance(ctx, out, p, binary, pair, review)
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func run(ctx context.Context, out io.Writer, fixtures string, quick bool) error 
 }
 
 // compare prints the table of latencies and says which targets were missed.
-func compare(ctx context.Context, out io.Writer, p plan, binary string, pair keyPair, body []byte) ([]error, error) {
+func compare(ctx context.Context, out io.Writer, p plan, binary string, pair keyPair, review *template) ([]error, error) {
 	webhook, err := startWebhook(ctx, binary, pair)
 	if err != nil {
 		return nil, err
@@ -101,12 +102,15 @@ func compare(ctx context.Context, out io.Writer, p plan, binary string, pair key
 		return nil, err
 	}
 	defer yardstick.stop()
+	if err := remember(ctx, out, webhook, pair, review); err != nil {
+		return nil, err
+	}
 
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "at once\twebhook p50\tp99\tper s\tyardstick p50\tp99\tper s\tp99 ratio\t")
 	var missed []error
 	for _, atOnce := range []int{1, 8, 64} {
-		ours, theirs, err := measure(ctx, p, webhook.url, yardstick.url, pair, body, atOnce)
+		ours, theirs, err := measure(ctx, p, webhook.url, yardstick.url, pair, review, atOnce)
 		if err != nil {
 			return nil, err
 		}
@@ -123,10 +127,32 @@ func compare(ctx context.Context, out io.Writer, p plan, binary string, pair key
 	return missed, table.Flush()
 }
 
+// remembered is how many VMs the webhook knows while it is measured (package refusals).
+const remembered = 10_000
+
+// remember creates the pods of that many VMs, twice each, and prints what the webhook's memory grows by.
+func remember(ctx context.Context, out io.Writer, webhook *target, pair keyPair, review *template) error {
+	var posted atomic.Int64
+	one := func() []byte { return review.of(1<<32 + posted.Add(1)/2) }
+	if _, err := load(ctx, webhook.url, pair, review.next, 8, 2*remembered); err != nil { // what the process grows by anyway
+		return err
+	}
+	before, err := webhook.resident()
+	if err != nil {
+		return err
+	}
+	if _, err := load(ctx, webhook.url, pair, one, 8, 2*remembered); err != nil {
+		return err
+	}
+	after, err := webhook.resident()
+	fmt.Fprintf(out, "VmRSS: %.1f MiB; with the pods of %d VMs, seen twice: %.1f MiB\n\n", float64(before)/(1<<20), remembered, float64(after)/(1<<20))
+	return err
+}
+
 func micro(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }
 
 // endurance prints the resident memory of a fresh process as admissions go by.
-func endurance(ctx context.Context, out io.Writer, p plan, binary string, pair keyPair, body []byte) ([]error, error) {
+func endurance(ctx context.Context, out io.Writer, p plan, binary string, pair keyPair, review *template) ([]error, error) {
 	webhook, err := startWebhook(ctx, binary, pair)
 	if err != nil {
 		return nil, err
@@ -135,7 +161,7 @@ func endurance(ctx context.Context, out io.Writer, p plan, binary string, pair k
 	const parts = 5
 	var resident []int64
 	for part := range parts {
-		if _, err := load(ctx, webhook.url, pair, body, 8, p.admissions/parts); err != nil {
+		if _, err := load(ctx, webhook.url, pair, review.next, 8, p.admissions/parts); err != nil {
 			return nil, err
 		}
 		bytes, err := webhook.resident()

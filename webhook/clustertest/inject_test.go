@@ -183,6 +183,12 @@ var admissionsTotal = regexp.MustCompile(`(?m)^hypervisor_exporter_webhook_admis
 // admissions is how many reviews the replicas have answered, by their own metrics.
 func admissions(t *testing.T, replicas []*replica) int {
 	t.Helper()
+	return count(t, replicas, admissionsTotal)
+}
+
+// count is the sum of the series that match, over all replicas.
+func count(t *testing.T, replicas []*replica, series *regexp.Regexp) int {
+	t.Helper()
 	total := 0
 	for _, r := range replicas {
 		response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", r.metricsPort))
@@ -190,7 +196,7 @@ func admissions(t *testing.T, replicas []*replica) int {
 		page, err := io.ReadAll(response.Body)
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
-		for _, match := range admissionsTotal.FindAllSubmatch(page, -1) {
+		for _, match := range series.FindAllSubmatch(page, -1) {
 			count, err := strconv.Atoi(string(match[1]))
 			require.NoError(t, err)
 			total += count

@@ -12,13 +12,19 @@ import (
 // It returns once pods are injected, and the folder with the certificate.
 func serveStatically(t *testing.T) (replicas []*replica, certificates string) {
 	t.Helper()
+	return serveReplicas(t, 2)
+}
+
+// serveReplicas is serveStatically with so many replicas.
+func serveReplicas(t *testing.T, count int) (replicas []*replica, certificates string) {
+	t.Helper()
 	install(t, ".")
 	ours := newAuthority(t)
 	trust(t, ours)
 	certificates = t.TempDir()
 	certificate, key := ours.issue(t, time.Now().Add(time.Hour))
 	require.NoError(t, publish(certificates, map[string][]byte{"tls.crt": certificate, "tls.key": key}))
-	for range 2 {
+	for range count {
 		r := startReplica(t, certificates)
 		r.awaitReady(t)
 		join(t, r.port)

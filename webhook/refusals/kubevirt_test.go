@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,18 +12,18 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
-// cluster is a virt-controller that creates the pods of VMs through a webhook, on the clock of a synctest bubble. The
-// queue is the one that virt-controller has; what it does with a VMI is written after vmi/vmi.go (execute) and
-// vmi/lifecycle.go (sync, updateStatus) of KubeVirt 1.9.0.
+// cluster is a virt-controller that creates the pods of VMs through the webhook, on the clock of a synctest bubble. The
+// queue is the one that virt-controller has; what it does with a VMI follows vmi/vmi.go (execute) and vmi/lifecycle.go
+// (sync, updateStatus) of KubeVirt 1.9.0.
 type cluster struct {
 	// vms are created all at once.
 	vms int
-	// replicas of the webhook; none is a cluster without it. route chooses the one that is asked at a VM's n-th review.
+	// replicas of the webhook; 0 is a cluster without it. route chooses the one that gets a VM's n-th review.
 	replicas int
 	route    func(n, replicas int) int
-	// request is how long the API server takes for a creation.
+	// request is how long the API server takes for a creation after the webhook has answered.
 	request time.Duration
-	// reinvoked is how long after the first review of each request a second one comes, about a pod without the sidecar;
+	// reinvoked is how long after the first review of a request a second one comes, if the pod has no sidecar then;
 	// 0 is never.
 	reinvoked time.Duration
 	// admits says what is admitted at that time after the beginning.
@@ -38,49 +39,155 @@ var (
 	both        = admitted{with: true, without: true}
 )
 
+func always(a admitted) func(time.Duration) admitted {
+	return func(time.Duration) admitted { return a }
+}
+
+// from is a ResourceQuota that is raised at that time.
+func from(at time.Duration, then admitted) func(time.Duration) admitted {
+	return func(after time.Duration) admitted {
+		if after < at {
+			return nothing
+		}
+		return then
+	}
+}
+
+// The ways in which reviews reach the replicas.
+var routes = map[string]func(n, replicas int) int{
+	"sticky":         func(_, _ int) int { return 0 },
+	"by turns":       func(n, replicas int) int { return n % replicas },
+	"at random":      func(_, replicas int) int { return rand.IntN(replicas) },
+	"late to others": func(n, replicas int) int { return max(0, min(n-7, replicas-1)) },
+}
+
 // vm is how a VM fared.
 type vm struct {
 	started  time.Duration
 	injected bool // it runs with the sidecar
-	forUs    int  // refused pods that had been admitted without the sidecar
+	forUs    int  // its pods that were refused and would have been admitted without the sidecar
 }
 
 const (
-	// writes is how long the API server takes for a VMI's status, and then for virt-controller's watch to tell of it.
+	// writes is how long virt-controller needs to write a VMI's status, and its watch to show that.
 	writes = 10 * time.Millisecond
 	// workers is virt-controller's defaultVMIControllerThreads.
 	workers = 10
-	// giveUp ends a simulation.
+	// giveUp ends a simulation: a VM that has not started by then has this time.
 	giveUp = 12 * time.Hour
 )
 
-// run starts all VMs and returns how each fared; one that did not start has giveUp as its time.
+// simulation is a cluster that runs.
+type simulation struct {
+	cluster
+	queue    workqueue.TypedRateLimitingInterface[int]
+	memories []*Memory
+	start    time.Time
+	vms      []state
+	pending  sync.WaitGroup // VMs that have not started
+	events   sync.WaitGroup
+}
+
+// state is what virt-controller knows of a VM. A queue gives a VM to one worker at a time.
+type state struct {
+	vm
+	reviews  int
+	done     bool
+	told     bool        // its status shows the failure
+	awaiting atomic.Bool // a change of its status has not been seen (vmiExpectations)
+}
+
+// run starts all VMs and returns how they fared.
 func (c cluster) run(t *testing.T) []vm {
 	results := make([]vm, c.vms)
 	synctest.Test(t, func(*testing.T) {
-		queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[int]())
-		s := &simulation{cluster: c, queue: queue, start: time.Now(), state: make([]state, c.vms), results: results}
+		s := &simulation{cluster: c, start: time.Now(), vms: make([]state, c.vms)}
+		s.queue = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[int]())
 		for range c.replicas {
 			s.memories = append(s.memories, New(time.Now))
 		}
 		s.pending.Add(c.vms)
 		for i := range c.vms {
-			results[i].started = giveUp
-			queue.Add(i)
+			s.queue.Add(i)
 		}
 		var running sync.WaitGroup
 		for range workers {
 			running.Go(s.work)
 		}
-		all := make(chan struct{})
-		go func() { s.pending.Wait(); close(all) }()
-		select {
-		case <-all:
-		case <-time.After(giveUp):
-			s.stopped.Store(true)
-		}
-		queue.ShutDown()
+		s.pending.Wait()
+		s.events.Wait()
+		s.queue.ShutDown()
 		running.Wait()
+		for i := range s.vms {
+			results[i] = s.vms[i].vm
+		}
 	})
 	return results
 }
+
+func (s *simulation) work() {
+	for {
+		i, quit := s.queue.Get()
+		if quit {
+			return
+		}
+		if s.sync(i, &s.vms[i]) {
+			s.queue.Forget(i)
+		} else {
+			s.queue.AddRateLimited(i)
+		}
+		s.queue.Done(i)
+	}
+}
+
+// sync creates the VM's pod. It returns false for an error.
+func (s *simulation) sync(i int, known *state) bool {
+	if known.done || known.awaiting.Load() {
+		return true
+	}
+	if created := s.create(i, known); created || s.since() > giveUp {
+		known.done, known.started = true, min(s.since(), giveUp)
+		s.pending.Done()
+		return true
+	}
+	if !known.told {
+		known.told = true
+		known.awaiting.Store(true)
+		time.Sleep(writes)
+		s.events.Go(func() {
+			time.Sleep(writes)
+			known.awaiting.Store(false)
+			s.queue.Add(i)
+		})
+	}
+	return false
+}
+
+// create is the API server: mutating webhooks, then what may refuse the pod.
+func (s *simulation) create(i int, known *state) bool {
+	injected := s.review(i, known)
+	if s.reinvoked > 0 {
+		time.Sleep(s.reinvoked)
+		injected = injected || s.review(i, known)
+	}
+	time.Sleep(s.request)
+	admitted := s.admits(s.since())
+	if injected && !admitted.with && admitted.without {
+		known.forUs++
+	}
+	known.injected = injected
+	return injected && admitted.with || !injected && admitted.without
+}
+
+// review is the webhook: whether it injects the pod.
+func (s *simulation) review(i int, known *state) bool {
+	if s.replicas == 0 {
+		return false
+	}
+	n := known.reviews
+	known.reviews++
+	leave, _ := s.memories[s.route(n, s.replicas)].Leave(Pod{Namespace: "shop", VMI: strconv.Itoa(i)})
+	return !leave
+}
+
+func (s *simulation) since() time.Duration { return time.Since(s.start) }

@@ -30,7 +30,8 @@ type Memory struct {
 
 	mu sync.Mutex
 	// once has the pods that were seen once, which are most; again those that came back. Each drops any one of its own when
-	// it is full: a flood of reviews about ever new pods does not push out those that are being refused.
+	// it is full: a flood of reviews about ever new pods does not push out those that are being refused. Nothing else is
+	// forgotten: in its longest back-off KubeVirt creates a pod every 1000 s, and other replicas may get most of them.
 	once, again map[uint64]entry
 }
 
@@ -54,9 +55,8 @@ func (m *Memory) Leave(pod Pod) (leave, first bool) {
 		known, found = m.once[key]
 		delete(m.once, key)
 	}
-	if !found || now-known.last > lifetime {
-		delete(m.again, key)
-		put(m.once, key, entry{first: now, last: now, injected: 1})
+	if !found {
+		put(m.once, key, entry{first: now, last: now})
 		return false, false
 	}
 	before := known.left

@@ -18,6 +18,8 @@ type Case struct {
 	port        string
 	attack      attack
 	connections int
+	// ahead is how long the flood goes on before the honest clients ask.
+	ahead time.Duration
 }
 
 // Cases returns all floods.
@@ -32,23 +34,24 @@ func Cases() ([]Case, error) {
 	bogus := sends("GET /pods/00000000-0000-4000-8000-000000000000/metrics HTTP/1.1\r\nHost: program\r\nAuthorization: Bearer bogus-%d\r\n\r\n")
 	scrapes := sends("GET /metrics HTTP/1.1\r\nHost: program\r\n\r\nGET /metrics HTTP/1.1\r\nHost: program\r\n\r\n")
 	return []Case{
-		{"webhook: idle connections", startWebhook, "admission", encrypted(silent), 1251},
-		{"webhook: handshakes", startWebhook, "admission", hello, 600},
-		{"webhook: bodies that do not come", startWebhook, "admission", encrypted(slowPost), 650},
-		{"webhook: reviews that are costly to decode", startWebhook, "admission", encrypted(costlyReviews()), 64},
-		{"webhook: headers of many lines", startWebhook, "admission", encrypted(asksFirst(sends(manyLines(5 << 10)))), 400},
-		{"webhook, metrics: bodies that do not come", startWebhook, "metrics", noBody, 935},
-		{"webhook, probes: silent connections", startWebhook, "probes", silent, 935},
-		{"certs, metrics: bodies that do not come", startCerts, "metrics", noBody, 935},
-		{"relay: bodies that do not come", startRelay, "metrics", encrypted(noBody), 935},
-		{"relay: handshakes", startRelay, "metrics", hello, 600},
-		{"relay: idle connections", startRelay, "metrics", encrypted(asksFirst(silent)), 935},
-		{"relay: headers of many lines", startRelay, "metrics", encrypted(asksFirst(sends(manyLines(12 << 10)))), 400},
-		{"relay: unknown tokens, slowly reviewed", startRelay, "metrics", encrypted(bogus), 935},
-		{"sidecar, unix: bodies that do not come", startSidecarUnix, "metrics", noBody, 650},
-		{"sidecar, direct: bodies that do not come", startSidecarDirect, "metrics", noBody, 650},
-		{"sidecar, direct: headers of many lines", startSidecarDirect, "metrics", asksFirst(sends(manyLines(5 << 10))), 200},
-		{"sidecar, direct: scrapes", startSidecarDirect, "metrics", scrapes, 200},
+		{Name: "webhook: idle connections", start: startWebhook, port: "admission", attack: encrypted(silent), connections: 1251},
+		{Name: "webhook: handshakes", start: startWebhook, port: "admission", attack: hello, connections: 600},
+		{Name: "webhook: bodies that do not come", start: startWebhook, port: "admission", attack: encrypted(slowPost), connections: 650},
+		{Name: "webhook: reviews that are costly to decode", start: startWebhook, port: "admission", attack: encrypted(costlyReviews()), connections: 64},
+		{Name: "webhook: reviews of ever new VMs", start: startWebhook, port: "admission", attack: encrypted(everNewVMs), connections: 64, ahead: 10 * time.Second},
+		{Name: "webhook: headers of many lines", start: startWebhook, port: "admission", attack: encrypted(asksFirst(sends(manyLines(5 << 10)))), connections: 400},
+		{Name: "webhook, metrics: bodies that do not come", start: startWebhook, port: "metrics", attack: noBody, connections: 935},
+		{Name: "webhook, probes: silent connections", start: startWebhook, port: "probes", attack: silent, connections: 935},
+		{Name: "certs, metrics: bodies that do not come", start: startCerts, port: "metrics", attack: noBody, connections: 935},
+		{Name: "relay: bodies that do not come", start: startRelay, port: "metrics", attack: encrypted(noBody), connections: 935},
+		{Name: "relay: handshakes", start: startRelay, port: "metrics", attack: hello, connections: 600},
+		{Name: "relay: idle connections", start: startRelay, port: "metrics", attack: encrypted(asksFirst(silent)), connections: 935},
+		{Name: "relay: headers of many lines", start: startRelay, port: "metrics", attack: encrypted(asksFirst(sends(manyLines(12 << 10)))), connections: 400},
+		{Name: "relay: unknown tokens, slowly reviewed", start: startRelay, port: "metrics", attack: encrypted(bogus), connections: 935},
+		{Name: "sidecar, unix: bodies that do not come", start: startSidecarUnix, port: "metrics", attack: noBody, connections: 650},
+		{Name: "sidecar, direct: bodies that do not come", start: startSidecarDirect, port: "metrics", attack: noBody, connections: 650},
+		{Name: "sidecar, direct: headers of many lines", start: startSidecarDirect, port: "metrics", attack: asksFirst(sends(manyLines(5 << 10))), connections: 200},
+		{Name: "sidecar, direct: scrapes", start: startSidecarDirect, port: "metrics", attack: scrapes, connections: 200},
 	}, nil
 }
 
@@ -114,6 +117,10 @@ func (w *World) Run(ctx context.Context, c Case) (result Result, err error) {
 	var attackers sync.WaitGroup
 	attackers.Go(func() { result.Connections = flood(flooding, p.ports[c.port], c.attack, c.connections) })
 	attackers.Go(func() { result.Anonymous = p.watch(flooding) })
+	select {
+	case <-ctx.Done():
+	case <-time.After(c.ahead):
+	}
 	result.Works = p.askAll(ctx)
 	stop()
 	attackers.Wait()

@@ -3,6 +3,7 @@ package flood
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -42,6 +43,9 @@ func newClientFrom(address string, p port, keep bool) *http.Client {
 	}}
 }
 
+// errOtherAnswer is the error for an answer that is not the wanted one.
+var errOtherAnswer = errors.New("another answer")
+
 // request asks once; any answer but 200 with the wanted text in it is an error.
 func request(p port, client *http.Client, method, path, token, body, want string) work {
 	scheme := "http"
@@ -71,7 +75,7 @@ func request(p port, client *http.Client, method, path, token, body, want string
 			err = fmt.Errorf("%s: %.200s", response.Status, text)
 		}
 		if err == nil && !strings.Contains(string(text), want) {
-			err = fmt.Errorf("no %s in the answer: %.200s", want, text)
+			err = fmt.Errorf("%w: no %s in %.200s", errOtherAnswer, want, text)
 		}
 		return err
 	}

@@ -80,15 +80,15 @@ func (w *World) issue() error {
 		os.WriteFile(filepath.Join(w.folder, "tls.key"), leaf.KeyPEM, 0o600))
 }
 
-// review is what an API server sends for a launcher pod.
-func (w *World) review() (string, error) {
+// review returns what an API server sends for the launcher pod of the VM with the uid.
+func (w *World) review() (func(vmi string) string, error) {
 	text, err := os.ReadFile(filepath.Join(w.root, "webhook/inject/testdata/masq.yaml"))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	pod, _, err := inject.ReadPod(text)
+	pod, parsed, err := inject.ReadPod(text)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	review, err := json.Marshal(admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
@@ -98,5 +98,5 @@ func (w *World) review() (string, error) {
 			Object: runtime.RawExtension{Raw: pod},
 		},
 	})
-	return string(review), err
+	return func(vmi string) string { return strings.ReplaceAll(string(review), parsed.VM().UID, vmi) }, err
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/uuid"
+
 	"kubevirt-hypervisor-exporter/internal/testkit/reviewer"
 )
 
@@ -64,7 +66,7 @@ func startWebhook(w *World, p *program) error {
 	if err := w.issue(); err != nil {
 		return err
 	}
-	review, err := w.review()
+	launcherReview, err := w.review()
 	if err != nil {
 		return err
 	}
@@ -73,9 +75,12 @@ func startWebhook(w *World, p *program) error {
 	metrics, probes := port{network: "tcp", address: at(1)}, port{network: "tcp", address: at(2)}
 	p.ports = map[string]port{"admission": admission, "metrics": metrics, "probes": probes}
 	admit := func(keep bool) work {
-		return request(admission, newClient(admission, keep), http.MethodPost, "/mutate", "", review, `"patchType":"JSONPatch"`)
+		client := newClient(admission, keep)
+		return func(ctx context.Context) error {
+			return request(admission, client, http.MethodPost, "/mutate", "", launcherReview(string(uuid.NewUUID())), `"patchType":"JSONPatch"`)(ctx)
+		}
 	}
-	p.works = []namedWork{{"admission", admit(true)}, {"first admission", admit(false)}}
+	p.works = []namedWork{{"admission", admit(true)}, {"first admission", admit(false)}, {"admissions of a VM whose pods are refused", refusedVM(admission, launcherReview)}}
 	p.works = append(p.works, plainWorks(metrics, probes)...)
 	return w.start(p, c, nil, "webhook", "serve", "--sidecar-image=registry.example/sidecar:v1",
 		"--bind-address=127.0.0.1", "--secure-port="+free[0], "--metrics-bind-address="+at(1), "--health-probe-bind-address="+at(2),
