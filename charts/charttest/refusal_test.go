@@ -44,6 +44,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"policy and direct":          {[]string{"--set=injector=admissionPolicy,exposure=direct"}, []string{"exposure: unix only"}},
 		"policy and pull secrets":    {[]string{"--set=injector=admissionPolicy,images.sidecar.requiredPullSecrets={a}"}, []string{"injector: webhook"}},
 		"pull secrets of ours alone": {[]string{"--set=images.pullSecrets={a}", "--kube-version=v1.35.0"}, []string{"images.sidecar.requiredPullSecrets", "or to []"}},
+		"pull secrets and Always":    {[]string{"--set=images.pullSecrets={a},images.sidecar.pullPolicy=Always", "--kube-version=v1.34.0"}, []string{"or to []"}},
 		"policy and silence":         {[]string{"--set=injector=admissionPolicy,images.pullSecrets={a}", "--kube-version=v1.36.3-gke.1"}, []string{"or to []"}},
 		"class that is no name":      {[]string{"--set=relay.priorityClassName=High"}, []string{"/relay/priorityClassName"}},
 		"no relay may be missing":    {[]string{"--set=relay.maxUnavailable=0"}, []string{"/relay/maxUnavailable"}},

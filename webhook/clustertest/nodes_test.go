@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 )
 
@@ -44,6 +45,18 @@ func TestPodsRunWhereTheirImagesDo(t *testing.T) {
 				require.Equal(t, want, fits(t, object, node.labels), "%s: %s on %s", folder, object.GetName(), name)
 			}
 		}
+	}
+}
+
+// A node that is broken counts as unavailable (pkg/controller/daemon update.go, rollingUpdate); the rollout goes on while
+// one more may be.
+func TestRolloutPassesBrokenNodes(t *testing.T) {
+	strategy := daemonSet(t, find(t, render(t, "."), "DaemonSet", relayName)).Spec.UpdateStrategy.RollingUpdate
+	for nodes, broken := range map[int]int{1: 0, 2: 0, 3: 1, 6: 2, 9: 3, 100: 33} {
+		unavailable, err := intstr.GetScaledValueFromIntOrPercent(strategy.MaxUnavailable, nodes, true)
+		require.NoError(t, err)
+		require.Greater(t, unavailable, broken, "%d nodes", nodes)
+		require.LessOrEqual(t, unavailable, nodes/3+1, "a bad image stops at a third")
 	}
 }
 
