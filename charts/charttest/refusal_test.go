@@ -72,6 +72,17 @@ func TestChartWithoutImagesIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "not set: images.sidecar.repository, images.webhook.repository. Push the images")
 }
 
+// That the sidecar's image needs no Secret can be read in the webhook's arguments, so that kubectl hypervisor check knows it.
+func TestWhoSaysThatNoSecretIsNeeded(t *testing.T) {
+	const flag = "- --sidecar-image-pull-secrets=\n"
+	silent, err := client.template(t.Context())
+	require.NoError(t, err)
+	require.NotContains(t, silent, flag)
+	said, err := client.template(t.Context(), "--set-json=images.sidecar.requiredPullSecrets=[]")
+	require.NoError(t, err)
+	require.Contains(t, said, flag)
+}
+
 func TestWhatLooksWrongAndIsNot(t *testing.T) {
 	for name, flags := range map[string][]string{
 		"a provider's version":           {"--kube-version=v1.30.5-gke.1443001"},
