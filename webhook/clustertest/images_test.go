@@ -249,3 +249,14 @@ func sidecarImages(t *testing.T, workload *unstructured.Unstructured) (pulled, i
 	}
 	return pulled, injected
 }
+
+// A composition of one's own, of the parts that the overlays are made of, goes on to work with the component alone.
+func TestOwnCompositionHasItsImages(t *testing.T) {
+	dir := copyManifests(t)
+	own := filepath.Join(dir, "own")
+	require.NoError(t, os.Mkdir(own, 0o755))
+	writeFile(t, filepath.Join(own, "kustomization.yaml"), `resources: [../base, ../certs, ../relay]
+components: [../relay/certs, ../images]
+`)
+	requireInjected(t, ".", renderFolder(t, own), unsetPrefix+"sidecar:v0.1.0")
+}
