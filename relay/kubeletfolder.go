@@ -79,12 +79,15 @@ func (f *kubeletFolder) renew() {
 // checkFolder looks for the relay's own pod: its folder is there before its containers start
 // (kubelet, makePodDataDirs).
 func checkFolder(dir string, pods *podsocket.Pods, self podsocket.UID) error {
-	if self == "" {
-		return pods.Check()
+	err := pods.Check()
+	if err == nil && self != "" {
+		err = pods.Holds(self)
 	}
-	err := pods.Holds(self)
-	if !errors.Is(err, podsocket.ErrGone) {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, podsocket.ErrGone):
+		return fmt.Errorf("--kubelet-pods-dir: %w", err)
 	}
 	where := fmt.Sprintf("to find it, run this on the node: findmnt -rno TARGET | grep %s", self)
 	if own := folderOf(self); own != "" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -103,6 +104,7 @@ func (o *options) check() error {
 			return fmt.Errorf("--%s must be more than 0", bound.flag)
 		}
 	}
+	o.podsDir = filepath.Clean(o.podsDir)
 	if o.podUID != "" {
 		if _, err := podsocket.ParseUID(string(o.podUID)); err != nil {
 			return fmt.Errorf("--pod-uid: %w", err)

@@ -14,5 +14,5 @@ func refuseUnset(image string) error {
 		return nil
 	}
 	return fmt.Errorf("--sidecar-image=%s: no image is set for the sidecar. Where a kustomization around the manifests sets images, "+
-		"add the manifests' folder settings/webhook to its transformers (docs/install.md, Images)", image)
+		"add the manifests' folder settings/webhook to its transformers (docs/install.md, With kustomize)", image)
 }

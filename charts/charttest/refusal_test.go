@@ -44,6 +44,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"policy and direct":          {[]string{"--set=injector=admissionPolicy,exposure=direct"}, []string{"exposure: unix only"}},
 		"policy and pull secrets":    {[]string{"--set=injector=admissionPolicy,images.sidecar.requiredPullSecrets={a}"}, []string{"injector: webhook"}},
 		"pull secrets of ours alone": {[]string{"--set=images.pullSecrets={a}", "--kube-version=v1.35.0"}, []string{"images.sidecar.requiredPullSecrets", "or to []"}},
+		"pull secrets and Always":    {[]string{"--set=images.pullSecrets={a},images.sidecar.pullPolicy=Always", "--kube-version=v1.34.0"}, []string{"or to []"}},
 		"policy and silence":         {[]string{"--set=injector=admissionPolicy,images.pullSecrets={a}", "--kube-version=v1.36.3-gke.1"}, []string{"or to []"}},
 		"class that is no name":      {[]string{"--set=relay.priorityClassName=High"}, []string{"/relay/priorityClassName"}},
 		"no relay may be missing":    {[]string{"--set=relay.maxUnavailable=0"}, []string{"/relay/maxUnavailable"}},
@@ -69,6 +70,17 @@ func TestChartWithoutImagesIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "not set: images.relay.repository, images.sidecar.repository, images.webhook.repository. Push the images")
 	_, err = client.run(t.Context(), "template", release, chart, "--set=exposure=direct")
 	require.ErrorContains(t, err, "not set: images.sidecar.repository, images.webhook.repository. Push the images")
+}
+
+// That the sidecar's image needs no Secret can be read in the webhook's arguments, so that kubectl hypervisor check knows it.
+func TestWhoSaysThatNoSecretIsNeeded(t *testing.T) {
+	const flag = "- --sidecar-image-pull-secrets=\n"
+	silent, err := client.template(t.Context())
+	require.NoError(t, err)
+	require.NotContains(t, silent, flag)
+	said, err := client.template(t.Context(), "--set-json=images.sidecar.requiredPullSecrets=[]")
+	require.NoError(t, err)
+	require.Contains(t, said, flag)
 }
 
 func TestWhatLooksWrongAndIsNot(t *testing.T) {

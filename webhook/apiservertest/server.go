@@ -62,8 +62,9 @@ func Run(m *testing.M, use func(*Server)) int {
 	return m.Run()
 }
 
-// Start starts etcd and kube-apiserver with their state in dir and returns when the API server is ready.
-func Start(ctx context.Context, dir string) (*Server, error) {
+// Start starts etcd and kube-apiserver with their state in dir and returns when the API server is ready. It gets the
+// further flags last.
+func Start(ctx context.Context, dir string, further ...string) (*Server, error) {
 	etcd, err := exec.LookPath("etcd")
 	if err != nil {
 		return nil, fmt.Errorf("no etcd to keep the API server's objects (apt-get install etcd-server): %w", err)
@@ -79,7 +80,7 @@ func Start(ctx context.Context, dir string) (*Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("make a folder for the API server's state: %w", err)
 		}
-		server, err := start(ctx, state, etcd, binary)
+		server, err := start(ctx, state, etcd, binary, further)
 		if err == nil {
 			return server, nil
 		}
@@ -95,7 +96,7 @@ func (s *Server) Stop() {
 	}
 }
 
-func start(ctx context.Context, dir, etcd, binary string) (_ *Server, err error) {
+func start(ctx context.Context, dir, etcd, binary string, further []string) (_ *Server, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	server := &Server{}
@@ -125,7 +126,7 @@ func start(ctx context.Context, dir, etcd, binary string) (_ *Server, err error)
 	if err != nil {
 		return nil, err
 	}
-	if err := server.add(StartProcess(filepath.Join(dir, "kube-apiserver.log"), exec.Command(binary, flags...))); err != nil {
+	if err := server.add(StartProcess(filepath.Join(dir, "kube-apiserver.log"), exec.Command(binary, append(flags, further...)...))); err != nil {
 		return nil, err
 	}
 	server.Config = &rest.Config{

@@ -87,6 +87,75 @@ func TestDifferentImagesAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, "settings/webhook")
 	require.ErrorContains(t, server.Apply(t.Context(), different), "SIDECAR_IMAGE is")
 	require.NoError(t, server.Apply(t.Context(), find(t, same, "Deployment", serviceName)))
+	const name = "registry.example:5000/own/sidecar"
+	for _, test := range []struct {
+		pulled, injected string
+		refused          bool
+	}{
+		{name + ":v9", name + ":v9", false},
+		{name + ":v10", name + ":v9", true},
+		{"mirror.example/own/sidecar:v9", name + ":v9", true},
+		{name + ":v9@" + someDigest, name + ":v9", false}, // by a webhook that checks signatures
+		{name + "@" + someDigest, name + ":v9", false},
+		{"mirror.example/own/sidecar@" + someDigest, name + ":v9", true},
+		{name + ":v9", name + ":v9@" + someDigest, true},
+		{name + "@" + someDigest, name + "@" + strings.Replace(someDigest, "e3", "00", 1), true},
+		{name + "-other@" + someDigest, name + ":v9", true},
+		{name + "@" + someDigest, name, false},
+		{name + ":v9", "", false}, // not ours to judge
+	} {
+		deployment := find(t, same, "Deployment", serviceName).DeepCopy()
+		setSidecarImages(t, deployment, test.pulled, test.injected)
+		err := server.Apply(t.Context(), deployment)
+		if test.refused {
+			require.ErrorContains(t, err, "SIDECAR_IMAGE is", "%+v", test)
+		} else {
+			require.NoError(t, err, "%+v", test)
+		}
+	}
+}
+
+// A Deployment whose images differ from before the policy can be changed in all else, and put right.
+func TestDifferenceOfBeforeCanBePutRight(t *testing.T) {
+	objects := around(t, ".", images(unsetPrefix, userImages["tag"].set)+recipe("."))
+	deployment := find(t, objects, "Deployment", serviceName)
+	require.NoError(t, ignoreNotFound(server.Delete(t.Context(), deployment)))
+	require.NoError(t, server.Apply(t.Context(), find(t, objects, "Namespace", productNamespace)))
+	setSidecarImages(t, deployment, "mirror.example/sidecar:v9", "registry.example/sidecar:v9")
+	require.Eventually(t, func() bool { // the policy of a test before may act for a moment
+		return server.Apply(t.Context(), deployment) == nil
+	}, 30*time.Second, 200*time.Millisecond)
+	for _, kind := range []string{"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"} {
+		require.NoError(t, server.Apply(t.Context(), find(t, objects, kind, serviceName)))
+	}
+	t.Cleanup(func() { uninstall(t) })
+	tag := 9
+	require.Eventually(t, func() bool { // until the policy is in force
+		tag++
+		other := deployment.DeepCopy()
+		setSidecarImages(t, other, fmt.Sprintf("mirror.example/sidecar:v%d", tag), "registry.example/sidecar:v9")
+		return server.Apply(t.Context(), other) != nil
+	}, 30*time.Second, 200*time.Millisecond)
+
+	current, err := server.Get(t.Context(), deployment)
+	require.NoError(t, err)
+	pulled, _ := sidecarImages(t, current)
+	setSidecarImages(t, deployment, pulled, "registry.example/sidecar:v9")
+	require.NoError(t, unstructured.SetNestedField(deployment.Object, int64(3), "spec", "replicas"))
+	require.NoError(t, server.Apply(t.Context(), deployment), "the difference is not new")
+	setSidecarImages(t, deployment, "registry.example/sidecar:v9", "registry.example/sidecar:v9")
+	require.NoError(t, server.Apply(t.Context(), deployment))
+}
+
+func setSidecarImages(t *testing.T, deployment *unstructured.Unstructured, pulled, injected string) {
+	t.Helper()
+	spec := deployment.Object["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)
+	spec["initContainers"].([]any)[0].(map[string]any)["image"] = pulled
+	for _, variable := range spec["containers"].([]any)[0].(map[string]any)["env"].([]any) {
+		if variable.(map[string]any)["name"] == "SIDECAR_IMAGE" {
+			variable.(map[string]any)["value"] = injected
+		}
+	}
 }
 
 // renamedAway deletes the Deployment that is there, so that the given one can be created.
@@ -179,4 +248,15 @@ func sidecarImages(t *testing.T, workload *unstructured.Unstructured) (pulled, i
 		}
 	}
 	return pulled, injected
+}
+
+// A composition of one's own, of the parts that the overlays are made of, goes on to work with the component alone.
+func TestOwnCompositionHasItsImages(t *testing.T) {
+	dir := copyManifests(t)
+	own := filepath.Join(dir, "own")
+	require.NoError(t, os.Mkdir(own, 0o755))
+	writeFile(t, filepath.Join(own, "kustomization.yaml"), `resources: [../base, ../certs, ../relay]
+components: [../relay/certs, ../images]
+`)
+	requireInjected(t, ".", renderFolder(t, own), unsetPrefix+"sidecar:v0.1.0")
 }

@@ -28,6 +28,7 @@ func startReplica(t *testing.T, certificates string) *replica {
 	t.Helper()
 	r := &replica{port: freePort(t), metricsPort: freePort(t), probePort: freePort(t)}
 	arguments := append(argumentsOf(t, "hypervisor-exporter-webhook"),
+		"--sidecar-image="+injectedImage, // the manifests' is not set
 		fmt.Sprintf("--secure-port=%d", r.port),
 		"--tls-cert-file="+filepath.Join(certificates, "tls.crt"),
 		"--tls-private-key-file="+filepath.Join(certificates, "tls.key"),
