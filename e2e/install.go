@@ -36,7 +36,7 @@ func (l *lab) install(ctx context.Context, p parts) error {
 }
 
 func (l *lab) installRest(ctx context.Context, client *cluster.Client, p parts, product cluster.ProductImages) error {
-	if err := client.InstallMonitoring(ctx, p.operator, p.prometheus); err != nil {
+	if err := client.InstallMonitoring(ctx, p.operator, p.prometheus, p.kubeState); err != nil {
 		return err
 	}
 	if err := client.WaitMonitoring(ctx); err != nil {

@@ -71,8 +71,8 @@ func (l *lab) step(name string, do func() error) error {
 }
 
 type parts struct {
-	kubernetes, kubevirt, operator, prometheus programs.Set
-	root, layer, archive, guest                string
+	kubernetes, kubevirt, operator, prometheus, kubeState programs.Set
+	root, layer, archive, guest                           string
 }
 
 // make builds whatever the cache does not hold.
@@ -85,6 +85,7 @@ func (l *lab) make(ctx context.Context) (p parts, err error) {
 		l.step("KubeVirt "+l.kubevirt, func() (err error) { p.kubevirt, err = builder.KubeVirt(ctx, l.kubevirt); return }),
 		l.step("Prometheus operator", func() (err error) { p.operator, err = builder.Monitoring(ctx); return }),
 		l.step("Prometheus", func() (err error) { p.prometheus, err = builder.Prometheus(ctx); return }),
+		l.step("kube-state-metrics", func() (err error) { p.kubeState, err = builder.KubeStateMetrics(ctx); return }),
 	)
 }
 
@@ -105,7 +106,7 @@ func (l *lab) up(ctx context.Context, meanwhile ...func(context.Context) error) 
 		}
 	}()
 	err = l.step("images", func() (err error) {
-		parts.archive, err = images.Archive(ctx, l.cache, parts.layer, parts.kubevirt, parts.operator, parts.prometheus)
+		parts.archive, err = images.Archive(ctx, l.cache, parts.layer, parts.kubevirt, parts.operator, parts.prometheus, parts.kubeState)
 		return
 	})
 	if err != nil {

@@ -42,12 +42,28 @@ func TestImageGoneFromNode(t *testing.T) {
 	require.Equal(t, corev1.PodPending, pod.Status.Phase)
 	require.False(t, isReady(pod), "no Service has it: there is no VM yet")
 	w.requireUntouched(t, beside, states, compute)
+	w.requireNoTargetAlert(t, v)
 
 	_, err := w.node.Import(t.Context(), node.SidecarImage)
 	require.NoError(t, err)
 	back := time.Now()
 	eventually(t, 2*time.Minute, "the VM to run", func(ctx context.Context) error { return w.isIn(ctx, v, "Running") })
 	t.Logf("the VM ran %.1f s after the image was back", time.Since(back).Seconds())
+}
+
+// requireNoTargetAlert fails unless the VM's target is down and no alert says so: kube-state-metrics knows that its pod has
+// not begun.
+func (w *world) requireNoTargetAlert(t *testing.T, v vm) {
+	t.Helper()
+	w.awaitTarget(t, v, "down")
+	pod := w.pod(t, v)
+	labels := fmt.Sprintf("namespace=%q,pod=%q", pod.Namespace, pod.Name)
+	w.awaitSeries(t, fmt.Sprintf(`kube_pod_status_phase{%[1]s,phase="Pending"} == 1 and on (namespace, pod)
+		(max_over_time(up{%[1]s}[20s]) == 0 and count_over_time(up{%[1]s}[20s]) >= 3)`, labels)) // longer than rules take to see it
+	short, own, _, err := w.alerts(t.Context(), "HypervisorExporterTargetDown", podLabels(v, pod))
+	require.NoError(t, err)
+	require.Nil(t, short)
+	require.Nil(t, own)
 }
 
 // removeSidecarImage takes the image from the node, by all of its names.

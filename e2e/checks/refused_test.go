@@ -105,6 +105,9 @@ func TestRefused(t *testing.T) {
 			require.GreaterOrEqual(t, refused, 2)
 			w.requireWarned(t, created)
 			w.awaitLeftAlone(t, "refused_before", before)
+			if r.name == "quota" { // the alert is one for all VMs
+				w.awaitAlert(t, "HypervisorExporterPodsRefused", map[string]string{})
+			}
 		})
 	}
 }

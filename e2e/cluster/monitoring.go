@@ -24,9 +24,9 @@ var prometheusManifest string
 // Monitoring is the namespace of the Prometheus operator and of Prometheus.
 const Monitoring = "monitoring"
 
-// InstallMonitoring installs the Prometheus operator by its own bundle, with only namespace and images changed, and
-// has it run a Prometheus.
-func (c *Client) InstallMonitoring(ctx context.Context, set, prometheus programs.Set) error {
+// InstallMonitoring installs the Prometheus operator by its own bundle, with only namespace and images changed, has it
+// run a Prometheus, and installs kube-state-metrics.
+func (c *Client) InstallMonitoring(ctx context.Context, set, prometheus, kubeState programs.Set) error {
 	if err := c.Namespace(ctx, Monitoring, nil); err != nil {
 		return err
 	}
@@ -57,7 +57,10 @@ func (c *Client) InstallMonitoring(ctx context.Context, set, prometheus programs
 	if objects, err = Objects([]byte(manifest)); err != nil {
 		return err
 	}
-	return poll.Until(ctx, time.Minute, "the Prometheus to be accepted", func(ctx context.Context) error { return c.Apply(ctx, objects...) })
+	if err := poll.Until(ctx, time.Minute, "the Prometheus to be accepted", func(ctx context.Context) error { return c.Apply(ctx, objects...) }); err != nil {
+		return err
+	}
+	return c.installKubeState(ctx, kubeState)
 }
 
 // WaitMonitoring waits until Prometheus runs.

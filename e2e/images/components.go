@@ -70,7 +70,7 @@ func launcherFiles(set programs.Set, disk file) []file {
 	return files
 }
 
-func monitoringComponents(operator, prometheus programs.Set) []component {
+func monitoringComponents(operator, prometheus, kubeState programs.Set) []component {
 	static := func(name string, set programs.Set, program string) component {
 		path := "/bin/" + program
 		return component{
@@ -82,6 +82,7 @@ func monitoringComponents(operator, prometheus programs.Set) []component {
 		static("prometheus-operator", operator, "operator"),
 		static("prometheus-config-reloader", operator, "prometheus-config-reloader"),
 		static("prometheus", prometheus, "prometheus"),
+		static("kube-state-metrics", kubeState, "kube-state-metrics"),
 	}
 }
 

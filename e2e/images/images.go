@@ -82,8 +82,8 @@ func Guest(ctx context.Context, dir cache.Dir) (string, error) {
 }
 
 // Archive packs all images into one archive for `ctr image import`.
-func Archive(ctx context.Context, dir cache.Dir, baseLayer string, kubevirt, operator, prometheus programs.Set) (string, error) {
-	ingredients := []byte(strings.Join([]string{"2", baseLayer, kubevirt.Dir, operator.Dir, prometheus.Dir, virtqemud, pauseSource}, "\n"))
+func Archive(ctx context.Context, dir cache.Dir, baseLayer string, kubevirt, operator, prometheus, kubeState programs.Set) (string, error) {
+	ingredients := []byte(strings.Join([]string{"2", baseLayer, kubevirt.Dir, operator.Dir, prometheus.Dir, kubeState.Dir, virtqemud, pauseSource}, "\n"))
 	archive, err := dir.Make(ctx, "images-kubevirt-"+kubevirt.Version, ingredients, func(ctx context.Context, into string) error {
 		if err := os.MkdirAll(into, 0o755); err != nil {
 			return err
@@ -96,7 +96,7 @@ func Archive(ctx context.Context, dir cache.Dir, baseLayer string, kubevirt, ope
 		if err != nil {
 			return err
 		}
-		components := append(kubevirtComponents(kubevirt, containerDisk), monitoringComponents(operator, prometheus)...)
+		components := append(kubevirtComponents(kubevirt, containerDisk), monitoringComponents(operator, prometheus, kubeState)...)
 		return pack(filepath.Join(into, "images.tar"), baseLayer, append(components, component{
 			name: Pause, user: "65535", entrypoint: []string{"/pause"}, bare: true,
 			files: []file{{path: "/pause", from: pause, mode: 0o755}},

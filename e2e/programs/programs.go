@@ -1,4 +1,4 @@
-// Package programs builds Kubernetes, KubeVirt and the Prometheus operator from their Go modules. The version of each
+// Package programs builds Kubernetes, KubeVirt, the Prometheus operator and kube-state-metrics from their Go modules. The version of each
 // is the one that its go.mod beside this file requires, and stands nowhere else; that of helm is the chart's tests' own.
 package programs
 
@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -101,6 +102,15 @@ func (b Builder) Monitoring(ctx context.Context) (Set, error) {
 	})
 }
 
+// KubeStateMetrics builds kube-state-metrics.
+func (b Builder) KubeStateMetrics(ctx context.Context) (Set, error) {
+	return b.build(ctx, source{
+		folder: "kube-state-metrics", module: "k8s.io/kube-state-metrics/v2",
+		packages:    []string{""},
+		versionVars: []string{"github.com/prometheus/common/version.Version"},
+	})
+}
+
 // Helm builds helm, of which the product's charts/charttest pins the version: that folder is then Source.
 func (b Builder) Helm(ctx context.Context) (Set, error) {
 	return b.build(ctx, source{folder: "helm", module: "helm.sh/helm/v4", packages: []string{"cmd/helm"}})
@@ -180,7 +190,7 @@ func (s source) compile(ctx context.Context, work, into, cgo, flags string, pack
 	}
 	args := []string{"build", "-mod=mod", "-p", "2", "-trimpath", "-tags", s.tags, "-ldflags", "-s -w " + flags, "-o", into + string(filepath.Separator)}
 	for _, name := range packages {
-		args = append(args, s.module+"/"+name)
+		args = append(args, path.Join(s.module, name))
 	}
 	if err := os.MkdirAll(into, 0o755); err != nil {
 		return err
