@@ -24,7 +24,7 @@ func ParsePod(podJSON []byte) (*Pod, error) {
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(podJSON, pod); err != nil {
 		return nil, fmt.Errorf("parse pod: %w", err)
 	}
-	if err := checkSELinux(pod); err != nil {
+	if err := checkSecurity(pod); err != nil {
 		return nil, fmt.Errorf("parse pod: %w", err)
 	}
 	return pod, nil
@@ -43,16 +43,19 @@ func parseWhole(podJSON []byte) (*Pod, error) {
 	return pod, nil
 }
 
-// checkSELinux bounds the one text of a container that the sidecar takes over.
-func checkSELinux(pod *Pod) error {
-	const longest = 4096 // Linux: a security context is at most one page
+// checkSecurity bounds the texts of a container that the sidecar takes over.
+func checkSecurity(pod *Pod) error {
+	const longestSELinux = 4096 // Linux: a security context is at most one page
 	for i := range pod.Spec.Containers {
 		sc := pod.Spec.Containers[i].SecurityContext
-		if sc == nil || sc.SELinuxOptions == nil {
+		if sc == nil {
 			continue
 		}
-		if o := sc.SELinuxOptions; len(o.User)+len(o.Role)+len(o.Type)+len(o.Level) > longest {
-			return fmt.Errorf("seLinuxOptions of more than %d bytes", longest)
+		if o := sc.SELinuxOptions; o != nil && len(o.User)+len(o.Role)+len(o.Type)+len(o.Level) > longestSELinux {
+			return fmt.Errorf("seLinuxOptions of more than %d bytes", longestSELinux)
+		}
+		if p := sc.AppArmorProfile; p != nil && (len(p.Type) > longestAppArmor || p.LocalhostProfile != nil && len(*p.LocalhostProfile) > longestAppArmor) {
+			return fmt.Errorf("appArmorProfile of more than %d bytes", longestAppArmor)
 		}
 	}
 	return nil
