@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -207,4 +208,21 @@ func schedulable(t *rapid.T, onlyArch bool) *corev1.Pod {
 	}
 	pod.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: selector}}
 	return pod
+}
+
+// The affinity comes from the VM's owner: its cost grows with its length, not with a product of two lists.
+func TestArchitectureOfAHostileAffinity(t *testing.T) {
+	const many = 50_000
+	in := inject.NodeSelectorRequirement{Key: corev1.LabelArchStable, Operator: "In"}
+	requirements := []inject.NodeSelectorRequirement{in}
+	for i := range many {
+		requirements[0].Values = append(requirements[0].Values, fmt.Sprint("x", i))
+		requirements = append(requirements, inject.NodeSelectorRequirement{Key: corev1.LabelArchStable, Operator: "NotIn", Values: []string{fmt.Sprint("x", i)}})
+	}
+	_, _, pod := readInput(t, "testdata/masq")
+	pod.Spec.NodeSelector = nil
+	pod.Spec.Affinity = &inject.Affinity{NodeAffinity: &inject.NodeAffinity{Required: &inject.NodeSelector{Terms: []inject.NodeSelectorTerm{{MatchExpressions: requirements}}}}}
+	start := time.Now()
+	require.True(t, inject.Decide(testConfig(), pod).Injected(), "no architecture is left")
+	require.Less(t, time.Since(start), 5*time.Second, "%d values and %d requirements", many, many)
 }
