@@ -28,11 +28,12 @@ func FromCore(pod *corev1.Pod) *Pod {
 			ImagePullSecrets: convert(pod.Spec.ImagePullSecrets, func(r *corev1.LocalObjectReference) NamedObject {
 				return NamedObject{Name: r.Name}
 			}),
-			SecurityContext: podSecurityFromCore(pod.Spec.SecurityContext),
-			HostNetwork:     pod.Spec.HostNetwork,
-			NodeSelector:    pod.Spec.NodeSelector,
-			Affinity:        affinityFromCore(pod.Spec.Affinity),
-			Resources:       resourcesFromCore(pod.Spec.Resources),
+			SecurityContext:  podSecurityFromCore(pod.Spec.SecurityContext),
+			HostNetwork:      pod.Spec.HostNetwork,
+			RuntimeClassName: pod.Spec.RuntimeClassName,
+			NodeSelector:     pod.Spec.NodeSelector,
+			Affinity:         affinityFromCore(pod.Spec.Affinity),
+			Resources:        resourcesFromCore(pod.Spec.Resources),
 		},
 	}
 }

@@ -34,11 +34,26 @@ func explainSidecar(b *strings.Builder, cfg Config, pod *Pod) {
 	fmt.Fprintf(b, "  requests cpu %s, memory %s; limits cpu %s, memory %s; GOMEMLIMIT %s\n",
 		s.cpu.String(), s.memory.String(), s.cpuLimit.String(), s.memory.String(), s.goMemoryLimit())
 	fmt.Fprintf(b, "  %s\n", explainRequest(pod, s))
+	fmt.Fprintf(b, "  the node pulls the image with the pod's own pull secrets: %s\n", pullSecrets(pod))
+	if name := pod.Spec.RuntimeClassName; name != nil && cfg.Exposure == Unix {
+		fmt.Fprintf(b, "  the pod has the runtime class %s: if that is a virtual machine of its own (Kata), no scrape reaches the sidecar's socket\n", quote(*name))
+	}
 	if isGuaranteed(pod) {
 		b.WriteString("  the pod stays Guaranteed. Where the kubelet's memory manager is Static, a VM larger than a NUMA node starts beside a sidecar, " +
 			"ours or KubeVirt's guest-console-log, only if the topology manager has the scope pod and a policy other than none: set both, or opt out\n")
 	}
 	fmt.Fprintf(b, "  not looked at: the namespace's label, LimitRange, ResourceQuota and admission policies. To opt out, put the annotation %s: \"false\" into the VM's spec.template.metadata\n", AnnotationInject)
+}
+
+func pullSecrets(pod *Pod) string {
+	var names []string
+	for _, secret := range pod.Spec.ImagePullSecrets {
+		names = append(names, quote(secret.Name))
+	}
+	if names == nil {
+		return "none, so a registry that wants one refuses it"
+	}
+	return strings.Join(names, ", ")
 }
 
 // explainRequest says what the node must have for the pod as a whole, and how much of it is the sidecar's.

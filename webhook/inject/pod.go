@@ -42,6 +42,7 @@ type PodSpec struct {
 	ImagePullSecrets []NamedObject       `json:"imagePullSecrets,omitempty"`
 	SecurityContext  *PodSecurityContext `json:"securityContext,omitempty"`
 	HostNetwork      bool                `json:"hostNetwork,omitempty"`
+	RuntimeClassName *string             `json:"runtimeClassName,omitempty"`
 	NodeSelector     map[string]string   `json:"nodeSelector,omitempty"`
 	Affinity         *Affinity           `json:"affinity,omitempty"`
 	// Resources are those of the pod as a whole (KEP-2837); nil where there are none.

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
 
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -116,22 +115,6 @@ func TestExplainFindsNoPod(t *testing.T) {
 			require.NoError(t, inject.Run(testConfig(), strings.NewReader(test.input), io.Discard, io.Discard, inject.RunOptions{}), "without --explain it passes through")
 		})
 	}
-}
-
-// Explain's words for a Guaranteed pod come with exactly the pods that Kubernetes calls so.
-func TestExplainKnowsGuaranteedPods(t *testing.T) {
-	seen := map[bool]int{}
-	for _, name := range inputs(t) {
-		_, podJSON, pod := readInput(t, name)
-		if !inject.Decide(testConfig(), pod).Injected() {
-			continue
-		}
-		guaranteed := computePodQOS(decoded(t, podJSON)) == corev1.PodQOSGuaranteed
-		require.Equal(t, guaranteed, strings.Contains(inject.Explain(testConfig(), pod), "stays Guaranteed"), name)
-		seen[guaranteed]++
-	}
-	require.Positive(t, seen[true])
-	require.Positive(t, seen[false])
 }
 
 func TestRunOfNothing(t *testing.T) {
