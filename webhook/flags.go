@@ -33,6 +33,7 @@ func (f *sidecarFlags) add(flags *pflag.FlagSet, image string) {
 	flags.StringVar(&c.Image, "sidecar-image", c.Image, "image of the sidecar; required by serve")
 	flags.StringVar(&f.pullPolicy, "sidecar-image-pull-policy", string(c.ImagePullPolicy), "Always, IfNotPresent or Never; empty leaves it to the API server")
 	flags.StringSliceVar(&c.PullSecrets, "sidecar-image-pull-secrets", nil, "pull secrets of which a pod must already name one; others are left as they are")
+	flags.StringSliceVar(&c.Architectures, "sidecar-architectures", c.Architectures, "architectures that the sidecar's image is built for, as nodes have them in kubernetes.io/arch; pods that may run on others are left as they are")
 	flags.StringVar(&f.exposure, "exposure", c.Exposure.String(), "how the sidecar is scraped: unix (a socket, through the node's relay) or direct (a TCP port of the pod)")
 	flags.Int32Var(&c.Port, "sidecar-port", c.Port, "TCP port of the sidecar's metrics; with --exposure=unix it is declared, for Prometheus to find the pod, and not open")
 	flags.StringVar(&f.cpu, "sidecar-cpu", c.CPU.String(), "CPU request and limit of the sidecar")

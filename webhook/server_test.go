@@ -220,10 +220,14 @@ func TestCommandLine(t *testing.T) {
 		err  string
 	}{
 		"version":             {[]string{"version"}, "", program, ""},
-		"explain":             {[]string{"inject", "--explain"}, "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", "not_virt_launcher", ""},
+		"explain":             {[]string{"inject", "--explain"}, "apiVersion: v1\nkind: Pod\nmetadata: {labels: {kubevirt.io: virt-launcher}}\n", "no_compute", ""},
+		"explain a VM":        {[]string{"inject", "--explain"}, "kind: VirtualMachine\n", "", `the input holds "VirtualMachine": no virt-launcher pod`},
 		"as it is":            {[]string{"inject", "-o", "yaml"}, "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", "metadata: {name: x}", ""},
 		"no such file":        {[]string{"inject", "-f", "/does/not/exist"}, "", "", "--filename"},
 		"bad quantity":        {[]string{"inject", "--sidecar-cpu=much"}, "", "", "--sidecar-cpu"},
+		"too little memory":   {[]string{"inject", "--sidecar-memory=16Mi"}, "", "", "want 24Mi to 256Mi"},
+		"not GOARCH":          {[]string{"inject", "--sidecar-architectures=amd64,x86_64"}, "", "", `architecture "x86_64"`},
+		"no architecture":     {[]string{"inject", "--sidecar-architectures="}, "", "", "want at least one"},
 		"bad image":           {[]string{"inject", "--sidecar-image=A B"}, "", "", "sidecar image"},
 		"serve without cert":  {[]string{"serve"}, "", "", "tls-cert-file"},
 		"serve without image": {[]string{"serve", "--tls-cert-file=x", "--tls-private-key-file=y"}, "", "", "sidecar-image"},

@@ -13,8 +13,8 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// Unread is the configuration if the Deployment cannot be read: the webhook's defaults. Only the port, the pull secrets
-// and the resources could differ.
+// Unread is the configuration if the Deployment cannot be read: the webhook's defaults. Only the port, the pull secrets,
+// the architectures and the resources could differ.
 func Unread() inject.Config { return inject.Default("unknown") }
 
 // ConfigOf reads the webhook's configuration from its Deployment. It ignores flags that do not matter for a decision, also
@@ -31,6 +31,7 @@ func ConfigOf(deployment *appsv1.Deployment) (inject.Config, error) {
 	flags.ParseErrorsAllowlist.UnknownFlags = true
 	flags.StringVar(&cfg.Image, "sidecar-image", cfg.Image, "")
 	flags.StringSliceVar(&cfg.PullSecrets, "sidecar-image-pull-secrets", nil, "")
+	flags.StringSliceVar(&cfg.Architectures, "sidecar-architectures", cfg.Architectures, "")
 	flags.StringVar(&exposure, "exposure", exposure, "")
 	flags.Int32Var(&cfg.Port, "sidecar-port", cfg.Port, "")
 	flags.StringVar(&cpu, "sidecar-cpu", cpu, "")

@@ -36,7 +36,7 @@ func TestConfigOfTheManifests(t *testing.T) {
 func TestConfigOfFlags(t *testing.T) {
 	deployment := shipped(t)
 	container := &deployment.Spec.Template.Spec.Containers[0]
-	container.Args = append(container.Args, "--exposure=direct", "--sidecar-port=9999", "--sidecar-image-pull-secrets=a,b", "--of-a-later-version=x", "--sidecar-cpu", "20m")
+	container.Args = append(container.Args, "--exposure=direct", "--sidecar-port=9999", "--sidecar-image-pull-secrets=a,b", "--sidecar-architectures=amd64,s390x", "--of-a-later-version=x", "--sidecar-cpu", "20m")
 	config, err := ConfigOf(deployment)
 	require.NoError(t, err)
 	require.EqualValues(t, 9999, config.Port)

@@ -105,7 +105,9 @@ func (s *Session) connect(ctx context.Context) error {
 func (s *Session) explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("libvirt's socket %s refuses uid %d: the sidecar must run with the uid, gid and SELinux options of the container compute: %w", s.config.Socket, os.Getuid(), err)
+		// From Linux 6.17 on, AppArmor mediates Unix sockets of containers, too (containerd issue 12726).
+		return fmt.Errorf("libvirt's socket %s refuses uid %d: the sidecar must run with the uid, gid, SELinux options and AppArmor profile of the container compute; "+
+			"if it does, search the node's kernel log for apparmor=\"DENIED\" and avc: %w", s.config.Socket, os.Getuid(), err)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("libvirt's socket %s is not there: the VM has not started yet, or the volume libvirt-runtime is not mounted: %w", s.config.Socket, err)
 	default:

@@ -444,7 +444,8 @@ func TestSessionRefused(t *testing.T) {
 		s := New(Config{Socket: "/run/sock"}, nil)
 		err := s.explain(&net.OpError{Op: "dial", Err: os.ErrPermission})
 		require.ErrorContains(t, err, "/run/sock refuses uid")
-		require.ErrorContains(t, err, "must run with the uid, gid and SELinux options of the container compute")
+		require.ErrorContains(t, err, `apparmor="DENIED"`)
+		require.ErrorContains(t, err, "must run with the uid, gid, SELinux options and AppArmor profile of the container compute")
 		require.True(t, errors.Is(err, os.ErrPermission))
 	})
 }

@@ -103,6 +103,7 @@ func TestPolicyFailsOpen(t *testing.T) {
 		"standardMemory":   "'0'",
 		"standardGoMemory": "'1Gi'",
 		"gogc":             "object.spec.gogc",
+		"architectures":    "['x86_64']",
 	} {
 		t.Run(variable, func(t *testing.T) {
 			both := applyPolicy(t)
@@ -130,15 +131,20 @@ type policyAndWebhook struct {
 	enabled, other string
 }
 
-// applyPolicy installs the overlay and waits until the API server acts on it.
-func applyPolicy(t *testing.T) policyAndWebhook {
+// setting is a variable of the policy and its expression.
+type setting struct{ name, expression string }
+
+// applyPolicy installs the overlay with the settings and waits until the API server acts on it.
+func applyPolicy(t *testing.T, settings ...setting) policyAndWebhook {
 	t.Helper()
 	objects := render(t, policyOverlay)
 	for _, kind := range []string{"Namespace", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"} {
 		for _, object := range objects {
 			if object.GetKind() == kind {
 				if kind == "MutatingAdmissionPolicy" {
-					setVariable(t, object, "image", "'"+injectedImage+"'")
+					for _, s := range append(settings, setting{"image", "'" + injectedImage + "'"}) {
+						setVariable(t, object, s.name, s.expression)
+					}
 				}
 				require.NoError(t, server.Apply(t.Context(), object))
 			}
@@ -156,8 +162,15 @@ func applyPolicy(t *testing.T) policyAndWebhook {
 
 func (p policyAndWebhook) awaitInjection(t *testing.T, want bool) {
 	t.Helper()
+	p.awaitInjectionOf(t, func(*unstructured.Unstructured) {}, want)
+}
+
+func (p policyAndWebhook) awaitInjectionOf(t *testing.T, change func(*unstructured.Unstructured), want bool) {
+	t.Helper()
 	require.Eventually(t, func() bool {
-		pod, err := server.Create(t.Context(), launcher(t, p.enabled, "masq"), dryRun())
+		pod := launcher(t, p.enabled, "masq")
+		change(pod)
+		pod, err := server.Create(t.Context(), pod, dryRun())
 		require.NoError(t, err)
 		return injected(pod) == want
 	}, 30*time.Second, 200*time.Millisecond)

@@ -26,6 +26,9 @@ type Config struct {
 	// as it is, since an image that cannot be pulled holds the whole VM.
 	// Empty means that the image needs no secret.
 	PullSecrets []string
+	// Architectures that the image is built for, in the words of the node label kubernetes.io/arch. A pod that may
+	// run on a node of another is left as it is.
+	Architectures []string
 	// Exposure is how the sidecar is scraped; the zero value is Unix.
 	Exposure Exposure
 	// Port is the TCP port the sidecar listens on with exposure Direct. With Unix it
@@ -51,6 +54,7 @@ func Default(image string) Config {
 	return Config{
 		Image:           image,
 		ImagePullPolicy: corev1.PullIfNotPresent,
+		Architectures:   kubeVirtArchitectures(),
 		Port:            9477,
 		CPU:             resource.MustParse("10m"),
 		Memory:          resource.MustParse("24Mi"),
@@ -80,6 +84,7 @@ func (c Config) Validate() error {
 		c.validateImage(),
 		c.validatePullPolicy(),
 		c.validatePullSecrets(),
+		c.validateArchitectures(),
 		c.validateExposure(),
 		c.validatePort(),
 		validateBounds("cpu", c.CPU, cpuBounds),
@@ -108,6 +113,19 @@ func (c Config) validatePullSecrets() error {
 	for _, name := range c.PullSecrets {
 		if problems := metavalidation.IsDNS1123Subdomain(name); len(problems) > 0 {
 			return fmt.Errorf("image pull secret %q: %s", name, strings.Join(problems, "; "))
+		}
+	}
+	return nil
+}
+
+func (c Config) validateArchitectures() error {
+	if len(c.Architectures) == 0 {
+		return errors.New("architectures of the sidecar's image: want at least one, such as amd64")
+	}
+	for _, architecture := range c.Architectures {
+		if !slices.Contains(knownArchitectures(), architecture) {
+			return fmt.Errorf("architecture %q of the sidecar's image: want one that nodes have in kubernetes.io/arch: %s",
+				architecture, strings.Join(knownArchitectures(), ", "))
 		}
 	}
 	return nil

@@ -28,9 +28,12 @@ func FromCore(pod *corev1.Pod) *Pod {
 			ImagePullSecrets: convert(pod.Spec.ImagePullSecrets, func(r *corev1.LocalObjectReference) NamedObject {
 				return NamedObject{Name: r.Name}
 			}),
-			SecurityContext: podSecurityFromCore(pod.Spec.SecurityContext),
-			HostNetwork:     pod.Spec.HostNetwork,
-			Resources:       resourcesFromCore(pod.Spec.Resources),
+			SecurityContext:  podSecurityFromCore(pod.Spec.SecurityContext),
+			HostNetwork:      pod.Spec.HostNetwork,
+			RuntimeClassName: pod.Spec.RuntimeClassName,
+			NodeSelector:     pod.Spec.NodeSelector,
+			Affinity:         affinityFromCore(pod.Spec.Affinity),
+			Resources:        resourcesFromCore(pod.Spec.Resources),
 		},
 	}
 }
@@ -49,13 +52,36 @@ func containerFromCore(c *corev1.Container) Container {
 	}
 	if sc := c.SecurityContext; sc != nil {
 		converted.SecurityContext = &SecurityContext{
-			RunAsUser:      sc.RunAsUser,
-			RunAsGroup:     sc.RunAsGroup,
-			RunAsNonRoot:   sc.RunAsNonRoot,
-			SELinuxOptions: sc.SELinuxOptions,
+			RunAsUser:       sc.RunAsUser,
+			RunAsGroup:      sc.RunAsGroup,
+			RunAsNonRoot:    sc.RunAsNonRoot,
+			SELinuxOptions:  sc.SELinuxOptions,
+			AppArmorProfile: sc.AppArmorProfile,
 		}
 	}
 	return converted
+}
+
+func affinityFromCore(a *corev1.Affinity) *Affinity {
+	if a == nil {
+		return nil
+	}
+	if a.NodeAffinity == nil {
+		return &Affinity{}
+	}
+	required := a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+	if required == nil {
+		return &Affinity{NodeAffinity: &NodeAffinity{}}
+	}
+	terms := convert(required.NodeSelectorTerms, func(t *corev1.NodeSelectorTerm) NodeSelectorTerm {
+		return NodeSelectorTerm{
+			MatchExpressions: convert(t.MatchExpressions, func(r *corev1.NodeSelectorRequirement) NodeSelectorRequirement {
+				return NodeSelectorRequirement{Key: r.Key, Operator: string(r.Operator), Values: r.Values}
+			}),
+			MatchFields: convert(t.MatchFields, func(*corev1.NodeSelectorRequirement) struct{} { return struct{}{} }),
+		}
+	})
+	return &Affinity{NodeAffinity: &NodeAffinity{Required: &NodeSelector{Terms: terms}}}
 }
 
 func podSecurityFromCore(sc *corev1.PodSecurityContext) *PodSecurityContext {

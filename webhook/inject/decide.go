@@ -62,6 +62,7 @@ func Decide(cfg Config, pod *Pod) Decision {
 //	volume libvirt-runtime, mounted in compute no  → no_libvirt_runtime
 //	controller reference to a VMI              no  → no_vmi
 //	hostNetwork                                yes → host_network
+//	every node it may get: our architecture    no  → architecture
 //	our TCP port in another container (Direct) yes → port_taken
 //	our volume or where it is mounted          yes → volume_taken
 //	a pull secret the image needs              no  → no_pull_secret
@@ -113,6 +114,10 @@ func refuseSurroundings(cfg Config, pod *Pod) Reason {
 	// would be open on the node.
 	if pod.Spec.HostNetwork {
 		return HostNetwork
+	}
+	// An image without the node's architecture cannot be pulled or run, and holds the VM.
+	if !runsOnlyOn(cfg.Architectures, pod) {
+		return Architecture
 	}
 	if cfg.Exposure == Direct && portTaken(cfg.Port, pod) {
 		return PortTaken

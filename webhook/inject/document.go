@@ -24,7 +24,7 @@ func ParsePod(podJSON []byte) (*Pod, error) {
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(podJSON, pod); err != nil {
 		return nil, fmt.Errorf("parse pod: %w", err)
 	}
-	if err := checkSELinux(pod); err != nil {
+	if err := checkSecurity(pod); err != nil {
 		return nil, fmt.Errorf("parse pod: %w", err)
 	}
 	return pod, nil
@@ -43,50 +43,135 @@ func parseWhole(podJSON []byte) (*Pod, error) {
 	return pod, nil
 }
 
-// checkSELinux bounds the one text of a container that the sidecar takes over.
-func checkSELinux(pod *Pod) error {
-	const longest = 4096 // Linux: a security context is at most one page
+// checkSecurity bounds the texts of a container that the sidecar takes over.
+func checkSecurity(pod *Pod) error {
+	const longestSELinux = 4096 // Linux: a security context is at most one page
 	for i := range pod.Spec.Containers {
 		sc := pod.Spec.Containers[i].SecurityContext
-		if sc == nil || sc.SELinuxOptions == nil {
+		if sc == nil {
 			continue
 		}
-		if o := sc.SELinuxOptions; len(o.User)+len(o.Role)+len(o.Type)+len(o.Level) > longest {
-			return fmt.Errorf("seLinuxOptions of more than %d bytes", longest)
+		if o := sc.SELinuxOptions; o != nil && len(o.User)+len(o.Role)+len(o.Type)+len(o.Level) > longestSELinux {
+			return fmt.Errorf("seLinuxOptions of more than %d bytes", longestSELinux)
+		}
+		if p := sc.AppArmorProfile; p != nil && (len(p.Type) > longestAppArmor || p.LocalhostProfile != nil && len(*p.LocalhostProfile) > longestAppArmor) {
+			return fmt.Errorf("appArmorProfile of more than %d bytes", longestAppArmor)
 		}
 	}
 	return nil
 }
 
+// document is one YAML or JSON document, and the pods in it.
+type document struct {
+	json []byte
+	pods []placedPod
+	// kinds are those of the objects that are no pods, for people.
+	kinds []string
+}
+
+// placedPod is a pod and where in its document it is, as the beginning of a JSON pointer.
+type placedPod struct {
+	at  string
+	pod *Pod
+}
+
 // ReadPod reads one YAML or JSON document as a pod, typed and as JSON. Where
 // the document is something else, or empty, pod is nil and err too.
-//
-// It reads as kubectl does (YAML 1.1). Where that makes no pod of it, YAML 1.2
+func ReadPod(text []byte) (podJSON []byte, pod *Pod, err error) {
+	d, err := readDocument(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(d.pods) == 1 && d.pods[0].at == "" {
+		pod = d.pods[0].pod
+	}
+	return d.json, pod, nil
+}
+
+// readDocument reads as kubectl does (YAML 1.1). Where that makes no pod of what should be one, YAML 1.2
 // is tried: to YAML 1.1 the bare annotation value y is a boolean, and writers
 // such as PyYAML do not quote it.
-func ReadPod(document []byte) (podJSON []byte, pod *Pod, err error) {
-	podJSON, err = yaml.YAMLToJSON(document)
+func readDocument(text []byte) (document, error) {
+	asJSON, err := yaml.YAMLToJSON(text)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read YAML: %w", err)
+		return document{}, fmt.Errorf("read YAML: %w", err)
 	}
-	if !isPod(podJSON) {
-		return podJSON, nil, nil
+	d, err := parseDocument(asJSON)
+	if err == nil && len(d.pods) == 0 {
+		return d, nil
 	}
-	if err := checkSingle(document); err != nil {
-		return nil, nil, err
+	if err := checkSingle(text); err != nil {
+		return document{}, err
 	}
-	pod, err = parseWhole(podJSON)
 	if err == nil {
-		return podJSON, pod, nil
+		return d, nil
 	}
-	newer, newerErr := newerYAMLToJSON(document)
+	newer, newerErr := newerYAMLToJSON(text)
 	if newerErr != nil {
-		return nil, nil, err
+		return document{}, err
 	}
-	if pod, newerErr = parseWhole(newer); newerErr != nil {
-		return nil, nil, err
+	if d, newerErr = parseDocument(newer); newerErr != nil {
+		return document{}, err
 	}
-	return newer, pod, nil
+	return d, nil
+}
+
+// parseDocument finds the pods: the document itself, or the items of a list such as `kubectl get pods -o yaml` prints.
+func parseDocument(asJSON []byte) (document, error) {
+	d := document{json: asJSON}
+	kind := kindOf(asJSON)
+	switch kind {
+	case metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}:
+		return d, d.add("", asJSON)
+	case metav1.TypeMeta{APIVersion: "v1", Kind: "List"}, metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}:
+		var list struct {
+			Items []json.RawMessage `json:"items"`
+		}
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(asJSON, &list); err != nil {
+			return d, nil // no list that an API server makes
+		}
+		for i, item := range list.Items {
+			of := kindOf(item)
+			if of.Kind == "" && kind.Kind == "PodList" || of == (metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}) {
+				if err := d.add(fmt.Sprintf("/items/%d", i), item); err != nil {
+					return d, fmt.Errorf("item %d: %w", i+1, err)
+				}
+				continue
+			}
+			d.kinds = append(d.kinds, called(of))
+		}
+		if len(list.Items) == 0 {
+			d.kinds = append(d.kinds, "an empty "+kind.Kind)
+		}
+	default:
+		if string(asJSON) != "null" {
+			d.kinds = append(d.kinds, called(kind))
+		}
+	}
+	return d, nil
+}
+
+func (d *document) add(at string, podJSON []byte) error {
+	pod, err := parseWhole(podJSON)
+	d.pods = append(d.pods, placedPod{at, pod})
+	return err
+}
+
+// called names an object by its kind, which a stranger may have written.
+func called(object metav1.TypeMeta) string {
+	if object.Kind == "" {
+		return "something without a kind"
+	}
+	return quote(object.Kind)
+}
+
+// kindOf is what an object calls itself; nothing where it does not.
+func kindOf(asJSON []byte) metav1.TypeMeta {
+	var kind metav1.TypeMeta
+	if kjson.UnmarshalCaseSensitivePreserveInts(asJSON, &kind) != nil {
+		return metav1.TypeMeta{}
+	}
+	return kind
 }
 
 // splitDocuments cuts a YAML stream before each line that starts a document, so
@@ -136,12 +221,6 @@ func checkSingle(document []byte) error {
 		return errors.New("text after the end of a document (...): put --- between documents")
 	}
 	return nil
-}
-
-func isPod(document []byte) bool {
-	var kind metav1.TypeMeta
-	err := kjson.UnmarshalCaseSensitivePreserveInts(document, &kind)
-	return err == nil && kind.APIVersion == "v1" && kind.Kind == "Pod"
 }
 
 func newerYAMLToJSON(document []byte) ([]byte, error) {

@@ -57,7 +57,12 @@ func TestGolden(t *testing.T) {
 			document, _, pod := readInput(t, name)
 			var out, warnings, explained bytes.Buffer
 			require.NoError(t, inject.Run(testConfig(), bytes.NewReader(document), &out, &warnings, inject.RunOptions{}))
-			require.NoError(t, inject.Run(testConfig(), bytes.NewReader(document), &explained, &warnings, inject.RunOptions{Explain: true}))
+			err := inject.Run(testConfig(), bytes.NewReader(document), &explained, &warnings, inject.RunOptions{Explain: true})
+			if pod.Labels["kubevirt.io"] == "virt-launcher" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, "no virt-launcher pod")
+			}
 
 			golden(t, name+".decision", explained.Bytes())
 			if inject.Decide(testConfig(), pod).Injected() {

@@ -46,9 +46,7 @@ func checkInjected(t require.TestingT, cfg inject.Config, podJSON []byte, before
 	require.Equal(t, inject.ContainerName, sidecars[len(sidecars)-1].Name, "the sidecar is not the last init container")
 	require.Equal(t, canonical(t, podJSON), canonical(t, patchedJSON), "more has changed than the sidecar and the status")
 
-	again := inject.Decide(cfg, after)
-	require.Equal(t, inject.AlreadyInjected, again.Reason)
-	require.Empty(t, again.Patch)
+	checkReinvoked(t, cfg, patchedJSON)
 
 	name, named := after.Annotations[contract.AnnotationVMI]
 	require.True(t, named, "the sidecar cannot name its VM")
@@ -64,6 +62,28 @@ func checkInjected(t require.TestingT, cfg inject.Config, podJSON []byte, before
 	checkNoToken(t, coreAfter)
 	if len(strictErrors(t, podJSON)) == 0 {
 		require.Empty(t, strictErrors(t, patchedJSON), "the patched pod does not decode strictly")
+	}
+}
+
+// checkReinvoked: a webhook after us may move our container to any place among the init containers and take our image
+// from a mirror (Kyverno, image rewriters). Asked again (reinvocationPolicy IfNeeded), we add nothing.
+func checkReinvoked(t require.TestingT, cfg inject.Config, patchedJSON []byte) {
+	var pod map[string]any
+	require.NoError(t, json.Unmarshal(patchedJSON, &pod))
+	spec := pod["spec"].(map[string]any)
+	containers := spec["initContainers"].([]any)
+	ours, others := containers[len(containers)-1].(map[string]any), containers[:len(containers)-1]
+	for place := range containers {
+		spec["initContainers"] = slices.Insert(slices.Clone(others), place, any(ours))
+		moved, err := json.Marshal(pod)
+		require.NoError(t, err)
+		after, err := inject.ParsePod(moved)
+		require.NoError(t, err)
+		again := inject.Decide(cfg, after)
+		require.Equal(t, inject.AlreadyInjected, again.Reason)
+		require.Empty(t, again.Patch)
+		require.Empty(t, again.Warnings)
+		ours["image"] = "mirror.example/cache/hypervisor-exporter@sha256:" + sha
 	}
 }
 

@@ -1,5 +1,7 @@
 package inject
 
+import corev1 "k8s.io/api/core/v1"
+
 // What we read from and write to a pod. Operators and monitoring rely on these
 // names: changing one is a breaking change.
 const (
@@ -30,6 +32,7 @@ const (
 	annotationProvisioning = "kubevirt.io/ephemeral-provisioning"
 	annotationSafeVolumes  = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 	computeContainer       = "compute"
+	annotationAppArmor     = corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix + computeContainer
 	libvirtVolume          = "libvirt-runtime"
 	libvirtDirectory       = "/var/run/libvirt"
 	restartAlways          = "Always"

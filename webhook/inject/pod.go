@@ -43,8 +43,40 @@ type PodSpec struct {
 	ImagePullSecrets []NamedObject       `json:"imagePullSecrets,omitempty"`
 	SecurityContext  *PodSecurityContext `json:"securityContext,omitempty"`
 	HostNetwork      bool                `json:"hostNetwork,omitempty"`
+	RuntimeClassName *string             `json:"runtimeClassName,omitempty"`
+	NodeSelector     map[string]string   `json:"nodeSelector,omitempty"`
+	Affinity         *Affinity           `json:"affinity,omitempty"`
 	// Resources are those of the pod as a whole (KEP-2837); nil where there are none.
 	Resources *Resources `json:"resources,omitempty"`
+}
+
+// Affinity is the part of a pod's affinity that can keep it off a node.
+type Affinity struct {
+	NodeAffinity *NodeAffinity `json:"nodeAffinity,omitempty"`
+}
+
+// NodeAffinity is what a node must be like; nil requires nothing.
+type NodeAffinity struct {
+	Required *NodeSelector `json:"requiredDuringSchedulingIgnoredDuringExecution,omitempty"`
+}
+
+// NodeSelector matches a node that one of its terms matches.
+type NodeSelector struct {
+	Terms []NodeSelectorTerm `json:"nodeSelectorTerms"`
+}
+
+// NodeSelectorTerm matches a node that meets all of its requirements; without any, it matches none.
+type NodeSelectorTerm struct {
+	MatchExpressions []NodeSelectorRequirement `json:"matchExpressions,omitempty"`
+	// Of the requirements on a node's fields (its name), only how many there are.
+	MatchFields []struct{} `json:"matchFields,omitempty"`
+}
+
+// NodeSelectorRequirement compares one label of a node.
+type NodeSelectorRequirement struct {
+	Key      string   `json:"key"`
+	Operator string   `json:"operator"`
+	Values   []string `json:"values,omitempty"`
 }
 
 // NamedObject is a volume or a pull secret, of which only the name is read.
@@ -76,10 +108,11 @@ type VolumeMount struct {
 
 // SecurityContext is the part of a container's security context that the sidecar takes over.
 type SecurityContext struct {
-	RunAsUser      *int64                 `json:"runAsUser,omitempty"`
-	RunAsGroup     *int64                 `json:"runAsGroup,omitempty"`
-	RunAsNonRoot   *bool                  `json:"runAsNonRoot,omitempty"`
-	SELinuxOptions *corev1.SELinuxOptions `json:"seLinuxOptions,omitempty"`
+	RunAsUser       *int64                  `json:"runAsUser,omitempty"`
+	RunAsGroup      *int64                  `json:"runAsGroup,omitempty"`
+	RunAsNonRoot    *bool                   `json:"runAsNonRoot,omitempty"`
+	SELinuxOptions  *corev1.SELinuxOptions  `json:"seLinuxOptions,omitempty"`
+	AppArmorProfile *corev1.AppArmorProfile `json:"appArmorProfile,omitempty"`
 }
 
 // PodSecurityContext is the part of the pod's that matters to the sidecar's. Of the seccomp

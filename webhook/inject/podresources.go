@@ -1,6 +1,8 @@
 package inject
 
 import (
+	"slices"
+
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
@@ -19,6 +21,24 @@ func isBestEffort(pod *Pod) bool {
 		}
 	}
 	return true
+}
+
+// isGuaranteed says whether the pod's QoS class is Guaranteed: each container, or the pod as a whole, limits cpu and
+// memory to what it requests. A request that is missing will be set to the limit (API server, defaults.go).
+func isGuaranteed(pod *Pod) bool {
+	if pod.Spec.Resources != nil {
+		return requestsItsLimits(*pod.Spec.Resources)
+	}
+	others := func(c Container) bool { return !requestsItsLimits(c.Resources) }
+	return !slices.ContainsFunc(pod.Spec.Containers, others) && !slices.ContainsFunc(pod.Spec.InitContainers, others)
+}
+
+func requestsItsLimits(r Resources) bool {
+	if r.Limits == nil || r.Limits.CPU.Sign() <= 0 || r.Limits.Memory.Sign() <= 0 {
+		return false
+	}
+	same := func(request, limit Quantity) bool { return !request.Stated || request.Cmp(limit.Quantity) == 0 }
+	return r.Requests == nil || same(r.Requests.CPU, r.Limits.CPU) && same(r.Requests.Memory, r.Limits.Memory)
 }
 
 func statesCompute(r Resources) bool {

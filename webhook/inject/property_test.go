@@ -57,6 +57,9 @@ func randomPod(t *rapid.T) object {
 	if rarely(t) {
 		annotations["cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"] = rapid.SampledFrom([]string{"", "a,b"}).Draw(t, "safe volumes")
 	}
+	if rarely(t) {
+		annotations["container.apparmor.security.beta.kubernetes.io/compute"] = rapid.SampledFrom([]string{"unconfined", "runtime/default", "localhost/vm", "localhost/", "x"}).Draw(t, "AppArmor annotation")
+	}
 	put(t, metadata, "annotations", annotations)
 
 	compute := randomContainer(t)
@@ -77,6 +80,13 @@ func randomPod(t *rapid.T) object {
 	}
 	if rarely(t) {
 		spec["hostNetwork"] = true
+	}
+	if rarely(t) {
+		spec["nodeSelector"] = object{"kubernetes.io/arch": mostly(t, "amd64", "ppc64le")}
+	}
+	if rarely(t) {
+		spec["affinity"] = object{"nodeAffinity": object{"requiredDuringSchedulingIgnoredDuringExecution": object{"nodeSelectorTerms": []any{
+			object{"matchExpressions": []any{object{"key": "kubernetes.io/arch", "operator": mostly(t, "In", "NotIn"), "values": []any{mostly(t, "s390x", "ppc64le")}}}}}}}}
 	}
 	if rarely(t) {
 		spec["imagePullSecrets"] = []any{object{"name": "other"}, object{"name": "regcred"}}
@@ -139,6 +149,9 @@ func security(t *rapid.T) object {
 	put(t, s, "seccompProfile", object{"type": "RuntimeDefault"})
 	if rarely(t) {
 		s["seLinuxOptions"] = object{"level": "s0:c1,c2", "type": mostly(t, "container_t", "virt_launcher.process")}
+	}
+	if rarely(t) {
+		s["appArmorProfile"] = rapid.SampledFrom([]object{{"type": "RuntimeDefault"}, {"type": "Unconfined"}, {"type": "Localhost", "localhostProfile": "vm"}}).Draw(t, "AppArmor")
 	}
 	return s
 }

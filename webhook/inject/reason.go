@@ -19,6 +19,7 @@ const (
 	NoLibvirtRuntime
 	NoVMI
 	HostNetwork
+	Architecture
 	PortTaken
 	VolumeTaken
 	NoPullSecret
@@ -58,6 +59,8 @@ func texts(r Reason) reasonText {
 		return reasonText{"no_vmi", "the pod's controller is not a VirtualMachineInstance, so the sidecar could not name its VM", false}
 	case HostNetwork:
 		return reasonText{"host_network", "the pod uses the node's network, where the sidecar's port would open on the node and keep other VMs off it", false}
+	case Architecture:
+		return reasonText{"architecture", "the pod may run on a node for whose architecture the sidecar's image is not built; set spec.architecture of the VM, or build the image for it and add it to --sidecar-architectures", false}
 	case PortTaken:
 		return reasonText{"port_taken", "another container of the pod declares the sidecar's TCP port; configure another with the webhook's port flag", false}
 	case VolumeTaken:

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 )
@@ -27,11 +29,12 @@ type RunOptions struct {
 }
 
 // Run is the command `webhook inject`: it reads YAML documents (or a JSON one),
-// injects the pods among them as the webhook would do in a labelled namespace,
-// and writes them all to out. Documents that are no pods, and pods that are left
+// injects the pods among them, also those in lists, as the webhook would do in a labelled namespace,
+// and writes them all to out. Documents without pods, and those whose pods are left
 // as they are, pass through byte for byte in YAML, as do the lines between documents. Warnings go to warn.
 //
-// The first document that cannot be read or written ends it with an error.
+// The first document that cannot be read or written ends it with an error. With Explain, input without a
+// virt-launcher pod is an error, too, that says what was found.
 func Run(cfg Config, in io.Reader, out, warn io.Writer, options RunOptions) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -46,10 +49,13 @@ func Run(cfg Config, in io.Reader, out, warn io.Writer, options RunOptions) erro
 	if err != nil {
 		return fmt.Errorf("read pods: %w", err)
 	}
-	for i, document := range splitDocuments(input) {
-		if err := command.document(document); err != nil {
+	for i, text := range splitDocuments(input) {
+		if err := command.document(text); err != nil {
 			return fmt.Errorf("document %d: %w", i+1, err)
 		}
+	}
+	if options.Explain && command.launchers == 0 {
+		return noLauncher(command.others)
 	}
 	return nil
 }
@@ -58,33 +64,36 @@ type command struct {
 	cfg       Config
 	out, warn io.Writer
 	options   RunOptions
+	// launchers is how many virt-launcher pods came by; others are the kinds of everything else.
+	launchers int
+	others    []string
 }
 
-func (c *command) document(raw []byte) error {
-	asJSON, pod, err := ReadPod(raw)
-	switch {
-	case err != nil:
+func (c *command) document(text []byte) error {
+	d, err := readDocument(text)
+	if err != nil {
 		return err
-	case pod == nil:
-		return c.pass(raw, asJSON)
-	case c.options.Explain:
-		return c.write([]byte(Explain(c.cfg, pod)))
-	default:
-		return c.pod(raw, asJSON, pod)
 	}
-}
-
-func (c *command) pod(raw, asJSON []byte, pod *Pod) error {
-	decision := Decide(c.cfg, pod)
-	for _, w := range decision.Warnings {
-		if _, err := fmt.Fprintf(c.warn, "pod %s: %s\n", podName(pod), w); err != nil {
-			return err
+	if c.options.Explain {
+		return c.explain(d)
+	}
+	var patch []Operation
+	for _, p := range d.pods {
+		decision := Decide(c.cfg, p.pod)
+		for _, w := range decision.Warnings {
+			if _, err := fmt.Fprintf(c.warn, "pod %s: %s\n", podName(p.pod), w); err != nil {
+				return err
+			}
+		}
+		for _, op := range decision.Patch {
+			op.Path = p.at + op.Path
+			patch = append(patch, op)
 		}
 	}
-	if !decision.Injected() {
-		return c.pass(raw, asJSON)
+	if len(patch) == 0 {
+		return c.pass(text, d.json)
 	}
-	patched, err := Apply(asJSON, decision.Patch)
+	patched, err := Apply(d.json, patch)
 	if err != nil {
 		return err
 	}
@@ -92,14 +101,46 @@ func (c *command) pod(raw, asJSON []byte, pod *Pod) error {
 	if err != nil {
 		return fmt.Errorf("write YAML: %w", err)
 	}
-	return c.print(append(separator(raw), patchedYAML...), patched)
+	return c.print(append(separator(text), patchedYAML...), patched)
 }
 
-// pass hands a document on as it is; nothing is printed of it when explaining,
-// nor in JSON of one that holds nothing but comments.
+func (c *command) explain(d document) error {
+	c.others = append(c.others, d.kinds...)
+	for _, p := range d.pods {
+		if p.pod.Labels[labelKubeVirt] == launcherLabelValue {
+			c.launchers++
+		} else {
+			c.others = append(c.others, "another Pod")
+		}
+		if err := c.write([]byte(Explain(c.cfg, p.pod))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noLauncher says what the input holds instead of a virt-launcher pod, and what to give.
+func noLauncher(found []string) error {
+	holds := "is empty"
+	if len(found) > 0 {
+		holds = "holds " + kinds(found)
+	}
+	return fmt.Errorf("the input %s: no virt-launcher pod (label kubevirt.io=virt-launcher); "+
+		"give the pod that KubeVirt made for the VM: kubectl get pods -n NAMESPACE -l kubevirt.io=virt-launcher -o yaml", holds)
+}
+
+// kinds lists each kind once, at most five of them.
+func kinds(found []string) string {
+	distinct := slices.Compact(slices.Sorted(slices.Values(found)))
+	if len(distinct) > 5 {
+		distinct = append(distinct[:5], "more")
+	}
+	return strings.Join(distinct, ", ")
+}
+
+// pass hands a document on as it is; nothing is printed in JSON of one that holds nothing but comments.
 func (c *command) pass(raw, asJSON []byte) error {
-	comments := string(asJSON) == "null"
-	if c.options.Explain || comments && c.options.Format == FormatJSON {
+	if string(asJSON) == "null" && c.options.Format == FormatJSON {
 		return nil
 	}
 	return c.print(raw, asJSON)

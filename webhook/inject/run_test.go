@@ -63,6 +63,60 @@ func TestRunExplains(t *testing.T) {
 	require.Empty(t, warn)
 }
 
+// What `kubectl get pods -o yaml` prints is a list.
+func TestRunReadsLists(t *testing.T) {
+	_, masq, _ := readInput(t, "testdata/masq")
+	_, out, _ := readInput(t, "testdata/opted-out")
+	list := `{"apiVersion":"v1","kind":"List","items":[` + string(masq) + `,{"apiVersion":"v1","kind":"Service"},` + string(out) + `]}`
+
+	explained, _ := run(t, list, inject.RunOptions{Explain: true})
+	require.Equal(t, file(t, "testdata/masq.decision")+file(t, "testdata/opted-out.decision"), explained)
+
+	injected, _ := run(t, list, inject.RunOptions{Format: inject.FormatJSON})
+	var after struct{ Items []json.RawMessage }
+	require.NoError(t, json.Unmarshal([]byte(injected), &after))
+	require.Equal(t, canonical(t, masq), canonical(t, after.Items[0]))
+	require.Contains(t, string(after.Items[0]), `"hypervisor-exporter"`)
+	require.JSONEq(t, string(out), string(after.Items[2]))
+
+	// A client that decodes a PodList and encodes it again leaves the items' kinds out.
+	var pod object
+	require.NoError(t, json.Unmarshal(masq, &pod))
+	delete(pod, "kind")
+	delete(pod, "apiVersion")
+	explained, _ = run(t, `{"apiVersion":"v1","kind":"PodList","items":[`+marshal(t, pod)+`]}`, inject.RunOptions{Explain: true})
+	require.Equal(t, file(t, "testdata/masq.decision"), explained)
+
+	require.ErrorContains(t, inject.Run(testConfig(), strings.NewReader(`{"apiVersion":"v1","kind":"List","items":[`+string(masq)+`,{"apiVersion":"v1","kind":"Pod","spec":1}]}`),
+		io.Discard, io.Discard, inject.RunOptions{}), "document 1: item 2: parse pod")
+}
+
+// Input that holds no virt-launcher pod has nothing to explain: one sentence says what it holds, and what to give.
+func TestExplainFindsNoPod(t *testing.T) {
+	const give = "kubectl get pods -n NAMESPACE -l kubevirt.io=virt-launcher -o yaml"
+	const vm = "apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
+	for name, test := range map[string]struct{ input, holds string }{
+		"nothing":             {"", "is empty"},
+		"comments":            {"# a\n---\n# b\n", "is empty"},
+		"a VirtualMachine":    {vm, `holds "VirtualMachine"`},
+		"a Deployment and VM": {vm + "---\napiVersion: apps/v1\nkind: Deployment\n---\n" + vm, `holds "Deployment", "VirtualMachine"`},
+		"a pod of another":    {"apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n", "holds another Pod"},
+		"an empty list":       {"apiVersion: v1\nkind: List\nitems: []\n", "holds an empty List"},
+		"a list of VMs":       {"apiVersion: v1\nkind: List\nitems:\n- kind: VirtualMachine\n", `holds "VirtualMachine"`},
+		"no object":           {"- 1\n", "holds something without a kind"},
+		"a hostile kind":      {`kind: "x\n\e[31mReady"`, `holds "x\n\x1b[31mReady"`},
+		"many":                {"kind: a\n---\nkind: b\n---\nkind: c\n---\nkind: d\n---\nkind: e\n---\nkind: f\n", `holds "a", "b", "c", "d", "e", more`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := inject.Run(testConfig(), strings.NewReader(test.input), io.Discard, io.Discard, inject.RunOptions{Explain: true})
+			require.ErrorContains(t, err, "the input "+test.holds+": no virt-launcher pod")
+			require.ErrorContains(t, err, give)
+			require.NotContains(t, err.Error(), "\n")
+			require.NoError(t, inject.Run(testConfig(), strings.NewReader(test.input), io.Discard, io.Discard, inject.RunOptions{}), "without --explain it passes through")
+		})
+	}
+}
+
 func TestRunOfNothing(t *testing.T) {
 	for _, input := range []string{"", "\n", "---\n", "---\n---\n"} {
 		out, _ := run(t, input, inject.RunOptions{})

@@ -1,6 +1,8 @@
 package inject
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -26,12 +28,43 @@ func securityContext(pod *Pod, compute *Container) *corev1.SecurityContext {
 		// is refused. The container's options replace the pod's as a whole (not
 		// field by field), for compute as for us; the pod's are inherited.
 		SELinuxOptions:           ours.SELinuxOptions.DeepCopy(),
+		AppArmorProfile:          appArmorProfile(pod, ours),
 		SeccompProfile:           seccompProfile(theirs),
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		AllowPrivilegeEscalation: &no,
 		ReadOnlyRootFilesystem:   &yes,
 	}
 }
+
+// appArmorProfile is compute's, where compute has one of its own; the pod's is inherited. From Linux 6.17 on, AppArmor
+// mediates Unix sockets between two profiles (containerd issue 12726), so that a sidecar in another profile than
+// compute's may be refused the socket.
+//
+// The annotation is the form from before Kubernetes 1.30, which KubeVirt passes on from the VM. The API server makes a
+// field of it for the container that it names, after all webhooks (registry/core/pod strategy.go,
+// applyAppArmorVersionSkew, 1.30 to 1.36); for the sidecar we do. A value that is no profile is passed over, as there.
+func appArmorProfile(pod *Pod, compute *SecurityContext) *corev1.AppArmorProfile {
+	if compute.AppArmorProfile != nil {
+		return compute.AppArmorProfile.DeepCopy()
+	}
+	value := pod.Annotations[annotationAppArmor]
+	if name, local := strings.CutPrefix(value, corev1.DeprecatedAppArmorBetaProfileNamePrefix); local {
+		if name == "" || name != strings.TrimSpace(name) || len(name) > longestAppArmor {
+			return nil
+		}
+		return &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeLocalhost, LocalhostProfile: &name}
+	}
+	switch value {
+	case corev1.DeprecatedAppArmorBetaProfileRuntimeDefault:
+		return &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeRuntimeDefault}
+	case corev1.DeprecatedAppArmorBetaProfileNameUnconfined:
+		return &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeUnconfined}
+	}
+	return nil
+}
+
+// longestAppArmor is the API server's bound of a profile's name in bytes (validation.go, ValidateAppArmorProfileField).
+const longestAppArmor = 4095
 
 // seccompProfile is RuntimeDefault where the pod states none. Compute's own is
 // not looked at: it is made for QEMU, and a pod that only sets it on its

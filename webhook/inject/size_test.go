@@ -14,16 +14,16 @@ func TestMemoryAnnotation(t *testing.T) {
 		memory, goMemory string
 		warned           bool
 	}{
-		"24Mi":            {"24Mi", "12MiB", false},
 		"48Mi":            {"48Mi", "24MiB", false},
-		"16Mi":            {"16Mi", "8MiB", false},
+		"24Mi":            {"24Mi", "12MiB", false},
+		"16Mi":            {"24Mi", "12MiB", true},
 		"256Mi":           {"256Mi", "128MiB", false},
 		"60M":             {"60M", "30000000B", false},
 		"33554432":        {"33554432", "16MiB", false},
 		"33554432.5":      {"33554433", "16MiB", false},
-		"15Mi":            {"16Mi", "8MiB", true},
+		"23Mi":            {"24Mi", "12MiB", true},
 		"257Mi":           {"256Mi", "128MiB", true},
-		"0.5":             {"16Mi", "8MiB", true},
+		"0.5":             {"24Mi", "12MiB", true},
 		"0":               {"24Mi", "12MiB", true},
 		"":                {"24Mi", "12MiB", true},
 		"-32Mi":           {"24Mi", "12MiB", true},
