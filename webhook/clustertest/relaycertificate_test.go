@@ -44,7 +44,7 @@ func TestRelayGetsACertificate(t *testing.T) {
 // Authority and certificate are replaced, and at every moment what Prometheus trusts verifies what the relay serves.
 func TestRelayRotationLeavesNoGap(t *testing.T) {
 	install(t, ".")
-	startCerts(t, freePort(t), "--ca-lifetime=3m15s", "--leaf-lifetime=3m15s", "--relay-settle=3s")
+	startCerts(t, freePort(t), "--ca-lifetime=90s", "--leaf-lifetime=90s", "--relay-settle=3s")
 	var first *x509.Certificate
 	overlapped := false
 	require.Eventually(t, func() bool {

@@ -17,8 +17,8 @@ import (
 
 // Authority and certificate come to their end and are replaced, all by themselves, while VMs start.
 func TestRotationHarmsNoVM(t *testing.T) {
-	// Renewed when a third is left of a life that began five minutes before its issue: after half a minute.
-	serveWithCerts(t, "--ca-lifetime=3m15s", "--leaf-lifetime=3m15s", "--settle=3s")
+	// Renewed when a third is left: after a minute.
+	serveWithCerts(t, "--ca-lifetime=90s", "--leaf-lifetime=90s", "--settle=3s")
 	first := caBundle(t)
 	require.Len(t, first, 1)
 	before := failedOpen(t.Context(), t)
