@@ -87,6 +87,7 @@ func TestSelection(t *testing.T) {
 		"other labels":        {cluster.Prometheus{Monitors: one, Namespaces: everything}, Fail, "does not match the labels"},
 		"its own namespace":   {cluster.Prometheus{Namespace: "monitoring", Monitors: everything}, Fail, "its own namespace only"},
 		"our namespace":       {cluster.Prometheus{Namespace: "exporter", Monitors: everything}, OK, ""},
+		"narrow":              {cluster.Prometheus{Monitors: everything, Namespaces: everything, Narrow: true}, Fail, "ignoreNamespaceSelectors"},
 		"another namespace's": {cluster.Prometheus{Monitors: everything, Namespaces: one}, Fail, "does not match the namespace"},
 	}
 	for name, test := range tests {
