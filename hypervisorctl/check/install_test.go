@@ -3,6 +3,7 @@ package check
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
@@ -104,6 +105,18 @@ func TestFolder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, folderTrouble([]byte(test.log))) })
 	}
+}
+
+// FuzzFolderTrouble: a relay's log is foreign text.
+func FuzzFolderTrouble(f *testing.F) {
+	f.Add([]byte("not ready --kubelet-pods-dir=/a is not where it is\nthe kubelet's folder of pods can be used now"))
+	f.Add([]byte("not ready --kubelet-pods-dir=\xff is not where "))
+	f.Fuzz(func(t *testing.T, log []byte) {
+		flag := folderTrouble(log)
+		require.True(t, flag == "" || strings.HasPrefix(flag, folderMark), flag)
+		require.LessOrEqual(t, utf8.RuneCountInString(flag), 300)
+		require.NotContains(t, flag, "\n")
+	})
 }
 
 func TestLimits(t *testing.T) {

@@ -41,7 +41,8 @@ func RefusalOf(event *corev1.Event) (Refusal, bool) {
 	if !found || !strings.Contains(text, " is forbidden: ") && !strings.Contains(text, " denied the request") {
 		return Refusal{}, false
 	}
-	return Refusal{By: Brief(podName.ReplaceAllString(text, "")), At: LastSeen(event)}, true
+	by := Brief(podName.ReplaceAllString(text, ""))
+	return Refusal{By: by, At: LastSeen(event)}, by != ""
 }
 
 // Brief is a text of others, cut to a length that fits into a line.

@@ -39,6 +39,17 @@ func TestRefusalOf(t *testing.T) {
 	require.False(t, ok)
 }
 
+// FuzzRefusalOf: an event's message is foreign text.
+func FuzzRefusalOf(f *testing.F) {
+	f.Add(`Error creating pod: pods "x" is forbidden: y`)
+	f.Add("Error creating pod: \xff denied the request")
+	f.Fuzz(func(t *testing.T, message string) {
+		refusal, ok := RefusalOf(&corev1.Event{Reason: RefusalReason, Message: message, InvolvedObject: corev1.ObjectReference{Kind: "VirtualMachineInstance"}})
+		require.LessOrEqual(t, len([]rune(refusal.By)), mostOfRefusal)
+		require.Equal(t, ok, refusal.By != "")
+	})
+}
+
 func TestLastSeen(t *testing.T) {
 	at := func(seconds int64) metav1.Time { return metav1.Unix(seconds, 0) }
 	for name, event := range map[string]corev1.Event{
