@@ -55,15 +55,16 @@ func Refused(cfg inject.Config, ranges []corev1.LimitRange, pods []*corev1.Pod, 
 }
 
 // Injected is the pod with the sidecar, if it gets one, and with the ranges' defaults: LimitRanger sets them before the
-// webhook is called, and again after it.
+// webhook is called, and again after it. Of the configuration only the sidecar's size matters here.
 func Injected(cfg inject.Config, ranges []corev1.LimitRange, pod *corev1.Pod) (*corev1.Pod, error) {
-	cfg.PullSecrets = nil // the pod has none, and would get no sidecar
+	sized := inject.Default(cfg.Image)
+	sized.CPU, sized.Memory = cfg.CPU, cfg.Memory
 	pod = withDefaults(ranges, pod)
 	asJSON, err := json.Marshal(pod)
 	if err != nil {
 		return nil, fmt.Errorf("encode a virt-launcher pod: %w", err)
 	}
-	if asJSON, err = inject.Apply(asJSON, inject.Decide(cfg, inject.FromCore(pod)).Patch); err != nil {
+	if asJSON, err = inject.Apply(asJSON, inject.Decide(sized, inject.FromCore(pod)).Patch); err != nil {
 		return nil, fmt.Errorf("inject into a virt-launcher pod: %w", err)
 	}
 	with := &corev1.Pod{}
