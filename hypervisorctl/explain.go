@@ -74,10 +74,11 @@ func (o *explainOptions) find(ctx context.Context, restConfig *rest.Config, conn
 	if err != nil {
 		return survey.VM{}, err
 	}
-	request := survey.Request{Config: config, Enabled: enabledOnce(connected)}
-	found := survey.One(ctx, request, vmi, launchers)
-	if found.Cause.Why != vm.Expected {
-		return found, nil
+	request := survey.Request{Namespace: vmi.Namespace, Config: config, Enabled: enabledOnce(connected), Now: o.now(), Note: o.noteEvents}
+	found := []survey.VM{survey.One(ctx, request, vmi, launchers)}
+	if found[0].Cause.Why != vm.Expected {
+		err := survey.Refusals(ctx, connected, request, found)
+		return found[0], err
 	}
 	from, note, err := o.chooseSource(ctx, restConfig, connected, vmi.Namespace)
 	if err != nil {
@@ -87,7 +88,7 @@ func (o *explainOptions) find(ctx context.Context, restConfig *rest.Config, conn
 		o.note("no type: " + note)
 	}
 	if from == nil {
-		return found, nil
+		return found[0], nil
 	}
 	defer from.Close()
 	request.Source = from

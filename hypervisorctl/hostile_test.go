@@ -114,7 +114,7 @@ func TestHostileTextIsPrinted(t *testing.T) {
 func TestHostileErrors(t *testing.T) {
 	parts := []string{
 		"/version$", "/virtualmachineinstances", "/kubevirts", "/prometheuses$", "/podmonitors/", "/configmaps/", "/pods$", "/namespaces$", "/nodes/",
-		"/deployments/", "/mutatingwebhookconfigurations/", "/mutatingadmission", "/endpointslices", "/token$", "/selfsubjectaccessreviews$", "/proxy/", "/query$", "/exec$", ".",
+		"/deployments/", "/mutatingwebhookconfigurations/", "/mutatingadmission", "/endpointslices", "/limitranges", "/resourcequotas", "/events", "/daemonsets/", "/log$", "/token$", "/selfsubjectaccessreviews$", "/proxy/", "/query$", "/exec$", ".",
 	}
 	for _, part := range parts {
 		for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError} {

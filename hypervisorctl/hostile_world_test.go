@@ -195,6 +195,25 @@ func (e evil) answer(r *http.Request) any {
 		node.Status.Allocatable["devices.kubevirt.io/kvm"] = resource.MustParse("1")
 		node.Labels["kubevirt.io/schedulable"] = e.sensible("capacity", e.text)
 		return node
+	case strings.HasSuffix(path, "/limitranges"):
+		limits := filled[corev1.LimitRange](e.text)
+		limits.Spec.Limits[0] = corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Min: corev1.ResourceList{corev1.ResourceName(e.text): resource.MustParse("1")}}
+		return list("LimitRangeList", limits)
+	case strings.HasSuffix(path, "/resourcequotas"):
+		quota := filled[corev1.ResourceQuota](e.text)
+		quota.Spec.ScopeSelector, quota.Spec.Scopes = nil, nil
+		quota.Status.Hard = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1")}
+		return list("ResourceQuotaList", quota)
+	case strings.HasSuffix(path, "/events"):
+		event := filled[corev1.Event](e.text)
+		event.Reason, event.InvolvedObject.Kind = "FailedCreate", contract.VMIKind
+		event.Message = "Error creating pod: " + e.text + " is forbidden: " + e.text
+		event.LastTimestamp = metav1.Now()
+		return list("EventList", event)
+	case strings.Contains(path, "/daemonsets/"):
+		set := filled[appsv1.DaemonSet](e.text)
+		set.Status.DesiredNumberScheduled = 2
+		return set
 	case strings.Contains(path, "/deployments/"):
 		deployment := filled[appsv1.Deployment](e.text)
 		container := &deployment.Spec.Template.Spec.Containers[0]
@@ -240,6 +259,9 @@ func (e evil) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Reason: map[int]metav1.StatusReason{403: metav1.StatusReasonForbidden, 404: metav1.StatusReasonNotFound}[e.status], Message: `User "` + e.text + `" cannot ` + e.text}
 	case strings.HasSuffix(r.URL.Path, "/query"):
 		body = e.query(r)
+	case strings.HasSuffix(r.URL.Path, "/log"):
+		_, _ = fmt.Fprintf(w, "not ready --kubelet-pods-dir=%s is not where \n%s", e.text, e.text)
+		return
 	case strings.Contains(r.URL.Path, "/proxy/"):
 		_, _ = fmt.Fprintf(w, "# TYPE a gauge\na{b=%q} 1\n%s", e.text, e.text)
 		return

@@ -20,6 +20,8 @@ import (
 type kubelet struct {
 	// page is what the command prints; empty makes it fail.
 	page string
+	// log is what the containers of a pod have printed.
+	log string
 	// forward is where the port of a pod really is.
 	forward string
 
@@ -33,6 +35,7 @@ func serveKubelet(t *testing.T, node string, k *kubelet) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", k.exec)
 	mux.HandleFunc("/portForward/{namespace}/{pod}", k.portForward)
+	mux.HandleFunc("/containerLogs/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, k.log) })
 	certificate := httptest.NewUnstartedServer(nil)
 	certificate.StartTLS() // for its certificate alone
 	defer certificate.Close()

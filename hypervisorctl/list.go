@@ -65,6 +65,7 @@ func (o *listOptions) run(ctx context.Context) error {
 	vms, err := survey.List(ctx, connected, survey.Request{
 		Namespace: namespace, Selector: o.selector, Source: from,
 		Config: webhookConfig(ctx, connected, o.exporter), Enabled: enabledOnce(connected),
+		Now: o.now(), Note: o.noteEvents,
 	}, o.progress())
 	if err != nil {
 		return err
@@ -98,9 +99,12 @@ func (o *listOptions) print(list *listing.List, namespace string) error {
 	return nil
 }
 
+// noteEvents says once for all VMs that their events could not be read.
+func (f *flags) noteEvents(err error) { f.note("what refused pods is not known: " + err.Error()) }
+
 // webhookConfig is the webhook's configuration; if the user may not read it, the webhook's defaults.
 func webhookConfig(ctx context.Context, connected *cluster.Cluster, namespace string) inject.Config {
-	deployment, err := connected.Deployment(ctx, namespace)
+	deployment, err := connected.Deployment(ctx, namespace, product.Webhook)
 	if err != nil {
 		return product.Unread()
 	}

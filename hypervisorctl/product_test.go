@@ -60,6 +60,7 @@ func uninstall(t *testing.T) {
 	client := server.Client
 	require.NoError(t, client.AdmissionregistrationV1().MutatingWebhookConfigurations().DeleteCollection(ctx, at, all))
 	require.NoError(t, client.AppsV1().Deployments(product.Namespace).DeleteCollection(ctx, at, all))
+	require.NoError(t, client.AppsV1().DaemonSets(product.RelayNamespace).DeleteCollection(ctx, at, all))
 	require.NoError(t, client.DiscoveryV1().EndpointSlices(product.Namespace).DeleteCollection(ctx, at, all))
 	require.NoError(t, client.CoreV1().Pods(product.Namespace).DeleteCollection(ctx, at, all))
 	require.NoError(t, client.CoreV1().Pods(product.RelayNamespace).DeleteCollection(ctx, at, all))

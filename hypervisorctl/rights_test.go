@@ -76,6 +76,9 @@ func rights(t *testing.T) {
 	awaitRight(t, "reader", []string{"hypervisorctl"}, authorizationv1.ResourceAttributes{
 		Verb: "list", Group: "monitoring.coreos.com", Resource: "prometheuses",
 	})
+	awaitRight(t, "reader", []string{"hypervisorctl"}, authorizationv1.ResourceAttributes{
+		Namespace: product.RelayNamespace, Verb: "get", Resource: "pods", Subresource: "log",
+	})
 }
 
 // mayDryRun gives the readers the right to a dry run in a namespace.

@@ -28,9 +28,9 @@ const (
 	hungAfter  = 10 * time.Minute
 )
 
-// leastLifetime is just above half of the five minutes by which certificates are
-// backdated (package pki): a third of a life is then left when it begins.
-const leastLifetime = 3 * time.Minute
+// leastLifetime leaves 20 s between renewal and end, in which a mounted Secret has to
+// arrive. Clocks that are off need more; the flag says how much.
+const leastLifetime = time.Minute
 
 type certsFlags struct {
 	log               logFlags
@@ -64,7 +64,7 @@ func newCertsCommand() *cobra.Command {
 	flags.StringVar(&f.headlessService, "headless-service", "hypervisor-exporter-webhook-replicas", "headless Service over the same pods, to ask each what it serves")
 	flags.IntVar(&f.replicaPort, "replica-port", 8443, "port of the pods behind it")
 	flags.DurationVar(&f.authorityLifetime, "ca-lifetime", 90*24*time.Hour, "life of an authority; renewed when a third is left")
-	flags.DurationVar(&f.leafLifetime, "leaf-lifetime", 30*24*time.Hour, "life of a serving certificate; renewed when a third is left")
+	flags.DurationVar(&f.leafLifetime, "leaf-lifetime", 30*24*time.Hour, "life of a serving certificate; renewed when a third is left (under 13h, a clock that is two hours off may refuse it)")
 	flags.DurationVar(&f.settle, "settle", 30*time.Second, "how long a change is left to spread before the next relies on it")
 	f.relay.add(flags)
 	flags.StringVar(&f.metricsAddress, "metrics-bind-address", ":8080", "address for /metrics, HTTP")
@@ -75,7 +75,7 @@ func newCertsCommand() *cobra.Command {
 func (f *certsFlags) validate() error {
 	switch {
 	case f.leafLifetime < leastLifetime:
-		return fmt.Errorf("--leaf-lifetime: want %v or more: a shorter one would be due for renewal when it is made", leastLifetime)
+		return fmt.Errorf("--leaf-lifetime: want %v or more: a shorter one would end before its successor is everywhere", leastLifetime)
 	case f.authorityLifetime < f.leafLifetime:
 		return errors.New("--ca-lifetime: want --leaf-lifetime or more, or every leaf would be cut short")
 	case f.settle < 0:

@@ -40,6 +40,9 @@ func (n *namespaces) add(name string, labels map[string]string) {
 	}
 }
 
+// injected says whether VMs of the namespace get sidecars.
+func (n *namespaces) injected(name string) bool { return n.is(name) == vm.EnabledYes && !exempt(name) }
+
 // is says whether a namespace is labelled for sidecars.
 func (n *namespaces) is(name string) vm.Enabled {
 	if slices.Contains(n.enabled, name) {

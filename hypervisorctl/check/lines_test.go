@@ -87,6 +87,7 @@ func TestSelection(t *testing.T) {
 		"other labels":        {cluster.Prometheus{Monitors: one, Namespaces: everything}, Fail, "does not match the labels"},
 		"its own namespace":   {cluster.Prometheus{Namespace: "monitoring", Monitors: everything}, Fail, "its own namespace only"},
 		"our namespace":       {cluster.Prometheus{Namespace: "exporter", Monitors: everything}, OK, ""},
+		"narrow":              {cluster.Prometheus{Monitors: everything, Namespaces: everything, Narrow: true}, Fail, "ignoreNamespaceSelectors"},
 		"another namespace's": {cluster.Prometheus{Monitors: everything, Namespaces: one}, Fail, "does not match the namespace"},
 	}
 	for name, test := range tests {
@@ -106,14 +107,14 @@ func TestRelayOfEachNode(t *testing.T) {
 		}}
 	}
 	pods := []corev1.Pod{pod("a", corev1.ConditionTrue), pod("b", corev1.ConditionFalse), pod("c", corev1.ConditionFalse)}
-	lines := relayLines(pods, map[string]int{"a": 1, "b": 1, "d": 3})
+	lines := relayLines(pods, map[string]int{"a": 1, "b": 1, "d": 3}, map[string]string{"b": "node not ready"})
 	require.Len(t, lines, 3)
 	require.Equal(t, []string{"d"}, lines[0].Objects, "no relay")
 	require.Equal(t, []string{"b"}, lines[1].Objects, "not ready")
 	require.Equal(t, []string{"c"}, lines[2].Objects, "not ready, and not needed")
 	require.Equal(t, []Level{Fail, Fail, Warn}, []Level{lines[0].Level, lines[1].Level, lines[2].Level})
-	require.Equal(t, OK, relayLines(pods[:1], map[string]int{"a": 1})[0].Level)
-	require.Equal(t, OK, relayLines(nil, nil)[0].Level)
+	require.Equal(t, OK, relayLines(pods[:1], map[string]int{"a": 1}, nil)[0].Level)
+	require.Equal(t, OK, relayLines(nil, nil, nil)[0].Level)
 }
 
 func TestPolicy(t *testing.T) {

@@ -34,6 +34,8 @@ func selectionLine(all []cluster.Prometheus, monitor labels.Set, namespace strin
 // refusal says why a Prometheus does not select the PodMonitor; empty if it does.
 func refusal(one cluster.Prometheus, monitor labels.Set, namespace string, namespaceLabels labels.Set) string {
 	switch {
+	case one.Narrow:
+		return "has ignoreNamespaceSelectors, and finds no pod of another namespace than the PodMonitor's (docs/platforms.md)"
 	case one.Monitors == nil:
 		return "has no podMonitorSelector, and selects none"
 	case !one.Monitors.Matches(monitor):

@@ -63,7 +63,7 @@ func (r *run) policy() bool {
 		return true
 	}
 	r.add(policyLines(policy, bound)...)
-	r.config.Image, r.read = policyImage(policy), true
+	r.config.Image, r.read, r.byPolicy = policyImage(policy), true, true
 	r.silentHint = policySilentHint
 	return true
 }

@@ -29,8 +29,8 @@ func isReady(pod *corev1.Pod) bool {
 }
 
 // relayLines judges whether each node with sidecars that listen on a socket has a relay. Needed counts those sidecars by
-// node.
-func relayLines(pods []corev1.Pod, needed map[string]int) []Line {
+// node; spared are nodes that need no relay that works, and why.
+func relayLines(pods []corev1.Pod, needed map[string]int, spared map[string]string) []Line {
 	const s = relaySection
 	ready, unready := relayNodes(pods)
 	if len(pods) == 0 && len(needed) == 0 {
@@ -58,7 +58,7 @@ func relayLines(pods []corev1.Pod, needed map[string]int) []Line {
 		line.Objects = sorted(broken)
 		lines = append(lines, line)
 	}
-	if idle := idleNodes(unready, ready, needed); len(idle) > 0 {
+	if idle := idleNodes(unready, ready, needed, spared); len(idle) > 0 {
 		line := s.warn("kubectl -n hypervisor-exporter-relay get pods -o wide -l app.kubernetes.io/component=relay", "the relay of these nodes is not ready; no sidecar needs it yet")
 		line.Objects = idle
 		lines = append(lines, line)
@@ -73,10 +73,10 @@ func relayLines(pods []corev1.Pod, needed map[string]int) []Line {
 	}
 }
 
-func idleNodes(unready, ready map[string]bool, needed map[string]int) []string {
+func idleNodes(unready, ready map[string]bool, needed map[string]int, spared map[string]string) []string {
 	var idle []string
 	for node := range unready {
-		if !ready[node] && needed[node] == 0 {
+		if !ready[node] && needed[node] == 0 && spared[node] == "" {
 			idle = append(idle, node)
 		}
 	}

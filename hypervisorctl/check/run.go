@@ -25,7 +25,12 @@ type Reader interface {
 	Configuration(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error)
 	Policy(ctx context.Context) (*admissionv1.MutatingAdmissionPolicy, error)
 	PolicyBound(ctx context.Context) (bool, error)
-	Deployment(ctx context.Context, namespace string) (*appsv1.Deployment, error)
+	Deployment(ctx context.Context, namespace, name string) (*appsv1.Deployment, error)
+	RelaySet(ctx context.Context, namespace string) (*appsv1.DaemonSet, error)
+	RelayLog(ctx context.Context, pod *corev1.Pod) ([]byte, error)
+	Node(ctx context.Context, name string) (*corev1.Node, error)
+	EachLimitRange(ctx context.Context, namespace string, use func(*corev1.LimitRange)) error
+	EachQuota(ctx context.Context, namespace string, use func(*corev1.ResourceQuota)) error
 	ReadyAddresses(ctx context.Context, namespace string) (int, error)
 	Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
 	WebhookPage(ctx context.Context, pod *corev1.Pod) ([]byte, error)
@@ -58,6 +63,7 @@ func Run(ctx context.Context, reader Reader, request Request, tell func(Line)) *
 	r := &run{ctx: ctx, reader: reader, request: request, tell: tell, config: product.Unread(), silentHint: webhookSilentHint}
 	if r.kubernetes() { // otherwise every step would wait for its timeout
 		r.webhook()
+		r.installation()
 		r.injection()
 		r.monitoring()
 		r.vms()
@@ -72,7 +78,11 @@ type run struct {
 	tell    func(Line)
 	lines   []Line
 
-	config inject.Config
+	// version is the API server's.
+	version string
+	config  inject.Config
+	// byPolicy says that the API server injects, without a webhook.
+	byPolicy bool
 	// read says whether config is the webhook's, or at least its image the policy's.
 	read bool
 	// silentHint is for a dry run without a sidecar.
@@ -97,6 +107,7 @@ func (r *run) kubernetes() bool {
 		r.add(s.fail("kubectl cluster-info; --request-timeout sets how long to wait", "the API server does not answer: %s", err))
 		return false
 	}
+	r.version = version
 	r.add(s.ok("the API server answers (%s)", version))
 	switch kubevirt, err := r.reader.KubeVirt(r.ctx); {
 	case absent(err), err == nil && kubevirt == nil:
@@ -136,7 +147,7 @@ func (r *run) webhook() {
 
 func (r *run) replicas() {
 	const s = webhookSection
-	deployment, err := r.reader.Deployment(r.ctx, r.request.Exporter)
+	deployment, err := r.reader.Deployment(r.ctx, r.request.Exporter, product.Webhook)
 	switch {
 	case absent(err):
 		r.add(s.fail(installHint, "Deployment %s is not in the namespace %s", product.Webhook, r.request.Exporter))
@@ -146,12 +157,16 @@ func (r *run) replicas() {
 		return
 	}
 	r.add(deploymentLines(deployment)...)
+	r.add(failureLine(s, deployment)...)
 	config, err := product.ConfigOf(deployment)
 	if err != nil {
 		r.add(s.warn(installHint, "%s", err))
 		return
 	}
 	r.config, r.read = config, true
+	ours := &deployment.Spec.Template.Spec
+	r.add(imageLine(s, config.Image, pulled(ours), "the webhook's pods")...)
+	r.add(secretLine(r.version, secretNames(ours), config.PullSecrets)...)
 }
 
 func (r *run) certificates() {
@@ -182,6 +197,7 @@ func (r *run) injection() {
 	} else {
 		r.namespaces = found
 		r.add(namespaceLines(*found)...)
+		r.limits()
 	}
 	r.dryRun(found)
 }

@@ -1,6 +1,11 @@
 package check
 
 import (
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/webhook/inject"
@@ -46,12 +51,14 @@ func (r *run) monitorNamespace() string {
 func (r *run) vms() {
 	found, err := survey.List(r.ctx, r.reader, survey.Request{
 		Namespace: r.request.Namespace, Config: r.config, Enabled: survey.Once(r.enabled), Source: r.request.Source,
+		Now: r.request.Now, Note: func(err error) { r.add(vmsSection.unread("events of VMs without a sidecar", err)) },
 	}, r.request.Progress)
 	if err != nil {
 		r.add(vmsSection.unread("VMs", err))
 		return
 	}
 	people := newPopulation()
+	people.byPolicy = r.byPolicy
 	for _, one := range found {
 		people.add(one)
 	}
@@ -65,5 +72,34 @@ func (r *run) relay(needed map[string]int) {
 		r.add(relaySection.unread("pods of the relay", err))
 		return
 	}
-	r.add(relayLines(pods, needed)...)
+	r.relaySet()
+	_, unready := relayNodes(pods)
+	r.add(relayLines(pods, needed, r.asides(r.ctx, slices.Sorted(maps.Keys(unready))))...)
+	r.add(r.folders(pods)...)
+}
+
+// relaySet checks the relay's DaemonSet, if there is one.
+func (r *run) relaySet() {
+	const s = relaySection
+	set, err := r.reader.RelaySet(r.ctx, r.request.Relay)
+	switch {
+	case absent(err):
+		return
+	case err != nil:
+		r.add(s.unread("DaemonSet "+product.Relay, err))
+		return
+	}
+	injected := ""
+	if r.read {
+		injected = r.config.Image
+	}
+	r.add(imageLine(s, injected, pulled(&set.Spec.Template.Spec), "the relay's pods")...)
+	var events []corev1.Event
+	if set.Status.DesiredNumberScheduled > set.Status.CurrentNumberScheduled {
+		err := r.reader.EachFailedCreate(r.ctx, r.request.Relay, "DaemonSet", func(event *corev1.Event) { events = append(events, *event) })
+		if err != nil {
+			r.add(s.unread("events of DaemonSet "+product.Relay, err))
+		}
+	}
+	r.add(setLines(set, events)...)
 }

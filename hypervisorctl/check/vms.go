@@ -22,6 +22,8 @@ type population struct {
 	byCause  map[vm.Cause][]string
 	// missing and unasked have, by the source's error, VMs whose sidecar runs: without a series, and not asked about.
 	missing, unasked map[string][]string
+	// byPolicy says that the API server injects, without a webhook.
+	byPolicy bool
 	// sockets counts, by node, the sidecars that need a relay.
 	sockets map[string]int
 }
@@ -38,10 +40,13 @@ func (p *population) add(one survey.VM) {
 	switch one.Cause.Why {
 	case vm.NotRunning:
 		return
+	case vm.PodsRefused:
+		p.byCause[one.Cause] = append(p.byCause[one.Cause], one.VMI.Key().String())
+		return
 	case vm.NotEnabled:
 		p.outside++
 		return
-	case vm.Expected, vm.NoPod, vm.Ambiguous, vm.Refused, vm.Unread, vm.Missed, vm.SidecarStarting, vm.SidecarFailing, vm.SidecarEnded:
+	case vm.Expected, vm.NoPod, vm.Ambiguous, vm.Refused, vm.Unread, vm.Missed, vm.RefusedBefore, vm.SidecarStarting, vm.SidecarFailing, vm.SidecarEnded:
 	}
 	p.running++
 	name := one.VMI.Key().String()
@@ -71,7 +76,11 @@ func (p *population) lines(from source.Source, unasked string) []Line {
 	}
 	lines = append(lines, p.unmeasured()...)
 	for _, cause := range p.causes() {
-		lines = append(lines, causeLine(cause, p.byCause[cause]))
+		line := causeLine(cause, p.byCause[cause])
+		if p.byPolicy && cause.Why == vm.PodsRefused { // a webhook would leave a later pod alone
+			line.Level = Fail
+		}
+		lines = append(lines, line)
 	}
 	if p.outside > 0 {
 		lines = append(lines, s.ok("%s in namespaces that are not labelled for sidecars", vms(p.outside, "runs", "run")))
@@ -136,7 +145,7 @@ func causeLevel(cause vm.Cause) Level {
 	switch cause.Why {
 	case vm.Expected, vm.NotRunning, vm.NotEnabled:
 		return OK
-	case vm.Refused, vm.Unread, vm.Missed, vm.SidecarStarting:
+	case vm.Refused, vm.Unread, vm.Missed, vm.RefusedBefore, vm.PodsRefused, vm.SidecarStarting:
 		if cause.Wanted() {
 			return OK
 		}

@@ -19,6 +19,9 @@ type Prometheus struct {
 	Monitors labels.Selector
 	// Namespaces selects their namespaces by labels; nil means its own only.
 	Namespaces labels.Selector
+	// Narrow says that a PodMonitor finds pods of its own namespace only, whatever its namespaceSelector
+	// (ignoreNamespaceSelectors): OpenShift's monitoring of user workloads and rancher-monitoring are so.
+	Narrow bool
 }
 
 // PodMonitor reads the labels of the VMs' PodMonitor.
@@ -52,6 +55,9 @@ func (c *Cluster) Prometheuses(ctx context.Context) ([]Prometheus, error) {
 func prometheusOf(object *unstructured.Unstructured) (Prometheus, error) {
 	one := Prometheus{Kind: object.GetKind(), Namespace: object.GetNamespace(), Name: object.GetName()}
 	var err error
+	if one.Narrow, _, err = unstructured.NestedBool(object.Object, "spec", "ignoreNamespaceSelectors"); err != nil {
+		return one, fmt.Errorf("read ignoreNamespaceSelectors of %s %s: %w", object.GetKind(), object.GetName(), err)
+	}
 	if one.Monitors, err = selectorOf(object, "podMonitorSelector"); err != nil {
 		return one, err
 	}

@@ -48,13 +48,38 @@ func (c *Cluster) PolicyBound(ctx context.Context) (bool, error) {
 	return binding.Spec.PolicyName == product.Configuration, nil
 }
 
-// Deployment reads the webhook's Deployment.
-func (c *Cluster) Deployment(ctx context.Context, namespace string) (*appsv1.Deployment, error) {
-	deployment, err := c.client.AppsV1().Deployments(namespace).Get(ctx, product.Webhook, metav1.GetOptions{})
+// Deployment reads one of the product's Deployments.
+func (c *Cluster) Deployment(ctx context.Context, namespace, name string) (*appsv1.Deployment, error) {
+	deployment, err := c.client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return nil, access(err, "get", appsv1.Resource("deployments"), "", namespace, product.Webhook)
+		return nil, access(err, "get", appsv1.Resource("deployments"), "", namespace, name)
 	}
 	return deployment, nil
+}
+
+// RelaySet reads the relay's DaemonSet.
+func (c *Cluster) RelaySet(ctx context.Context, namespace string) (*appsv1.DaemonSet, error) {
+	set, err := c.client.AppsV1().DaemonSets(namespace).Get(ctx, product.Relay, metav1.GetOptions{})
+	if err != nil {
+		return nil, access(err, "get", appsv1.Resource("daemonsets"), "", namespace, product.Relay)
+	}
+	return set, nil
+}
+
+// logLines is how many of a log's last lines are read.
+const logLines = 100
+
+// RelayLog reads the end of a relay's log.
+func (c *Cluster) RelayLog(ctx context.Context, pod *corev1.Pod) ([]byte, error) {
+	lines, most := int64(logLines), int64(largestPage)
+	stream, err := c.client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
+		Container: "relay", TailLines: &lines, LimitBytes: &most,
+	}).Stream(ctx)
+	if err != nil {
+		return nil, access(err, "get", corev1.Resource("pods"), "log", pod.Namespace, pod.Name)
+	}
+	defer func() { _ = stream.Close() }() // nothing was written
+	return readAtMost(stream, largestPage)
 }
 
 // ReadyAddresses counts the addresses of the webhook's Service that the API server uses.

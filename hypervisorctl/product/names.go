@@ -8,6 +8,8 @@ const (
 	Namespace = "hypervisor-exporter"
 	// Webhook is the Deployment and the Service of the webhook.
 	Webhook = "hypervisor-exporter-webhook"
+	// Certs is the Deployment of the certificate process.
+	Certs = "hypervisor-exporter-certs"
 	// Configuration is the MutatingWebhookConfiguration or, instead of it, the MutatingAdmissionPolicy and its binding.
 	Configuration = "hypervisor-exporter"
 	// Relay is the DaemonSet that passes scrapes on to the sidecars' sockets.

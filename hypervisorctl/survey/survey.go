@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/source"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+	"kubevirt-hypervisor-exporter/internal/contract"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
@@ -19,6 +22,7 @@ import (
 type Reader interface {
 	EachVMI(ctx context.Context, namespace, selector string, use func(vm.VMI)) error
 	EachLauncher(ctx context.Context, namespace string, cfg inject.Config, use func(vm.Launcher)) error
+	EachFailedCreate(ctx context.Context, namespace, kind string, use func(*corev1.Event)) error
 }
 
 // Request says which VMIs, and how to find out what they run on.
@@ -32,6 +36,9 @@ type Request struct {
 	Enabled func(ctx context.Context, namespace string) vm.Enabled
 	// Source is asked about each VMI whose sidecar runs; nil means that nothing is asked.
 	Source source.Source
+	Now    time.Time
+	// Note is called if events could not be read, so that what refused a VMI's pods is not known.
+	Note func(error)
 }
 
 // VM is what was found out about one VMI.
@@ -83,7 +90,43 @@ func List(ctx context.Context, reader Reader, request Request, progress Progress
 	if err != nil {
 		return nil, err
 	}
-	return ask(ctx, request, found, launchers, progress)
+	vms, err := ask(ctx, request, found, launchers, progress)
+	if err != nil {
+		return nil, err
+	}
+	return vms, Refusals(ctx, reader, request, vms)
+}
+
+// Refusals explains VMs without a sidecar by KubeVirt's events about pods that were refused. Where none could explain one,
+// no event is read. It fails only if ctx ended.
+func Refusals(ctx context.Context, reader Reader, request Request, vms []VM) error {
+	open := map[string]*VM{}
+	for i := range vms {
+		if one := &vms[i]; one.Cause.Explicable(one.VMI, one.Launcher) && request.Enabled(ctx, one.VMI.Namespace) != vm.EnabledNo {
+			open[one.VMI.UID] = one
+		}
+	}
+	if len(open) == 0 {
+		return ctx.Err()
+	}
+	last := map[string]vm.Refusal{}
+	err := reader.EachFailedCreate(ctx, request.Namespace, contract.VMIKind, func(event *corev1.Event) {
+		uid, about := string(event.InvolvedObject.UID), open[string(event.InvolvedObject.UID)]
+		if about == nil || about.VMI.Namespace != event.Namespace {
+			return
+		}
+		if refusal, ok := vm.RefusalOf(event); ok && refusal.At.After(last[uid].At) {
+			last[uid] = refusal
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		request.Note(err)
+	}
+	for uid, refusal := range last {
+		one := open[uid]
+		one.Cause = one.Cause.Explained(one.VMI, one.Launcher, refusal, request.Now)
+	}
+	return ctx.Err()
 }
 
 func ask(ctx context.Context, request Request, found []vm.VMI, launchers map[string][]vm.Launcher, progress Progress) ([]VM, error) {

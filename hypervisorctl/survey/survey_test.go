@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/source"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
@@ -18,6 +20,8 @@ type world struct {
 	vmis      []vm.VMI
 	launchers []vm.Launcher
 	err       error
+	events    []corev1.Event
+	eventsErr error
 }
 
 func (w world) EachVMI(_ context.Context, _, _ string, use func(vm.VMI)) error {
@@ -36,6 +40,13 @@ func (w world) EachLauncher(_ context.Context, _ string, _ inject.Config, use fu
 		}
 	}
 	return w.err
+}
+
+func (w world) EachFailedCreate(_ context.Context, _, _ string, use func(*corev1.Event)) error {
+	for i := range w.events {
+		use(&w.events[i])
+	}
+	return w.eventsErr
 }
 
 // answers is a source that knows some VMs.
@@ -61,6 +72,7 @@ func TestList(t *testing.T) {
 		})
 	}
 	w.launchers[2].Sidecar.State, w.launchers[2].Decision = vm.Absent, inject.Injected
+	w.launchers[2].Created = time.Unix(100, 0)
 	// A pod of another namespace that names the VMI.
 	w.launchers = append(w.launchers, vm.Launcher{Namespace: "evil", Name: "fake", UID: "x", Owner: "uid-good", OwnerName: "good", Node: "node-1", Sidecar: vm.Sidecar{State: vm.Up}})
 	// A second one in the VMI's own.
@@ -88,6 +100,33 @@ func TestList(t *testing.T) {
 	require.Nil(t, byName["stolen"].Finding, "no pod is asked that may not be the VM's")
 	require.Equal(t, vm.NotRunning, byName["starting"].Cause.Why)
 	require.Equal(t, 1, read, "the label is read where it matters, and once")
+
+	explained := func(event corev1.Event) vm.Cause {
+		again := w
+		again.events = []corev1.Event{event}
+		vms, err := List(t.Context(), again, request, Silent{})
+		require.NoError(t, err)
+		for _, one := range vms {
+			if one.VMI.Name == "absent" {
+				return one.Cause
+			}
+		}
+		return vm.Cause{}
+	}
+	refused := corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop"}, Reason: "FailedCreate", LastTimestamp: metav1.Unix(99, 0), Message: `Error creating pod: pods "x" is forbidden: too small`,
+		InvolvedObject: corev1.ObjectReference{Kind: "VirtualMachineInstance", UID: "uid-absent"},
+	}
+	require.Equal(t, vm.Cause{Why: vm.RefusedBefore, Detail: "too small"}, explained(refused))
+	refused.Namespace = "evil"
+	require.Equal(t, vm.Missed, explained(refused).Why, "an event of another namespace")
+	refused.Namespace, refused.InvolvedObject.UID = "shop", "uid-good"
+	require.Equal(t, vm.Missed, explained(refused).Why, "an event of another VM")
+	w.eventsErr = errors.New("you may not")
+	var note error
+	request.Note = func(err error) { note = err }
+	require.Equal(t, vm.Missed, explained(refused).Why)
+	require.ErrorIs(t, note, w.eventsErr, "said, and no failure")
 
 	request.Source = nil
 	vms, err = List(t.Context(), w, request, Silent{})

@@ -28,6 +28,10 @@ const (
 	Unread
 	// Missed: the pod would get the sidecar now, but has none.
 	Missed
+	// RefusedBefore: the API server refused the VMI's pods with the sidecar, so the webhook left the next one alone.
+	RefusedBefore
+	// PodsRefused: the API server refuses the VMI's pods, and it does not start.
+	PodsRefused
 	// SidecarStarting: not started yet.
 	SidecarStarting
 	// SidecarFailing: the kubelet cannot run it.
@@ -55,6 +59,10 @@ func (w Why) String() string {
 		return "namespace_not_read"
 	case Missed:
 		return "missed"
+	case RefusedBefore:
+		return "refused_before"
+	case PodsRefused:
+		return "pods_refused"
 	case SidecarStarting:
 		return "sidecar_starting"
 	case SidecarFailing:
@@ -71,7 +79,7 @@ type Cause struct {
 	Why Why
 	// Reason is the webhook's, where Why is Refused.
 	Reason inject.Reason
-	// Detail is the kubelet's or KubeVirt's word, where there is one.
+	// Detail is the kubelet's or KubeVirt's word, or an event's text, where there is one.
 	Detail string
 }
 
@@ -147,7 +155,7 @@ func (c Cause) Short() string {
 			return c.Why.String() + ": " + c.Detail
 		}
 		return c.Why.String()
-	case NotRunning, NoPod, Ambiguous, NotEnabled, Unread, Missed, SidecarStarting:
+	case NotRunning, NoPod, Ambiguous, NotEnabled, Unread, Missed, RefusedBefore, PodsRefused, SidecarStarting:
 		return c.Why.String()
 	default:
 		return c.Why.String()
@@ -173,6 +181,10 @@ func (c Cause) Sentence() string {
 		return "its pod has no sidecar, and you may not read the namespace's label"
 	case Missed:
 		return "its pod would get the sidecar now, but was created without it: before the namespace was labelled, or while the webhook did not answer"
+	case RefusedBefore:
+		return "its pods were refused with the sidecar, so it started without; its events say: " + orNone(c.Detail)
+	case PodsRefused:
+		return "the VMI does not start, because its pods are refused; its events say: " + orNone(c.Detail)
 	case SidecarStarting:
 		return "the sidecar has not started yet"
 	case SidecarFailing:
@@ -191,7 +203,7 @@ func (c Cause) Wanted() bool {
 		return true
 	case Refused:
 		return c.Reason == inject.OptedOut || c.Reason == inject.EphemeralProvisioning
-	case Expected, NoPod, Ambiguous, Unread, Missed, SidecarStarting, SidecarFailing, SidecarEnded:
+	case Expected, NoPod, Ambiguous, Unread, Missed, RefusedBefore, PodsRefused, SidecarStarting, SidecarFailing, SidecarEnded:
 		return false
 	default:
 		return false
@@ -218,6 +230,10 @@ func (c Cause) Hint() string {
 		return "kubectl auth can-i get namespaces"
 	case Missed:
 		return "virtctl migrate NAME: the new pod gets the sidecar"
+	case RefusedBefore:
+		return "let what refused it admit the sidecar, then virtctl migrate NAME; or opt the VM out (docs/operations.md, Quotas and limits)"
+	case PodsRefused:
+		return "let what refuses them admit them; to try without the sidecar, set the annotation " + inject.AnnotationInject + `: "false" in the VM's template`
 	case SidecarFailing:
 		return "kubectl describe pod: check its events for image-pull errors and crashes"
 	case SidecarEnded:

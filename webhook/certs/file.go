@@ -1,12 +1,16 @@
 package certs
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,21 +33,28 @@ const DefaultPoll = 2 * time.Second
 type FileSource struct {
 	certFile, keyFile string
 	poll              time.Duration
+	now               func() time.Time
 	logger            *slog.Logger
 
 	current atomic.Pointer[tls.Certificate]
 	// seen is the digest of the files' last content or read error, taken says
 	// whether it was good: a broken pair is logged once and not once per poll.
-	// Only load touches them.
+	// again is when a pair that was refused only for its time is looked at
+	// again; zero for one that was broken. Only load touches them.
 	seen  [sha256.Size]byte
 	taken bool
+	again time.Time
 }
 
 // NewFileSource reads the two files once, so that a server started with good
 // files is ready at once. Missing or broken files are logged and waited for:
 // at installation the Secret is filled after the pods have started.
 func NewFileSource(certFile, keyFile string, poll time.Duration, logger *slog.Logger) *FileSource {
-	s := &FileSource{certFile: certFile, keyFile: keyFile, poll: poll, logger: logger}
+	return newFileSource(certFile, keyFile, poll, time.Now, logger)
+}
+
+func newFileSource(certFile, keyFile string, poll time.Duration, now func() time.Time, logger *slog.Logger) *FileSource {
+	s := &FileSource{certFile: certFile, keyFile: keyFile, poll: poll, now: now, logger: logger}
 	s.load()
 	return s
 }
@@ -76,7 +87,7 @@ func (s *FileSource) Healthy() error {
 	if err != nil {
 		return err
 	}
-	return checkTime(cert, time.Now())
+	return checkTime(cert, s.now())
 }
 
 // NotAfter is the end of the loaded certificate.
@@ -92,7 +103,7 @@ func (s *FileSource) NotAfter() (time.Time, bool) {
 // an old certificate is refused by someone, no certificate by everyone.
 func (s *FileSource) load() {
 	found := s.read()
-	if s.taken && found.digest() == s.seen {
+	if found.digest() == s.seen && (s.taken || s.now().Before(s.again)) {
 		return
 	}
 	cert, err := s.check(found)
@@ -102,8 +113,14 @@ func (s *FileSource) load() {
 		cert, err = s.check(found)
 	}
 	news := found.digest() != s.seen
-	s.seen, s.taken = found.digest(), err == nil
+	s.seen, s.taken, s.again = found.digest(), err == nil, time.Time{}
+	var early *tooEarlyError
 	switch {
+	case errors.As(err, &early):
+		s.again = early.until
+		if news {
+			s.logger.Info("new serving certificate waits, the one before stays", "cert_file", s.certFile, "reason", err)
+		}
 	case err == nil:
 		s.current.Store(cert)
 		s.logger.Info("serving certificate loaded", "cert_file", s.certFile,
@@ -132,10 +149,47 @@ func (s *FileSource) check(c content) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTime(&cert, time.Now()); err != nil && s.Healthy() == nil {
+	if s.Healthy() != nil {
+		return &cert, nil
+	}
+	now := s.now()
+	if until := changeover(s.current.Load().Leaf, cert.Leaf); now.Before(until) {
+		return nil, &tooEarlyError{until}
+	}
+	if err := checkTime(&cert, now); err != nil {
 		return nil, err
 	}
 	return &cert, nil
+}
+
+// changeover is when the next certificate takes the present one's place: as soon
+// as every clock in the cluster finds it valid (pki.ClockError), but before any
+// finds the present one expired. cert-manager issues certificates that begin at
+// that very moment (pkg/util/pki/certificatetemplate.go), and a verifier whose
+// clock is behind would refuse one for as long; ours began hours ago.
+//
+// A next one that is of another CA or for other names has not come to renew the
+// present one but because that one is wrong: it does not wait for other clocks.
+func changeover(present, next *x509.Certificate) time.Time {
+	if !bytes.Equal(present.AuthorityKeyId, next.AuthorityKeyId) || !bytes.Equal(present.RawIssuer, next.RawIssuer) ||
+		!slices.Equal(present.DNSNames, next.DNSNames) {
+		return next.NotBefore
+	}
+	until := next.NotBefore.Add(2 * pki.ClockError)
+	if last := present.NotAfter.Add(-2 * pki.ClockError); last.Before(until) {
+		until = last
+	}
+	if until.Before(next.NotBefore) {
+		return next.NotBefore
+	}
+	return until
+}
+
+// tooEarlyError is about a certificate that others may not find valid yet.
+type tooEarlyError struct{ until time.Time }
+
+func (e *tooEarlyError) Error() string {
+	return "a clock that is behind may not find it valid yet; served from " + e.until.UTC().Format(time.RFC3339)
 }
 
 // content is what one look at the two files found.

@@ -44,7 +44,7 @@ func TestRelayGetsACertificate(t *testing.T) {
 // Authority and certificate are replaced, and at every moment what Prometheus trusts verifies what the relay serves.
 func TestRelayRotationLeavesNoGap(t *testing.T) {
 	install(t, ".")
-	startCerts(t, freePort(t), "--ca-lifetime=3m15s", "--leaf-lifetime=3m15s", "--relay-settle=3s")
+	startCerts(t, freePort(t), "--ca-lifetime=2m", "--leaf-lifetime=2m", "--relay-settle=3s")
 	var first *x509.Certificate
 	overlapped := false
 	require.Eventually(t, func() bool {
@@ -61,6 +61,6 @@ func TestRelayRotationLeavesNoGap(t *testing.T) {
 		}
 		overlapped = overlapped || len(trusted) > 1
 		return len(trusted) == 1 && !trusted[0].Equal(first)
-	}, 3*time.Minute, 100*time.Millisecond, "the authority was replaced and the old one is no longer trusted")
+	}, 4*time.Minute, 100*time.Millisecond, "the authority was replaced and the old one is no longer trusted")
 	require.True(t, overlapped, "old and new are trusted together for a while")
 }

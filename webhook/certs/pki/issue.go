@@ -13,14 +13,20 @@ import (
 	"time"
 )
 
-// backdate lets a verifier whose clock is a little behind accept a fresh
-// certificate at once; kubeadm backdates by the same five minutes
-// (k8s.io/kubernetes cmd/kubeadm/app/constants: CertificateBackdate).
-const backdate = 5 * time.Minute
+// ClockError is by how much a node's clock may be wrong, in either direction,
+// without anyone refusing a certificate: a node without NTP whose BIOS clock
+// holds local time is off by that much, or more.
+const ClockError = 2 * time.Hour
+
+// backdate lets every verifier accept a fresh certificate at once, also when the
+// issuer's clock is ahead by ClockError and the verifier's is behind by as much.
+// So a new certificate never has to wait, nor does the first of all. The fifth
+// hour is for the clock that runs on while a certificate is on its way.
+const backdate = 2*ClockError + time.Hour
 
 // NewAuthority makes a self-signed authority that can sign leaves for dnsName
 // and nothing else (a critical name constraint), so that a stolen key is worth
-// no more than this one service.
+// no more than this one service. Its lifetime is counted from now.
 func NewAuthority(dnsName string, now time.Time, lifetime time.Duration) (*Pair, error) {
 	return issue(&x509.Certificate{
 		Subject:                     pkix.Name{CommonName: service(dnsName) + " authority " + now.UTC().Format(time.RFC3339)},
@@ -36,8 +42,8 @@ func NewAuthority(dnsName string, now time.Time, lifetime time.Duration) (*Pair,
 }
 
 // IssueLeaf makes a serving certificate for dnsName, signed by the authority.
-// It ends with the authority at the latest: a leaf that outlived its signer
-// would look valid and be refused.
+// Its lifetime is counted from now. It ends with the authority at the latest: a
+// leaf that outlived its signer would look valid and be refused.
 func IssueLeaf(authority *Pair, dnsName string, now time.Time, lifetime time.Duration) (*Pair, error) {
 	if !authority.Certificate.IsCA {
 		return nil, errors.New("issue a serving certificate: the signer is not an authority")

@@ -44,15 +44,15 @@ func ValidAt(cert *x509.Certificate, now time.Time) bool {
 	return !now.Before(cert.NotBefore) && now.Before(cert.NotAfter)
 }
 
-// Due says whether a third or less of the certificate's lifetime is left, the
-// moment at which a successor is wanted. An expired certificate is due.
+// Due says whether a third or less of the lifetime that a certificate of this
+// package was issued for is left, the moment at which a successor is wanted.
 func Due(cert *x509.Certificate, now time.Time) bool {
 	return !now.Before(RenewalTime(cert))
 }
 
 // RenewalTime is the moment from which on Due is true.
 func RenewalTime(cert *x509.Certificate) time.Time {
-	lifetime := cert.NotAfter.Sub(cert.NotBefore)
+	lifetime := cert.NotAfter.Sub(cert.NotBefore.Add(backdate))
 	return cert.NotAfter.Add(-lifetime / 3)
 }
 

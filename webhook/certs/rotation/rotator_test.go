@@ -81,7 +81,7 @@ func TestOrderOfARotation(t *testing.T) {
 		w := newWorld(0, 70*time.Second)
 		_, stop := startRotator(t, short(), w)
 		defer stop()
-		time.Sleep(time.Hour + 57*time.Minute)
+		time.Sleep(time.Hour + 59*time.Minute)
 		synctest.Wait()
 		w.takeWrites()
 

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/product"
+)
+
+const tooSmall = "minimum memory usage per Container is 32Mi, but request is 24Mi"
+
+// What keeps pods from starting, VMs' and ours, is named, with the rights of rbac.yaml.
+func TestCheckNamesWhatRefuses(t *testing.T) {
+	install(t)
+	kubeVirt(t, false)
+	namespace := server.Namespace(t, "refusing", labelled())
+	look := func() string {
+		return call(t, administrator(t), append([]string{"check", "-n", namespace, "--source=none"}, reader()...)...).out
+	}
+
+	t.Run("a LimitRange", func(t *testing.T) {
+		_, err := server.Client.CoreV1().LimitRanges(namespace).Create(t.Context(), &corev1.LimitRange{
+			ObjectMeta: metav1.ObjectMeta{Name: "limits"},
+			Spec:       corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{Type: corev1.LimitTypeContainer, Min: corev1.ResourceList{"memory": quantity("32Mi")}}}},
+		}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		require.Regexp(t, `warn  LimitRanges refuse VMs with the sidecar; they start without it: min of memory per Container is 32Mi, but the request is 24Mi\n +`+
+			namespace+`/limits\n +hint: .*hypervisor-exporter.kubevirt.io/memory: 32Mi`, look())
+	})
+	t.Run("a quota", func(t *testing.T) {
+		quotas := server.Client.CoreV1().ResourceQuotas(namespace)
+		hard := corev1.ResourceList{"requests.memory": quantity("1Gi")}
+		stored, err := quotas.Create(t.Context(), &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "quota"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		require.NotContains(t, look(), "ResourceQuotas have no room", "nothing is known yet of what is used")
+		stored.Status = corev1.ResourceQuotaStatus{Hard: hard, Used: corev1.ResourceList{"requests.memory": quantity("1020Mi")}}
+		_, err = quotas.UpdateStatus(t.Context(), stored, metav1.UpdateOptions{})
+		require.NoError(t, err)
+		require.Contains(t, look(), namespace+"/quota (requests.memory: 4Mi left, 24Mi needed)")
+	})
+	t.Run("VMs that were refused", func(t *testing.T) {
+		other := server.Namespace(t, "refused", labelled())
+		pod := machine{namespace: other, name: "early", fixture: "masq", node: "node-1", without: true}.create(t)
+		failedCreate(t, other, "VirtualMachineInstance", "early", pod.OwnerReferences[0].UID, `Error creating pod: pods "virt-launcher-early-abcde" is forbidden: `+tooSmall)
+		never := machine{namespace: other, name: "never", phase: "Pending"}.vmi(t)
+		failedCreate(t, other, "VirtualMachineInstance", "never", never.GetUID(), "Error creating pod: admission webhook \"images.example\" denied the request: image\x1b[2J not allowed")
+
+		args := append([]string{"-n", other, "--source=none"}, reader()...)
+		got := call(t, administrator(t), append([]string{"check"}, args...)...).out
+		require.Regexp(t, `warn  1 VM has no metric: refused_before: its pods were refused with the sidecar, so it started without; its events say: `+tooSmall+`\n +`+other+`/early`, got)
+		require.Regexp(t, `warn  1 VM has no metric: pods_refused: .* its events say: admission webhook "images.example" denied the request: image\\u001b\[2J not allowed\n +`+other+`/never`, got)
+		got = call(t, administrator(t), append([]string{"list"}, args...)...).out
+		require.Regexp(t, `(?m)^early .* refused_before `, got)
+		require.Regexp(t, `(?m)^never .* pods_refused `, got)
+		got = call(t, administrator(t), append([]string{"explain", "early"}, args...)...).out
+		require.Contains(t, got, "its events say: "+tooSmall)
+
+		without := append([]string{"list", "-n", other, "--source=none"}, as("somebody", "system:authenticated")...)
+		require.NoError(t, grant(t, other, "somebody", []string{"kubevirt.io"}, []string{"virtualmachineinstances"}, "list"))
+		require.NoError(t, grant(t, other, "somebody", []string{""}, []string{"pods"}, "list"))
+		denied := call(t, administrator(t), without...)
+		require.Zero(t, denied.code, denied.err)
+		require.Contains(t, denied.out, "early")
+		require.NotContains(t, denied.out, "refused_before")
+		require.Contains(t, denied.err, "what refused pods is not known: you may not list events in the namespace "+other)
+	})
+	t.Run("the webhook's pods", func(t *testing.T) {
+		patchStatus(t, `{"status":{"conditions":[{"type":"ReplicaFailure","status":"True","reason":"FailedCreate","message":"pods \"x\" is forbidden: insufficient quota to match these scopes: [{PriorityClass In [system-cluster-critical]}]"}]}}`)
+		require.Regexp(t, `fail  pods of Deployment hypervisor-exporter-webhook are refused: .*insufficient quota to match these scopes.*\n +hint: .*ResourceQuota`, look())
+	})
+	t.Run("the relay's pods", func(t *testing.T) {
+		sets := server.Client.AppsV1().DaemonSets(product.RelayNamespace)
+		set, err := sets.Patch(t.Context(), product.Relay, types.MergePatchType, []byte(`{"status":{"desiredNumberScheduled":2,"currentNumberScheduled":1,"numberMisscheduled":0,"numberReady":1}}`), metav1.PatchOptions{}, "status")
+		require.NoError(t, err)
+		failedCreate(t, product.RelayNamespace, "DaemonSet", set.Name, set.UID, `Error creating: pods "hypervisor-exporter-relay-x" is forbidden: not today`)
+		require.Contains(t, look(), `fail  1 node has no pod of the relay; its events say: Error creating: pods "hypervisor-exporter-relay-x" is forbidden: not today`)
+	})
+	t.Run("a relay with the wrong folder", func(t *testing.T) {
+		serveKubelet(t, "node-5", &kubelet{log: `{"level":"INFO","msg":"serving"}` + "\n" +
+			`{"level":"ERROR","msg":"not ready: the kubelet's folder of pods cannot be used","err":"--kubelet-pods-dir=/var/lib/kubelet/pods is not where this node's kubelet keeps its pods: ` + "\x1b[2J" + `"}` + "\n"})
+		_, err := server.Client.CoreV1().Pods(product.RelayNamespace).Create(t.Context(), &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: "relay-5", Labels: map[string]string{"app.kubernetes.io/name": "kubevirt-hypervisor-exporter", "app.kubernetes.io/component": "relay"}},
+			Spec:       corev1.PodSpec{NodeName: "node-5", ServiceAccountName: product.Relay, AutomountServiceAccountToken: new(bool), Containers: []corev1.Container{restricted("relay", nil)}},
+		}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		require.Regexp(t, `fail  the relay of these nodes does not find its own pod in --kubelet-pods-dir=/var/lib/kubelet/pods, so it finds no VM\n +node-5\n +hint: .*relay.kubeletPodsDir`, look())
+	})
+	t.Run("another image", func(t *testing.T) {
+		require.NotContains(t, look(), "VMs get the sidecar")
+		patch := []byte(`{"spec":{"template":{"spec":{"initContainers":[{"name":"sidecar-image","image":"registry.example/sidecar:v2"}]}}}}`)
+		_, err := server.Client.AppsV1().DaemonSets(product.RelayNamespace).Patch(t.Context(), product.Relay, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
+		require.NoError(t, err)
+		require.Regexp(t, `fail  VMs get the sidecar images-not-set.*, but the relay's pods pull registry.example/sidecar:v2`, look())
+		_, err = server.Client.AppsV1().Deployments(product.Namespace).Patch(t.Context(), product.Webhook, types.StrategicMergePatchType,
+			[]byte(`{"spec":{"template":{"spec":{"imagePullSecrets":[{"name":"registry"}],"containers":[{"name":"webhook","env":[{"name":"SIDECAR_IMAGE","value":"registry.example/sidecar:v3"}]}]}}}}`), metav1.PatchOptions{})
+		require.NoError(t, err)
+		got := look()
+		require.Regexp(t, `fail  VMs get the sidecar registry.example/sidecar:v3, but the webhook's pods pull images-not-set`, got)
+		require.Contains(t, got, "fail  our pods pull with a Secret (registry), and the webhook was not told")
+	})
+}
+
+// failedCreate is an event as controllers write it.
+func failedCreate(t *testing.T, namespace, kind, name string, uid types.UID, message string) {
+	t.Helper()
+	now := metav1.NewTime(time.Now().Add(-time.Second))
+	_, err := server.Client.CoreV1().Events(namespace).Create(t.Context(), &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{GenerateName: name + "-", Namespace: namespace},
+		InvolvedObject: corev1.ObjectReference{Kind: kind, Namespace: namespace, Name: name, UID: uid},
+		Reason:         "FailedCreate", Message: message, Type: corev1.EventTypeWarning, FirstTimestamp: now, LastTimestamp: now, Count: 3,
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+}
