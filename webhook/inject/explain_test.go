@@ -54,14 +54,15 @@ func TestExplainPrintsRequestsAndLimits(t *testing.T) {
 	}
 }
 
-// What a node must have is what the scheduler adds up: what runs on, or an init container that needs more than all of it.
+// What a node must have is what the scheduler adds up: what runs on, or an init container that needs more than all of it,
+// beside the sidecar, which is there first.
 func TestExplainSaysWhatANodeMustHave(t *testing.T) {
 	_, _, pod := readInput(t, "testdata/dedicated")
 	require.Contains(t, inject.Explain(testConfig(), pod), "cpu 1025m and memory 578Mi free for the pod as a whole, 10m and 24Mi of it for the sidecar")
 
 	large := inject.ResourceList{CPU: stated("2"), Memory: stated("2Gi")}
 	pod.Spec.InitContainers = append(pod.Spec.InitContainers, inject.Container{Name: "large", Resources: inject.Resources{Requests: &large, Limits: &large}})
-	require.Contains(t, inject.Explain(testConfig(), pod), "cpu 2015m and memory 2106Mi free for the pod as a whole, 0 and 0 of it for the sidecar")
+	require.Contains(t, inject.Explain(testConfig(), pod), "cpu 2025m and memory 2130Mi free for the pod as a whole, 10m and 24Mi of it for the sidecar")
 
 	_, _, pod = readInput(t, "testdata/pod-level-room")
 	require.Contains(t, inject.Explain(testConfig(), pod), "the pod as a whole requests no more")

@@ -43,7 +43,7 @@ func checkInjected(t require.TestingT, cfg inject.Config, podJSON []byte, before
 
 	sidecars := after.Spec.InitContainers
 	require.Len(t, sidecars, len(before.Spec.InitContainers)+1)
-	require.Equal(t, inject.ContainerName, sidecars[len(sidecars)-1].Name, "the sidecar is not the last init container")
+	require.Equal(t, inject.ContainerName, sidecars[0].Name, "the sidecar is not the first init container")
 	require.Equal(t, canonical(t, podJSON), canonical(t, patchedJSON), "more has changed than the sidecar and the status")
 
 	checkReinvoked(t, cfg, patchedJSON)

@@ -31,9 +31,14 @@ func add(value any, path ...string) Operation {
 	return Operation{Op: "add", Path: pointer, Value: value}
 }
 
-// patchFor adds the sidecar after all other init containers, where it moves
-// nobody, its volume, and our annotations. It returns false where the pod's
-// annotations have no room for the VM's name.
+// patchFor adds the sidecar before all other init containers, its volume, and our
+// annotations. It returns false where the pod's annotations have no room for the
+// VM's name.
+//
+// First, and not last: when a pod's own containers have ended, the kubelet judges by
+// the last init container whether the pod was initialized, and ends the pod only then
+// (kuberuntime computeInitContainerActions). A last sidecar that the kubelet holds back
+// at that moment (CrashLoopBackOff, up to 5 minutes) would hold the pod's end for as long.
 func patchFor(cfg Config, pod *Pod, sidecar corev1.Container) ([]Operation, []string, bool) {
 	ours, complete := annotations(cfg, pod)
 	if ours == nil {
@@ -41,11 +46,11 @@ func patchFor(cfg Config, pod *Pod, sidecar corev1.Container) ([]Operation, []st
 	}
 	var patch []Operation
 	if len(pod.Spec.InitContainers) == 0 {
-		// "-" needs an array to append to. It may be missing, null or empty:
-		// adding it whole is right for all three.
+		// An element needs an array. It may be missing, null or empty: adding
+		// it whole is right for all three.
 		patch = append(patch, add([]corev1.Container{sidecar}, "spec", "initContainers"))
 	} else {
-		patch = append(patch, add(sidecar, "spec", "initContainers", "-"))
+		patch = append(patch, add(sidecar, "spec", "initContainers", "0"))
 	}
 	// The list is there: a pod without volumes has no libvirt-runtime.
 	patch = append(patch, add(volume(), "spec", "volumes", "-"))

@@ -13,7 +13,7 @@ func TestPatchOperations(t *testing.T) {
 	const vmi = `{"op":"add","path":"/metadata/annotations/hypervisor-exporter.kubevirt.io~1vmi","value":"masq"}`
 	const volume = `{"op":"add","path":"/spec/volumes/-","value":{"name":"hypervisor-exporter","emptyDir":{}}}`
 	tests := map[string]struct{ first, value string }{
-		"masq":                  {`"path":"/spec/initContainers/-"`, `"value":{"name":"hypervisor-exporter"`},
+		"masq":                  {`"path":"/spec/initContainers/0"`, `"value":{"name":"hypervisor-exporter"`},
 		"no-init-containers":    {`"path":"/spec/initContainers"`, `"value":[{"name":"hypervisor-exporter"`},
 		"empty-init-containers": {`"path":"/spec/initContainers"`, `"value":[{"name":"hypervisor-exporter"`},
 	}
@@ -38,7 +38,7 @@ func TestApplyKeepsWhatItDoesNotTouch(t *testing.T) {
 }
 
 func TestApplyFails(t *testing.T) {
-	add := []inject.Operation{{Op: "add", Path: "/spec/initContainers/-", Value: 1}}
+	add := []inject.Operation{{Op: "add", Path: "/spec/initContainers/0", Value: 1}}
 	_, err := inject.Apply([]byte(`{"spec":{}}`), add)
 	require.ErrorContains(t, err, "apply patch to pod")
 	_, err = inject.Apply([]byte(`{`), add)

@@ -76,7 +76,7 @@ func exceeds(sum resource.Quantity, room Quantity) bool {
 	return room.Stated && sum.Cmp(room.Quantity) > 0
 }
 
-// needed is what the pod's containers and a last sidecar of the given size request of one
+// needed is what the pod's containers and a first sidecar of the given size request of one
 // resource: for what runs on, or for an init container beside the sidecars before it, whichever
 // is more (k8s.io/component-helpers/resource AggregateContainerRequests).
 func needed(pod *Pod, of func(*ResourceList) Quantity, sidecar resource.Quantity) resource.Quantity {
@@ -86,7 +86,8 @@ func needed(pod *Pod, of func(*ResourceList) Quantity, sidecar resource.Quantity
 		}
 		return of(c.Resources.Requests).Quantity
 	}
-	var running, sidecars, most resource.Quantity
+	sidecars := sidecar.DeepCopy()
+	var running, most resource.Quantity
 	for i := range pod.Spec.Containers {
 		running.Add(request(&pod.Spec.Containers[i]))
 	}
@@ -103,7 +104,6 @@ func needed(pod *Pod, of func(*ResourceList) Quantity, sidecar resource.Quantity
 		}
 	}
 	running.Add(sidecars)
-	running.Add(sidecar)
 	if most.Cmp(running) > 0 {
 		return most
 	}
