@@ -51,7 +51,7 @@ func TestPodThatIsRefusedIsCreatedWithout(t *testing.T) {
 					t.Parallel()
 					namespace := server.Namespace(t, "refused", labelled())
 					refuse(t, namespace)
-					vm := launcher(t, namespace, "masq")
+					vm := ofNewVM(launcher(t, namespace, "masq"))
 					got := createAsKubeVirt(t, vm)
 					require.False(t, injected(got.pod))
 					require.Less(t, got.took, refusedFor)
@@ -67,7 +67,7 @@ func TestPodThatIsRefusedIsCreatedWithout(t *testing.T) {
 					free(t, namespace)
 					setLabel(vm, "kubevirt.io/migrationJobUID", "4b7e7a9c-0000-4000-8000-000000000002")
 					requireInjectedAtOnce(t, "the next migration", vm)
-					requireInjectedAtOnce(t, "the VM made again", launcher(t, namespace, "masq"))
+					requireInjectedAtOnce(t, "the VM made again", ofNewVM(launcher(t, namespace, "masq")))
 				})
 			}
 		})
@@ -85,7 +85,7 @@ func TestVMThatWaitsForAQuotaGetsItsSidecar(t *testing.T) {
 			namespace := server.Namespace(t, "waits", labelled())
 			quota(t, namespace, corev1.ResourceList{"pods": resource.MustParse("0")})
 			raised := false
-			got := createAsKubeVirt(t, launcher(t, namespace, "masq"), func(refused int) {
+			got := createAsKubeVirt(t, ofNewVM(launcher(t, namespace, "masq")), func(refused int) {
 				if !raised && raise(replicas, refused) {
 					free(t, namespace)
 					raised = true
@@ -101,7 +101,7 @@ func TestVMThatWaitsForAQuotaGetsItsSidecar(t *testing.T) {
 func TestDryRunsAreNotRefusals(t *testing.T) {
 	serveReplicas(t, 1)
 	namespace := server.Namespace(t, "dry", labelled())
-	vm := launcher(t, namespace, "masq")
+	vm := ofNewVM(launcher(t, namespace, "masq"))
 	for begin := time.Now(); time.Since(begin) < 3*time.Second; time.Sleep(200 * time.Millisecond) {
 		pod, err := server.Create(t.Context(), vm, dryRun())
 		require.NoError(t, err)
@@ -119,12 +119,12 @@ func TestASecondReviewWithinARequestIsNoRefusal(t *testing.T) {
 			laterWebhook(t, takes)
 			free := server.Namespace(t, "free", labelled())
 			before := admissions(t, replicas)
-			requireInjectedAtOnce(t, "nothing refuses it", launcher(t, free, "masq"))
+			requireInjectedAtOnce(t, "nothing refuses it", ofNewVM(launcher(t, free, "masq")))
 			require.Equal(t, 1, admissions(t, replicas)-before, "the sidecar is there: matchConditions leave the webhook out")
 
 			namespace := server.Namespace(t, "again", labelled())
 			allowKubeVirtsImages(t, namespace)
-			got := createAsKubeVirt(t, launcher(t, namespace, "masq"))
+			got := createAsKubeVirt(t, ofNewVM(launcher(t, namespace, "masq")))
 			t.Logf("refused %d times, created after %s, reviewed %d times", got.refused, got.took.Round(time.Millisecond), admissions(t, replicas)-before-1)
 			require.False(t, injected(got.pod))
 			require.Equal(t, "yes", got.pod.GetAnnotations()["later"])
@@ -254,7 +254,7 @@ func allowKubeVirtsImages(t *testing.T, namespace string) {
 func awaitRefusal(t *testing.T, namespace string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		_, err := server.Create(context.Background(), launcher(t, namespace, "masq"), dryRun())
+		_, err := server.Create(context.Background(), ofNewVM(launcher(t, namespace, "masq")), dryRun())
 		return err != nil
 	}, 30*time.Second, 100*time.Millisecond)
 }
@@ -267,7 +267,7 @@ func free(t *testing.T, namespace string) {
 	_ = core.ResourceQuotas(namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, all)
 	_ = registration.ValidatingAdmissionPolicyBindings().Delete(ctx, namespace, metav1.DeleteOptions{})
 	for range 300 {
-		if _, err := server.Create(ctx, launcher(t, namespace, "masq"), dryRun()); err == nil {
+		if _, err := server.Create(ctx, ofNewVM(launcher(t, namespace, "masq")), dryRun()); err == nil {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -314,7 +314,7 @@ func laterWebhook(t *testing.T, takes time.Duration) {
 	t.Cleanup(func() { _ = configurations.Delete(context.Background(), "zz-later", metav1.DeleteOptions{}) })
 	namespace := server.Namespace(t, "later", labelled())
 	require.Eventually(t, func() bool {
-		pod, err := server.Create(context.Background(), launcher(t, namespace, "masq"), dryRun())
+		pod, err := server.Create(context.Background(), ofNewVM(launcher(t, namespace, "masq")), dryRun())
 		return err == nil && pod.GetAnnotations()["later"] == "yes"
 	}, 30*time.Second, 100*time.Millisecond)
 }
