@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,6 +111,21 @@ func TestPodsWithoutUIDAreNotRemembered(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 	})
+}
+
+// The webhook answers many reviews at once.
+func TestMemoryMayBeAskedAtOnce(t *testing.T) {
+	m := New(time.Now)
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			for i := range 1000 {
+				m.Leave(Pod{VMI: strconv.Itoa(i)})
+			}
+		})
+	}
+	asking.Wait()
+	require.Equal(t, 1000, len(m.once)+len(m.again))
 }
 
 // A full Memory takes less than 2 MiB of the 64 that the manifests allow.
