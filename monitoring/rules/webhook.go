@@ -66,7 +66,7 @@ func webhookBypassed() Alert {
 func podsRefused() Alert {
 	return Alert{
 		Name:        "HypervisorExporterPodsRefused",
-		Expr:        `sum(increase(hypervisor_exporter_webhook_admissions_total{job="` + WebhookJob + `",result="skipped",reason="refused_before"}[30m])) > 0`,
+		Expr:        `sum(increase(hypervisor_exporter_webhook_admissions_total{job="` + WebhookJob + `",reason="refused_before"}[30m])) > 0`,
 		Severity:    Warning,
 		Summary:     "VMs start without the exporter because something refuses their pods with it.",
 		Description: `The API server refused pods of VMs that had the exporter in them, so the webhook left about {{ $value | printf "%.0f" }} of those that followed alone in the last 30 minutes. Their VMs start without an exporter, or wait for something else that refuses them. The webhook's log names them, and the VMs' events name what refuses them.`,

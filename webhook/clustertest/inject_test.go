@@ -22,12 +22,10 @@ func TestLauncherPodsAreStoredInjected(t *testing.T) {
 	enabled, other := server.Namespace(t, "enabled", labelled()), server.Namespace(t, "other", nil)
 	for _, name := range genuine {
 		t.Run(name, func(t *testing.T) {
-			pod := launcher(t, enabled, name)
-			with, err := server.Create(t.Context(), pod, metav1.CreateOptions{})
+			with, err := server.Create(t.Context(), launcher(t, enabled, name), metav1.CreateOptions{})
 			require.NoError(t, err)
 			require.True(t, injected(with))
-			pod.SetNamespace(other)
-			without, err := server.Create(t.Context(), pod, metav1.CreateOptions{})
+			without, err := server.Create(t.Context(), launcher(t, other, name), metav1.CreateOptions{})
 			require.NoError(t, err)
 			require.False(t, injected(without), "a namespace without the label")
 			requireNothingElseChanged(t, with, without)

@@ -19,22 +19,22 @@ const launcherPods = "../inject/testdata"
 // genuine are the pods among them as KubeVirt 1.9 created them.
 var genuine = []string{"bridge", "dedicated", "guest-tcg", "masq", "masq-ports", "migration-target"}
 
-// launcher is a pod of launcherPods, to be created in the namespace, of a VM of its own.
+// launcher is a pod of launcherPods, to be created in the namespace.
 func launcher(t testing.TB, namespace, name string) *unstructured.Unstructured {
 	t.Helper()
 	pod := readLauncher(t, filepath.Join(launcherPods, name+".yaml"))
 	pod.SetNamespace(namespace)
-	newVMI(pod)
 	return pod
 }
 
-// newVMI makes the pod one of another VMI, as each VM that starts has its own: the same one again is a pod that was refused.
-func newVMI(pod *unstructured.Unstructured) {
+// ofNewVM makes the pod one of another VM: to the webhook, the same VM again is a pod that was refused.
+func ofNewVM(pod *unstructured.Unstructured) *unstructured.Unstructured {
 	owners := pod.GetOwnerReferences()
 	for i := range owners {
 		owners[i].UID = uuid.NewUUID()
 	}
 	pod.SetOwnerReferences(owners)
+	return pod
 }
 
 // injected tells whether the pod has the sidecar.

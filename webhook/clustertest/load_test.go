@@ -32,9 +32,7 @@ func load(t *testing.T, namespace string) (stop func() tally) {
 	create := func() {
 		start := time.Now()
 		// Not ctx: what has begun is carried through.
-		another := pod.DeepCopy()
-		newVMI(another)
-		stored, err := server.Create(context.Background(), another, metav1.CreateOptions{})
+		stored, err := server.Create(context.Background(), ofNewVM(pod.DeepCopy()), metav1.CreateOptions{})
 		mutex.Lock()
 		defer mutex.Unlock()
 		total.slowest = max(total.slowest, time.Since(start))

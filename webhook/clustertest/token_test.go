@@ -25,7 +25,7 @@ func TestSidecarHasNoToken(t *testing.T) {
 			namespace := install(t)
 			for _, name := range append([]string{"service-account", "istio-native-token", "istio-regular-token"}, genuine...) {
 				t.Run(name, func(t *testing.T) {
-					pod := launcher(t, namespace, name)
+					pod := ofNewVM(launcher(t, namespace, name))
 					require.NoError(t, unstructured.SetNestedField(pod.Object, true, "spec", "automountServiceAccountToken"))
 					stored, err := server.Create(t.Context(), pod, metav1.CreateOptions{})
 					require.NoError(t, err)

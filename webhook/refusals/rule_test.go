@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,12 +103,29 @@ func TestFirstIsToldOnce(t *testing.T) {
 }
 
 func TestPodsWithoutUIDAreNotRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(time.Now)
+		for range 10 {
+			leave, _ := m.Leave(Pod{Namespace: "shop"})
+			require.False(t, leave)
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+// The webhook answers many reviews at once.
+func TestMemoryMayBeAskedAtOnce(t *testing.T) {
 	m := New(time.Now)
-	for range 10 {
-		leave, _ := m.Leave(Pod{Namespace: "shop"})
-		require.False(t, leave)
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			for i := range 1000 {
+				m.Leave(Pod{VMI: strconv.Itoa(i)})
+			}
+		})
 	}
-	require.Empty(t, m.once)
+	asking.Wait()
+	require.Equal(t, 1000, len(m.once)+len(m.again))
 }
 
 // A full Memory takes less than 2 MiB of the 64 that the manifests allow.
