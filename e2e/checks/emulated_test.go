@@ -3,7 +3,7 @@ package checks
 import "testing"
 
 // Whether VMs are emulated KubeVirt knows for all of them alone, and a guest that acts is emulated (README). So these
-// checks run together; in two groups, as each guest that boots takes a CPU.
+// checks run together; in groups, as each guest that boots takes a CPU.
 func TestEmulated(t *testing.T) {
 	w := connect(t)
 	w.startOnKVM(t) // for those that turn
@@ -18,7 +18,8 @@ func TestEmulated(t *testing.T) {
 	for _, e := range endings() {
 		pairs[e.name] = e.check
 	}
-	for name, group := range map[string]map[string]func(*testing.T, *world){"one": single, "with-and-without": pairs} {
+	backOff := map[string]func(*testing.T, *world){"back-off": checkBackOff} // by itself: it stops the kubelet
+	for name, group := range map[string]map[string]func(*testing.T, *world){"one": single, "with-and-without": pairs, "no-kubelet": backOff} {
 		t.Run(name, func(t *testing.T) {
 			for name, check := range group {
 				t.Run(name, func(t *testing.T) {
