@@ -100,10 +100,10 @@ func TestRefused(t *testing.T) {
 			require.Less(t, admitted.Sub(created), refusalLimit)
 			require.False(t, hasSidecar(w.pod(t, v)))
 			w.awaitReady(t, v)
-			refused := w.refusedPods(t, v, r.says)
-			t.Logf("KubeVirt's events tell of %d refused pods", refused)
-			require.GreaterOrEqual(t, refused, 2)
+			w.awaitRefusedPods(t, v, r.says, 2)
+			t.Logf("KubeVirt's events tell of %d refused pods", w.refusedPods(t, v, r.says))
 			w.requireWarned(t, created)
+			w.requireToldRefused(t, v, r.says)
 			w.awaitLeftAlone(t, "refused_before", before)
 			if r.name == "quota" { // the alert is one for all VMs
 				w.awaitAlert(t, "HypervisorExporterPodsRefused", map[string]string{})
@@ -126,12 +126,7 @@ func TestQuotaRaised(t *testing.T) {
 	w.awaitRefusal(t, v.namespace, resource.MustParse("64Mi"), "exceeded quota")
 	states := w.watch(t, v)
 	w.create(t, v)
-	eventually(t, time.Minute, "the VM's pod to be refused often", func(context.Context) error {
-		if refused := w.refusedPods(t, v, "exceeded quota"); refused < 6 {
-			return fmt.Errorf("%d times", refused)
-		}
-		return nil
-	})
+	w.awaitRefusedPods(t, v, "exceeded quota", 6)
 	require.NotContains(t, states.states(), "pod Pending")
 	objects, err := cluster.Objects([]byte(quota("2Gi")))
 	require.NoError(t, err)
@@ -199,6 +194,28 @@ func (w *world) refusedPods(t *testing.T, v vm, says string) int {
 		}
 	}
 	return refused
+}
+
+func (w *world) awaitRefusedPods(t *testing.T, v vm, says string, times int) {
+	t.Helper()
+	eventually(t, time.Minute, fmt.Sprintf("KubeVirt's events to tell of %d refused pods", times), func(context.Context) error {
+		if refused := w.refusedPods(t, v, says); refused < times {
+			return fmt.Errorf("%d", refused)
+		}
+		return nil
+	})
+}
+
+// requireToldRefused fails unless the plugin says why the VM has no sidecar, and what refused it.
+func (w *world) requireToldRefused(t *testing.T, v vm, says string) {
+	t.Helper()
+	reader := w.reader(t, "ctl-"+v.namespace, v.namespace)
+	require.Equal(t, "refused_before", told(t, reader, v).Reason)
+	got := reader.call(t, "check", "-n", v.namespace)
+	require.Contains(t, got.out, "refused_before")
+	require.Contains(t, got.out, v.namespace+"/"+v.name)
+	got = reader.call(t, "explain", v.name, "-n", v.namespace)
+	require.Contains(t, got.out, says)
 }
 
 // leftAlone is how many pods the webhook has left alone for a reason.
