@@ -21,6 +21,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -299,11 +300,11 @@ func TestLargestBody(t *testing.T) {
 }
 
 func TestManyAtOnce(t *testing.T) {
-	body := review(t, virtLauncher(t), nil)
 	b := newBench(realDecision)
 	b.handler.logger = slog.New(slog.DiscardHandler)
 	var running sync.WaitGroup
 	for range 200 {
+		body := creation(t, ownedBy(uuid.NewUUID()), nil)
 		running.Go(func() {
 			if w := b.post(body); w.Code != http.StatusOK {
 				t.Errorf("status %d", w.Code)
@@ -317,10 +318,9 @@ func TestManyAtOnce(t *testing.T) {
 
 func TestDrainingAsksToCloseConnections(t *testing.T) {
 	b := newBench(realDecision)
-	body := review(t, virtLauncher(t), nil)
-	require.Empty(t, b.post(body).Header().Get("Connection"))
+	require.Empty(t, b.post(creation(t, ownedBy("one"), nil)).Header().Get("Connection"))
 	b.handler.Drain()
-	w := b.post(body)
+	w := b.post(creation(t, ownedBy("another"), nil))
 	require.Equal(t, "close", w.Header().Get("Connection"))
 	require.NotNil(t, response(t, w).Response.Patch)
 }
