@@ -52,6 +52,7 @@ func FuzzRun(f *testing.F) {
 		f.Add(document)
 	}
 	f.Add([]byte("# comment\n---\nkind: List\n--- \n{}\n"))
+	f.Add([]byte(`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod"},{"kind":"Pod"},{}]}`))
 	f.Add([]byte("a: &a [b]\nc: *a\n---\n- 1\n---\ntrue"))
 	f.Fuzz(func(t *testing.T, input []byte) {
 		if slowQuantity.Match(input) || len(input) > 1<<16 {
