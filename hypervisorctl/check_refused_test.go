@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -96,9 +97,14 @@ func TestCheckNamesWhatRefuses(t *testing.T) {
 		_, err := server.Client.AppsV1().DaemonSets(product.RelayNamespace).Patch(t.Context(), product.Relay, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
 		require.NoError(t, err)
 		require.Regexp(t, `fail  VMs get the sidecar images-not-set.*, but the relay's pods pull registry.example/sidecar:v2`, look())
-		_, err = server.Client.AppsV1().Deployments(product.Namespace).Patch(t.Context(), product.Webhook, types.StrategicMergePatchType,
-			[]byte(`{"spec":{"template":{"spec":{"imagePullSecrets":[{"name":"registry"}],"containers":[{"name":"webhook","env":[{"name":"SIDECAR_IMAGE","value":"registry.example/sidecar:v3"}]}]}}}}`), metav1.PatchOptions{})
-		require.NoError(t, err)
+		// An installation without the policy on images that the manifests may bring.
+		err = server.Client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), product.Webhook, metav1.DeleteOptions{})
+		require.True(t, err == nil || apierrors.IsNotFound(err), "%v", err)
+		patch = []byte(`{"spec":{"template":{"spec":{"imagePullSecrets":[{"name":"registry"}],"containers":[{"name":"webhook","env":[{"name":"SIDECAR_IMAGE","value":"registry.example/sidecar:v3"}]}]}}}}`)
+		require.Eventually(t, func() bool { // the API server watches its policies
+			_, err := server.Client.AppsV1().Deployments(product.Namespace).Patch(t.Context(), product.Webhook, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
+			return err == nil
+		}, patience, patience/100)
 		got := look()
 		require.Regexp(t, `fail  VMs get the sidecar registry.example/sidecar:v3, but the webhook's pods pull images-not-set`, got)
 		require.Contains(t, got, "fail  our pods pull with a Secret (registry), and the webhook was not told")

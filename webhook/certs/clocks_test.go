@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,14 +51,14 @@ func TestEveryClockAcceptsWhatIsServed(t *testing.T) {
 	for _, clocks := range everyClock() {
 		t.Run(clocks.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := startClocked(t, &clocks)
+				c := startClocked(t, clocks)
 				roots := map[string]bool{}
 				for hour := range 30 {
 					if hour%15 == 14 {
-						clocks.issuer = -clocks.issuer
+						c.issuer.Store(-c.issuer.Load())
 					}
 					require.NoError(t, c.handshake(t), "after %d h", hour)
-					roots[string(c.memory.bundle)] = true
+					roots[string(c.memory.published())] = true
 					time.Sleep(time.Hour)
 				}
 				require.GreaterOrEqual(t, len(roots), 3, "the CA was replaced")
@@ -161,17 +162,20 @@ func handshakeAt(t *testing.T, source Source, roots pki.Bundle, now time.Time) e
 
 // clocked is a rotation, a server and a verifier, each with a clock of its own.
 type clocked struct {
-	clocks *off
+	clocks off
+	// issuer is by how much the issuer's clock is wrong now.
+	issuer atomic.Int64
 	source *FileSource
 	memory *memory
 }
 
-func startClocked(t *testing.T, clocks *off) clocked {
+func startClocked(t *testing.T, clocks off) *clocked {
 	t.Helper()
 	m := newMount(t)
-	c := clocked{clocks: clocks, memory: &memory{mount: m, t: t}}
+	c := &clocked{clocks: clocks, memory: &memory{mount: m, t: t}}
+	c.issuer.Store(int64(clocks.issuer))
 	policy := rotation.Policy{DNSName: name, AuthorityLifetime: 15 * time.Hour, LeafLifetime: 13 * time.Hour, Settle: 10 * time.Minute}
-	rotator := rotation.New(policy, c.memory, c.memory, func() time.Time { return time.Now().Add(clocks.issuer) },
+	rotator := rotation.New(policy, c.memory, c.memory, func() time.Time { return time.Now().Add(time.Duration(c.issuer.Load())) },
 		rotation.NewMetrics(prometheus.NewRegistry()), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -182,22 +186,32 @@ func startClocked(t *testing.T, clocks *off) clocked {
 	return c
 }
 
-func (c clocked) handshake(t *testing.T) error {
+func (c *clocked) handshake(t *testing.T) error {
 	synctest.Wait()
-	roots, err := pki.ParseBundle(c.memory.bundle)
+	roots, err := pki.ParseBundle(c.memory.published())
 	require.NoError(t, err)
 	return handshakeAt(t, c.source, roots, time.Now().Add(c.clocks.verifier))
 }
 
 // memory is the objects of the cluster; what is in the serving Secret is mounted at once.
 type memory struct {
-	t                  *testing.T
-	mount              *mount
+	t     *testing.T
+	mount *mount
+
+	mu                 sync.Mutex
 	authority, serving map[string][]byte
 	bundle             []byte
 }
 
+func (m *memory) published() []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.bundle
+}
+
 func (m *memory) Read(context.Context) (rotation.Snapshot, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return rotation.Snapshot{
 		Authority: rotation.Secret{Data: m.authority}, Serving: rotation.Secret{Data: m.serving},
 		Webhooks: rotation.Webhooks{Names: []string{"one"}, Bundles: [][]byte{m.bundle}},
@@ -205,11 +219,15 @@ func (m *memory) Read(context.Context) (rotation.Snapshot, error) {
 }
 
 func (m *memory) WriteAuthority(_ context.Context, _ string, data map[string][]byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.authority = data
 	return nil
 }
 
 func (m *memory) WriteServing(_ context.Context, _ string, data map[string][]byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	merged := maps.Clone(m.serving)
 	if merged == nil {
 		merged = map[string][]byte{}
@@ -223,6 +241,8 @@ func (m *memory) WriteServing(_ context.Context, _ string, data map[string][]byt
 }
 
 func (m *memory) WriteBundle(_ context.Context, _ rotation.Webhooks, bundle []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.bundle = bundle
 	return nil
 }
