@@ -9,7 +9,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 REGISTRY ?= localhost/kubevirt-hypervisor-exporter
 TAG      ?= v0.1.0
-ARCHES   ?= amd64 arm64
+ARCHES   ?= amd64 arm64 s390x
 FUZZTIME ?= 30s
 ARGS     ?=
 
@@ -22,9 +22,10 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags nethttpomithttp2
 # Debian packages, as package or command:package where the command is enough.
 VM_PACKAGES   := libvirt-daemon libvirt-daemon-driver-qemu virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 unshare:util-linux
 TEST_PACKAGES := $(VM_PACKAGES) gcc libc6-dev prometheus etcd-server buildah curl nft:nftables ip:iproute2 setpriv:util-linux
+ARCH_PACKAGES := $(VM_PACKAGES) gcc libc6-dev qemu-user-static
 E2E_PACKAGES  := debootstrap gcc libc6-dev libvirt-dev pkg-config xorriso cpio iproute2 util-linux buildah docker-registry
 
-.PHONY: help build demo test test-programs e2e e2e-up e2e-down bench fuzz lint image clean
+.PHONY: help build demo test test-arch test-programs e2e e2e-up e2e-down bench fuzz lint image clean
 help: ## Print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
 
@@ -41,6 +42,10 @@ demo: build-$(ARCH) ## Show a real VM's metric, served until Ctrl-C (ARGS=--once
 test: image test-programs ## Prove everything short of the cluster, against real libvirt and API server
 	@.ci/packages $(TEST_PACKAGES)
 	go test -race -timeout 15m ./...
+
+test-arch: build-arm64 build-s390x ## Run what is built for arm64 and s390x in QEMU, beside a real libvirt
+	@.ci/packages $(ARCH_PACKAGES)
+	go test -tags arch -run '^TestOther' -timeout 15m ./sidecar/acceptance
 
 # Other people's programs that the tests run, built first so that no test's time is spent on it.
 test-programs:

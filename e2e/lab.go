@@ -53,6 +53,9 @@ func newLab() (*lab, error) {
 	if product := os.Getenv("E2E_PRODUCT"); product != "" {
 		l.product = product
 	}
+	if err := node.CheckIP(os.Getenv("E2E_IP")); err != nil {
+		return nil, fmt.Errorf("E2E_IP: %w", err)
+	}
 	l.node = node.First(dir.Path("node-1"))
 	l.second = node.Second(dir.Path("node-2"), l.node)
 	return l, nil
@@ -120,6 +123,7 @@ func (l *lab) up(ctx context.Context, meanwhile ...func(context.Context) error) 
 	}
 	l.node.Parts = node.Parts{
 		Debian: parts.root, Kubernetes: parts.kubernetes.Dir, PauseImage: images.Pause, Reap: semver.Compare(l.kubevirt, "v1.7") < 0,
+		IP:    os.Getenv("E2E_IP"),
 		Binds: []string{parts.guest + ":/guest", filepath.Dir(parts.archive) + ":/images", filepath.Join(l.product, "bin") + ":/product"},
 	}
 	if err := l.step("node", func() error { return l.startNode(ctx) }); err != nil {

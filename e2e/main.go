@@ -5,7 +5,7 @@
 //	e2e test   up, run the checks, down; arguments go to go test, as in: e2e test -run TestStart
 //	e2e down   end it and take everything away
 //
-// E2E_KUBEVIRT=v1.6.0 takes that KubeVirt. E2E_KEEP=1 leaves the cluster standing when something has failed, to look at.
+// E2E_KUBEVIRT=v1.6.0 takes that KubeVirt. E2E_IP=dual takes IPv6 and IPv4. E2E_KEEP=1 leaves the cluster standing when something has failed, to look at.
 package main
 
 import (

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func TestBindings(t *testing.T) {
 				t.Logf("series %.1f s after phase Running", time.Since(running).Seconds())
 			}
 			pod := w.pod(t, v)
-			relay := pod.Status.HostIP + ":9478"
+			relay := net.JoinHostPort(pod.Status.HostIP, "9478")
 			labels := map[string]string{
 				"namespace": v.namespace, "name": v.name, "node": pod.Spec.NodeName, "pod": pod.Name,
 				"container": sidecar, "endpoint": "hv-metrics", "job": "hypervisor-exporter/hypervisor-exporter-vms", "instance": relay,

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"net"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestDirect(t *testing.T) {
 		w.requireUnreached(t, pod)
 		health := map[bool]string{true: "up", false: "down"}[v.name == listed.name]
 		target := w.awaitTarget(t, v, health)
-		require.Equal(t, "http://"+pod.Status.PodIP+":9477/metrics", target.ScrapeURL)
+		require.Equal(t, "http://"+net.JoinHostPort(pod.Status.PodIP, "9477")+"/metrics", target.ScrapeURL)
 		t.Logf("%s is %s: %s", v.name, health, target.LastError)
 	}
 	require.Equal(t, "qemu-tcg", w.awaitInfo(t, listed).Metric["hypervisor_type"])

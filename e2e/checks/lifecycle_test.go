@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
@@ -131,7 +132,7 @@ func (w *world) awaitGuests(t *testing.T, vms []vm) {
 	for _, v := range vms {
 		pod := w.pod(t, v)
 		eventually(t, patience, "the guest of "+v.name, func(ctx context.Context) error {
-			answer, err := w.node.Run(ctx, "curl", "-s", "-m", "2", "http://"+pod.Status.PodIP+"/")
+			answer, err := w.node.Run(ctx, "curl", "-s", "-m", "2", "http://"+net.JoinHostPort(pod.Status.PodIP, "80")+"/")
 			if err == nil && answer == "" {
 				err = errors.New("no answer")
 			}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -36,8 +37,11 @@ func (w *world) relayOn(ctx context.Context, node string) (*corev1.Pod, error) {
 }
 
 // page is how a VM's page is asked for at the relay of its node.
-func page(pod *corev1.Pod) string {
-	return "https://" + pod.Status.HostIP + ":9478/pods/" + string(pod.UID) + "/metrics"
+func page(pod *corev1.Pod) string { return pageAt(pod.Status.HostIP, pod) }
+
+// pageAt is how it is asked for at one of the node's addresses.
+func pageAt(address string, pod *corev1.Pod) string {
+	return "https://" + net.JoinHostPort(address, "9478") + "/pods/" + string(pod.UID) + "/metrics"
 }
 
 // relayClient verifies relays as Prometheus does: by the authority in the Secret, and the one name.

@@ -11,16 +11,6 @@ import (
 	"strings"
 )
 
-// The networks, chosen to be unlikely elsewhere on the machine.
-const (
-	serviceNet = "10.98.0.0/16"
-	serviceIP  = "10.98.0.1"
-	// ClusterDNS would be the address of a DNS server; there is none: nothing here needs one but the certificate process.
-	ClusterDNS = "10.98.0.10"
-	podNet     = "10.99.0.0/16"
-	hostIP     = "10.77.0.254"
-)
-
 // partsFile tells another process what a node that runs is made of.
 const partsFile = "parts.json"
 
@@ -77,7 +67,10 @@ func (n *Node) configure() error {
 }
 
 func (n *Node) writeCredentials() error {
-	addresses := []net.IP{net.ParseIP("127.0.0.1"), net.ParseIP(serviceIP), net.ParseIP(n.Address)}
+	addresses := []net.IP{net.ParseIP("127.0.0.1")}
+	for _, f := range n.families() {
+		addresses = append(addresses, net.ParseIP(f.api), net.ParseIP(n.address(f)))
+	}
 	if err := writePKI(n.share("pki"), addresses, []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}); err != nil {
 		return err
 	}
@@ -92,7 +85,7 @@ func (n *Node) server() string {
 	if n.ControlPlane != nil {
 		return n.ControlPlane.server()
 	}
-	return "https://" + n.Address + ":6443"
+	return "https://" + net.JoinHostPort(n.address(n.families()[0]), "6443")
 }
 
 func kubeconfig(server, authority, token string) string {
@@ -120,11 +113,13 @@ func (n *Node) containerdConfig() string {
 }
 
 func (n *Node) cniConfig() string {
+	ranges := n.each(func(f family) string { return fmt.Sprintf(`[{"subnet": "%s"}]`, n.podNet(f)) })
+	routes := n.each(func(f family) string { return fmt.Sprintf(`{"dst": "%s"}`, f.anywhere) })
 	return fmt.Sprintf(`{"cniVersion": "0.4.0", "name": "pods", "plugins": [
   {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
-   "ipam": {"type": "host-local", "ranges": [[{"subnet": "%s"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+   "ipam": {"type": "host-local", "ranges": [%s], "routes": [%s]}},
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
-`, n.PodNet)
+`, ranges, routes)
 }
 
 func (n *Node) kubeletConfig() string {
@@ -137,7 +132,7 @@ containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
 failSwapOn: false
-address: 0.0.0.0
+address: "%s"
 clusterDNS: [%s]
 syncFrequency: 10s # how soon a pod sees that a Secret has changed; a minute else
 evictionHard: {nodefs.available: "1%%", imagefs.available: "1%%"}
@@ -145,5 +140,5 @@ imageGCHighThresholdPercent: 100 # never: on a machine whose disk is 85 %% full 
 enforceNodeAllocatable: []
 cpuManagerPolicy: static
 systemReserved: {cpu: 200m} # one CPU stays shared, 1.8 can be asked for
-`, n.Cgroup, ClusterDNS)
+`, n.Cgroup, n.families()[0].any, n.each(func(f family) string { return f.dns }))
 }

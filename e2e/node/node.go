@@ -35,8 +35,7 @@ const bridge = "kvhe-e2e"
 type Node struct {
 	Name         string
 	State        string // the folder of all that it writes
-	Address      string // on the bridge, as in 10.77.0.1
-	PodNet       string // of its pods, within 10.99.0.0/16
+	number       int    // in its addresses
 	Cgroup       string
 	KubeletRoot  string // the kubelet's --root-dir, inside the node
 	ControlPlane *Node  // nil for the node that runs it
@@ -47,6 +46,7 @@ type Node struct {
 type Parts struct {
 	Debian     string // root folder
 	Kubernetes string // folder of Kubernetes' programs
+	IP         string // see families
 	PauseImage string
 	Reap       bool     // see reap.sh
 	Binds      []string // further folders to show inside, read-only, as from:to
@@ -57,12 +57,12 @@ const DefaultKubeletRoot = "/var/lib/kubelet"
 
 // First gives the node with the control plane; state is its folder.
 func First(state string) *Node {
-	return &Node{Name: "e2e-node-1", State: state, Address: "10.77.0.1", PodNet: "10.99.1.0/24", Cgroup: "kvhe-e2e-1", KubeletRoot: DefaultKubeletRoot}
+	return &Node{Name: "e2e-node-1", State: state, number: 1, Cgroup: "kvhe-e2e-1", KubeletRoot: DefaultKubeletRoot}
 }
 
 // Second gives a worker beside the first, made of the same parts.
 func Second(state string, first *Node) *Node {
-	return &Node{Name: "e2e-node-2", State: state, Address: "10.77.0.2", PodNet: "10.99.2.0/24", Cgroup: "kvhe-e2e-2", KubeletRoot: DefaultKubeletRoot,
+	return &Node{Name: "e2e-node-2", State: state, number: 2, Cgroup: "kvhe-e2e-2", KubeletRoot: DefaultKubeletRoot,
 		ControlPlane: first, Parts: first.Parts}
 }
 
@@ -72,8 +72,8 @@ func (n *Node) Kubeconfig() string { return n.share("kubeconfig.host") }
 // Registries is the folder, on the machine, in which containerd's hosts.toml say where image registries are.
 func (n *Node) Registries() string { return n.share("registries") }
 
-// Outside is the machine's address as the node sees it.
-func (n *Node) Outside() string { return hostIP }
+// Outside is the machine's address as the node sees it, that of IPv4.
+func (n *Node) Outside() string { return ipv4.machine }
 
 // Start starts the node and returns once its programs have been started. It lives on when this process ends.
 func (n *Node) Start(ctx context.Context) error {
@@ -109,6 +109,9 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.connect(ctx, first.Process.Pid); err != nil {
 		return fmt.Errorf("connect %s to the bridge: %w", n.Name, err)
 	}
+	if err := os.WriteFile(n.share("connected"), nil, 0o644); err != nil {
+		return err
+	}
 	return poll.Until(ctx, 30*time.Second, "the first program of "+n.Name+" (see "+log.Name()+")", func(context.Context) error {
 		_, err := os.Stat(n.share("pid", "kubelet"))
 		return err
@@ -116,35 +119,39 @@ func (n *Node) Start(ctx context.Context) error {
 }
 
 // outerLink is the machine's end of the node's eth0.
-func (n *Node) outerLink() string {
-	return bridge + "-" + n.Address[strings.LastIndex(n.Address, ".")+1:]
-}
+func (n *Node) outerLink() string { return bridge + "-" + strconv.Itoa(n.number) }
 
 // connect gives the node its eth0, on a bridge that the machine has a leg on too.
 func (n *Node) connect(ctx context.Context, pid int) error {
 	target := strconv.Itoa(pid)
 	outer := n.outerLink()
 	if err := run(ctx, "ip", "link", "show", bridge); err != nil {
-		if err := all(ctx,
-			"ip link add "+bridge+" type bridge", "ip addr add "+hostIP+"/24 dev "+bridge, "ip link set "+bridge+" up",
-		); err != nil {
+		if err := all(ctx, "ip link add "+bridge+" type bridge", "ip link set "+bridge+" up"); err != nil {
 			return err
+		}
+		for _, f := range n.families() {
+			if err := all(ctx, "ip addr add "+f.machine+f.prefix+" dev "+bridge+f.settled); err != nil {
+				return err
+			}
 		}
 	}
 	inside := "nsenter -t " + target + " -n "
 	commands := []string{
 		"ip link add " + outer + " type veth peer name eth0 netns " + target,
 		"ip link set " + outer + " master " + bridge + " up",
-		"ip route replace " + n.PodNet + " via " + n.Address,
 		inside + "ip link set lo up",
 		inside + "ip link set eth0 up",
-		inside + "ip addr add " + n.Address + "/24 dev eth0",
-		inside + "ip route add default via " + hostIP,
 	}
-	if first := n.ControlPlane; first != nil {
+	for _, f := range n.families() {
 		commands = append(commands,
-			inside+"ip route add "+first.PodNet+" via "+first.Address,
-			"nsenter -t "+strconv.Itoa(first.PID())+" -n ip route replace "+n.PodNet+" via "+n.Address)
+			inside+"ip addr add "+n.address(f)+f.prefix+" dev eth0"+f.settled,
+			inside+"ip route add "+f.anywhere+" via "+f.machine,
+			"ip route replace "+n.podNet(f)+" via "+n.address(f))
+		if first := n.ControlPlane; first != nil {
+			commands = append(commands,
+				inside+"ip route add "+first.podNet(f)+" via "+first.address(f),
+				"nsenter -t "+strconv.Itoa(first.PID())+" -n ip route replace "+n.podNet(f)+" via "+n.address(f))
+		}
 	}
 	return all(ctx, commands...)
 }

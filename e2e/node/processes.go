@@ -12,13 +12,14 @@ func (n *Node) programs() []string {
 		lines = append(lines, "reap /bin/bash /node/reap.sh")
 	}
 	return append(lines,
-		command("kubelet", "--root-dir="+n.KubeletRoot, "--config=/node/kubelet.yaml", "--kubeconfig=/node/kubeconfig", "--hostname-override="+n.Name, "--node-ip="+n.Address),
-		command("kube-proxy", "--kubeconfig=/node/kubeconfig", "--proxy-mode=nftables", "--cluster-cidr="+podNet, "--hostname-override="+n.Name,
+		command("kubelet", "--root-dir="+n.KubeletRoot, "--config=/node/kubelet.yaml", "--kubeconfig=/node/kubeconfig", "--hostname-override="+n.Name, "--node-ip="+n.each(n.address)),
+		command("kube-proxy", "--kubeconfig=/node/kubeconfig", "--proxy-mode=nftables", "--cluster-cidr="+n.each(func(f family) string { return f.pods }), "--hostname-override="+n.Name,
 			// The machine's root may not change these.
 			"--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0s", "--conntrack-tcp-timeout-close-wait=0s"))
 }
 
 func (n *Node) controlPlane() []string {
+	primary := n.families()[0]
 	return []string{
 		"etcd /usr/bin/etcd --data-dir=/var/lib/etcd --unsafe-no-fsync --listen-client-urls=http://127.0.0.1:2379" +
 			" --advertise-client-urls=http://127.0.0.1:2379 --listen-peer-urls=http://127.0.0.1:2380",
@@ -26,9 +27,9 @@ func (n *Node) controlPlane() []string {
 			"--etcd-servers=http://127.0.0.1:2379",
 			"--service-account-issuer=https://kubernetes.default.svc",
 			"--service-account-key-file=sa.key", "--service-account-signing-key-file=sa.key",
-			"--service-cluster-ip-range="+serviceNet,
+			"--service-cluster-ip-range="+n.each(func(f family) string { return f.services }),
 			"--tls-cert-file=apiserver.crt", "--tls-private-key-file=apiserver.key", "--client-ca-file=ca.crt",
-			"--bind-address=0.0.0.0", "--secure-port=6443", "--advertise-address="+n.Address, // pods must reach it
+			"--bind-address="+primary.any, "--secure-port=6443", "--advertise-address="+n.address(primary), // pods must reach it
 			"--token-auth-file=tokens.csv", "--authorization-mode=Node,RBAC", "--allow-privileged=true",
 			"--kubelet-preferred-address-types=InternalIP",
 			// KubeVirt's API is an aggregated one.

@@ -3,7 +3,7 @@
 # held back while /node/hold/NAME exists.
 set -uo pipefail
 mkdir -p /node/log /node/pid /node/hold
-until ip addr show dev eth0 2>/dev/null | grep -q 'inet '; do sleep 0.1; done # given from outside
+until [ -e /node/connected ]; do sleep 0.1; done # eth0 is given from outside
 cd /node/pki || exit
 while read -r name command; do
   while :; do

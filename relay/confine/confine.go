@@ -29,11 +29,6 @@ type Needs struct {
 // that a seccomp profile forbids it.
 var ErrUnsupported = errors.New("landlock is not available")
 
-const (
-	readFile = landlock.AccessFSSet(kernel.AccessFSReadFile)
-	readDir  = readFile | landlock.AccessFSSet(kernel.AccessFSReadDir)
-)
-
 // restricted is what is given up. It leaves out, by intent, the right to connect to Unix
 // sockets by path (ABI 9) and UDP (ABI 10), which resolving names uses; and signals (ABI 6): the
 // threads of a Go program send them to each other, and the relay, without CAP_KILL and in a
@@ -52,7 +47,7 @@ func (n Needs) Apply() (abi int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
-	if err := restricted.BestEffort().Restrict(n.rules()...); err != nil {
+	if err := n.enforce(); err != nil {
 		return abi, fmt.Errorf("confine the process: %w", err)
 	}
 	return abi, nil
@@ -71,21 +66,6 @@ func (n Needs) Readable() []string {
 	}
 	slices.Sort(paths)
 	return slices.Compact(paths)
-}
-
-func (n Needs) rules() []landlock.Rule {
-	var rules []landlock.Rule
-	for _, path := range n.Readable() {
-		access := readDir
-		if info, err := os.Stat(path); err == nil && !info.IsDir() {
-			access = readFile // the kernel refuses a folder's rights on a file
-		}
-		rules = append(rules, landlock.PathAccess(access, path).IgnoreIfMissing())
-	}
-	for _, port := range n.Connect {
-		rules = append(rules, landlock.ConnectTCP(port))
-	}
-	return rules
 }
 
 // folders returns the file's folder, and that of what it links to where that is outside.

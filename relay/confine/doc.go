@@ -23,5 +23,6 @@
 //     plain TCP; foreign code could choose.
 //
 // go-landlock rather than three system calls of our own: it takes them in all threads of
-// a program with cgo and without, and knows the kernels whose Landlock has faults.
+// a program with cgo and without, and knows what each kernel's Landlock can. Only the rules
+// for paths are ours: see allow.
 package confine

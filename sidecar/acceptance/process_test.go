@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,6 +44,7 @@ type setup struct {
 	args   []string
 	stderr *os.File        // instead of the log
 	group  *memlimit.Group // as a container: limited, under the supervisor, with the image's environment
+	under  []string        // the programs that run the binary, each given the rest of the line
 	keep   bool            // its end is the test's business
 }
 
@@ -78,7 +80,8 @@ func start(t *testing.T, s setup) *sidecar {
 	p := &sidecar{vmi: s.vmi, listen: s.listen, log: &output{}, exited: make(chan struct{})}
 	p.scraper = newScraper(t, s.listen, s.vmi)
 	args := append([]string{"--web.listen-address=" + s.listen, "--libvirt.socket=" + s.socket}, s.args...)
-	p.cmd = command(s.binary, s.uid, s.env, args...)
+	line := slices.Concat(s.under, []string{s.binary}, args)
+	p.cmd = command(line[0], s.uid, s.env, line[1:]...)
 	if s.group != nil {
 		p.cmd = container(s.group, s.binary, s.uid, s.env, args...)
 	}
