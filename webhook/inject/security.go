@@ -42,7 +42,7 @@ func securityContext(pod *Pod, compute *Container) *corev1.SecurityContext {
 //
 // The annotation is the form from before Kubernetes 1.30, which KubeVirt passes on from the VM. The API server makes a
 // field of it for the container that it names, after all webhooks (registry/core/pod strategy.go,
-// applyAppArmorVersionSkew, 1.30 to 1.36); for the sidecar we do. A value that is no profile is passed over, as there.
+// applyAppArmorVersionSkew, read in 1.36); for the sidecar we do. A value that is no profile is passed over, as there.
 func appArmorProfile(pod *Pod, compute *SecurityContext) *corev1.AppArmorProfile {
 	if compute.AppArmorProfile != nil {
 		return compute.AppArmorProfile.DeepCopy()
