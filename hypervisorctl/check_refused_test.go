@@ -25,11 +25,7 @@ func TestCheckNamesWhatRefuses(t *testing.T) {
 	}
 
 	t.Run("a LimitRange", func(t *testing.T) {
-		_, err := server.Client.CoreV1().LimitRanges(namespace).Create(t.Context(), &corev1.LimitRange{
-			ObjectMeta: metav1.ObjectMeta{Name: "limits"},
-			Spec:       corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{Type: corev1.LimitTypeContainer, Min: corev1.ResourceList{"memory": quantity("32Mi")}}}},
-		}, metav1.CreateOptions{})
-		require.NoError(t, err)
+		refuseSmall(t, namespace)
 		require.Regexp(t, `warn  LimitRanges refuse VMs with the sidecar; they start without it: min of memory per Container is 32Mi, but the request is 24Mi\n +`+
 			namespace+`/limits\n +hint: .*hypervisor-exporter.kubevirt.io/memory: 32Mi`, look())
 	})
@@ -109,6 +105,16 @@ func TestCheckNamesWhatRefuses(t *testing.T) {
 		require.Regexp(t, `fail  VMs get the sidecar registry.example/sidecar:v3, but the webhook's pods pull images-not-set`, got)
 		require.Contains(t, got, "fail  our pods pull with a Secret (registry), and the webhook was not told")
 	})
+}
+
+// refuseSmall makes a LimitRange that no sidecar of the default size passes.
+func refuseSmall(t *testing.T, namespace string) {
+	t.Helper()
+	_, err := server.Client.CoreV1().LimitRanges(namespace).Create(t.Context(), &corev1.LimitRange{
+		ObjectMeta: metav1.ObjectMeta{Name: "limits"},
+		Spec:       corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{Type: corev1.LimitTypeContainer, Min: corev1.ResourceList{"memory": quantity("32Mi")}}}},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
 }
 
 // failedCreate is an event as controllers write it.

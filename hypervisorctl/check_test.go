@@ -149,6 +149,9 @@ func TestCheckWithTheAdmissionPolicy(t *testing.T) {
 	}, patience, patience/100)
 	require.Contains(t, got.out, "ok    MutatingAdmissionPolicy hypervisor-exporter exists: the API server injects, without a webhook")
 	require.NotContains(t, got.out, "replica")
+
+	refuseSmall(t, namespace)
+	require.Contains(t, look().out, "fail  LimitRanges refuse VMs with the sidecar; they do not start: min of memory per Container is 32Mi")
 }
 
 func pods(t *testing.T, namespace string) int {
