@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ func (w *world) askWrongly(t *testing.T) {
 	t.Helper()
 	service, err := w.CoreV1().Services(cluster.Product).Get(t.Context(), webhook, metav1.GetOptions{})
 	require.NoError(t, err)
-	output, err := w.node.Run(t.Context(), "curl", "-sk", "-m", "10", "-w", "%{http_code}", "https://"+service.Spec.ClusterIP+"/mutate")
+	output, err := w.node.Run(t.Context(), "curl", "-sk", "-m", "10", "-w", "%{http_code}", "https://"+net.JoinHostPort(service.Spec.ClusterIP, "443")+"/mutate")
 	require.NoError(t, err, output)
 	require.Contains(t, output, "405")
 }
