@@ -29,7 +29,7 @@ for variant in acpi off crash; do
   cp "$dir/x/usr/lib/ISOLINUX/isolinux.bin" "$dir/x/usr/lib/syslinux/modules/bios/ldlinux.c32" "$iso/isolinux/"
   cp "$dir"/x/boot/vmlinuz-* "$iso/vmlinuz"
   cp "$dir/initrd.gz" "$iso/"
-  printf 'SERIAL 0 115200\nDEFAULT l\nPROMPT 0\nTIMEOUT 1\nLABEL l\n KERNEL /vmlinuz\n INITRD /initrd.gz\n APPEND console=ttyS0 panic=0 quiet then=%s\n' "$variant" >"$iso/isolinux/isolinux.cfg"
+  printf 'SERIAL 0 115200\nDEFAULT l\nPROMPT 0\nTIMEOUT 1\nLABEL l\n KERNEL /vmlinuz\n INITRD /initrd.gz\n APPEND console=ttyS0 panic=0 no_timer_check quiet then=%s\n' "$variant" >"$iso/isolinux/isolinux.cfg"
   xorriso -as mkisofs -quiet -o "$dir/$variant/disk.img" -b isolinux/isolinux.bin -c isolinux/boot.cat \
     -no-emul-boot -boot-load-size 4 -boot-info-table "$iso" 2>/dev/null
   chmod 777 "$dir/$variant"
