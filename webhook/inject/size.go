@@ -59,11 +59,14 @@ func sizeFor(cfg Config, pod *Pod) (size, []string) {
 
 // limitsCPU says whether the VM, or its pod as a whole, has a limit of CPU. If
 // not, the pod is not Guaranteed, and no quota of limits, LimitRange maximum or
-// ratio is in force that a higher limit of ours could violate (each of them
-// rejects a container without a limit). Then the sidecar's is as high as it may
-// be: runc starts a container within its limit. At 10m the sidecar's cgroup was
-// throttled for 1.8 s until it served (with 54 ms of CPU used), and the VM's own
-// container starts after it.
+// ratio of containers is in force that a higher limit of ours could violate (each
+// of them rejects a container without a limit). A LimitRange of type Pod may refuse
+// it: it adds up the limits that there are, and guest-console-log has one. Package
+// refusals is for that.
+//
+// So the sidecar's is as high as it may be: runc starts a container within its limit.
+// At 10m the sidecar's cgroup was throttled for 1.8 s until it served (with 54 ms of
+// CPU used), and the VM's own container starts after it.
 func limitsCPU(pod *Pod) bool {
 	limits := find(pod.Spec.Containers, computeContainer).Resources.Limits
 	return limits != nil && limits.CPU.Stated || pod.Spec.Resources != nil
