@@ -11,6 +11,7 @@ import (
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
 // What of the installation can keep pods from starting: of VMs by a wrong image, and our own by a refusal.
@@ -35,17 +36,22 @@ func imageLine(s section, injected, pulled, who string) []Line {
 		"VMs get the sidecar %s, but %s pull %s: if the first one cannot be pulled, no VM with it starts", injected, who, pulled)}
 }
 
-// secretLine: from 1.35 on, a kubelet refuses an image that was pulled with a Secret to a pod without one (feature gate
-// KubeletEnsureSecretPulledImages), though it is on the node.
-func secretLine(server string, ours []string, told []string) []Line {
-	if len(ours) == 0 || len(told) > 0 {
+// secretLine: our pods pull with a Secret, and the webhook was not told whether VMs' pods need one for the sidecar's image; an
+// empty flag says that they need none. From 1.35 on, a kubelet refuses an image that was pulled with a Secret to a pod without
+// one (feature gate KubeletEnsureSecretPulledImages), though it is on the node; with the pull policy Always, every kubelet
+// asks the registry.
+func secretLine(server string, ours []string, config inject.Config) []Line {
+	if len(ours) == 0 || config.PullSecrets != nil {
 		return nil
 	}
-	if running, err := version.ParseGeneric(server); err != nil || running.LessThan(version.MajorMinor(1, 35)) {
+	since := "from Kubernetes 1.35 on, a kubelet refuses that image to a VM's pod without the Secret"
+	if config.ImagePullPolicy == corev1.PullAlways {
+		since = "with the pull policy Always, the registry refuses that image to a VM's pod without the Secret"
+	} else if running, err := version.ParseGeneric(server); err != nil || running.LessThan(version.MajorMinor(1, 35)) {
 		return nil
 	}
-	return []Line{webhookSection.fail("pass the webhook --sidecar-image-pull-secrets="+strings.Join(ours, ",")+", and give the VMs' pods one of them (docs/install.md); or serve the image without a password",
-		"our pods pull with a Secret (%s), and the webhook was not told: from Kubernetes 1.35 on, a kubelet refuses that image to a VM's pod without the Secret", strings.Join(ours, ", "))}
+	return []Line{webhookSection.fail("pass the webhook --sidecar-image-pull-secrets="+strings.Join(ours, ",")+", and give the VMs' pods one of them (docs/install.md); or let anyone pull the image, and pass an empty list",
+		"our pods pull with a Secret (%s), and the webhook was not told: %s", strings.Join(ours, ", "), since)}
 }
 
 func secretNames(spec *corev1.PodSpec) []string {

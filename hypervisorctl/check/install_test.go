@@ -26,13 +26,14 @@ func TestNodesThatNeedNoRelay(t *testing.T) {
 	}
 	for want, change := range map[string]func(*corev1.Node){
 		"":                     func(*corev1.Node) {},
-		"virtual":              func(n *corev1.Node) { n.Labels["type"] = "virtual-kubelet" },
 		"architecture ppc64le": func(n *corev1.Node) { n.Status.NodeInfo.Architecture = "ppc64le" },
 		"node not ready":       func(n *corev1.Node) { n.Status.Conditions[0].Status = corev1.ConditionUnknown },
 	} {
 		require.Equal(t, want, aside(node(change)))
 	}
-	require.Equal(t, "virtual", aside(node(func(n *corev1.Node) { n.Labels["eks.amazonaws.com/compute-type"] = "fargate" })))
+	for key, value := range map[string]string{"type": "virtual-kubelet", "eks.amazonaws.com/compute-type": "fargate", "liqo.io/type": "virtual-node"} {
+		require.Equal(t, "virtual", aside(node(func(n *corev1.Node) { n.Labels[key] = value })))
+	}
 	pods := []corev1.Pod{{Spec: corev1.PodSpec{NodeName: "away"}}}
 	require.Equal(t, OK, relayLines(pods, nil, map[string]string{"away": "virtual"})[0].Level)
 	require.Equal(t, Warn, relayLines(pods, nil, nil)[0].Level)
@@ -52,11 +53,13 @@ func TestImages(t *testing.T) {
 func TestPullSecrets(t *testing.T) {
 	ours := secretNames(&corev1.PodSpec{ImagePullSecrets: []corev1.LocalObjectReference{{Name: "registry"}}})
 	for server, want := range map[string]int{"v1.34.9": 0, "v1.35.0": 1, "v1.36.3+rke2r1": 1, "v1.35.0-eks-1": 1, "v2.0.0": 1, "nonsense": 0} {
-		require.Len(t, secretLine(server, ours, nil), want, server)
-		require.Empty(t, secretLine(server, ours, []string{"registry"}), "the webhook knows")
-		require.Empty(t, secretLine(server, nil, nil), "no password")
+		require.Len(t, secretLine(server, ours, inject.Config{}), want, server)
+		require.Empty(t, secretLine(server, ours, inject.Config{PullSecrets: []string{"registry"}}), "the webhook knows")
+		require.Empty(t, secretLine(server, ours, inject.Config{PullSecrets: []string{}}), "the webhook knows that the image needs none")
+		require.Empty(t, secretLine(server, nil, inject.Config{}), "no password")
+		require.Len(t, secretLine(server, ours, inject.Config{ImagePullPolicy: corev1.PullAlways}), 1, "the registry is asked each time")
 	}
-	line := secretLine("v1.36.3", ours, nil)[0]
+	line := secretLine("v1.36.3", ours, inject.Config{})[0]
 	require.Equal(t, Fail, line.Level)
 	require.Contains(t, line.Hint, "--sidecar-image-pull-secrets=registry")
 }

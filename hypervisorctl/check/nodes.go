@@ -12,14 +12,15 @@ import (
 const mostNodes = 10
 
 // aside says why a node needs no relay that works; empty if it needs one. Our images are for KubeVirt's three
-// architectures (Makefile); nodes without a kubelet run no VM.
+// architectures (Makefile); nodes without a kubelet run no VM (manifests/relay/daemonset.yaml leaves out the same).
 func aside(node *corev1.Node) string {
 	architecture := node.Status.NodeInfo.Architecture
 	unready := slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue
 	})
 	switch {
-	case node.Labels["type"] == "virtual-kubelet", node.Labels["eks.amazonaws.com/compute-type"] == "fargate":
+	case node.Labels["type"] == "virtual-kubelet", node.Labels["eks.amazonaws.com/compute-type"] == "fargate",
+		node.Labels["liqo.io/type"] == "virtual-node":
 		return "virtual"
 	case architecture != "" && !slices.Contains([]string{"amd64", "arm64", "s390x"}, architecture):
 		return "architecture " + architecture

@@ -166,7 +166,7 @@ func (r *run) replicas() {
 	r.config, r.read = config, true
 	ours := &deployment.Spec.Template.Spec
 	r.add(imageLine(s, config.Image, pulled(ours), "the webhook's pods")...)
-	r.add(secretLine(r.version, secretNames(ours), config.PullSecrets)...)
+	r.add(secretLine(r.version, secretNames(ours), config)...)
 }
 
 func (r *run) certificates() {

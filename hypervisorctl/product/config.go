@@ -30,6 +30,7 @@ func ConfigOf(deployment *appsv1.Deployment) (inject.Config, error) {
 	flags.SetOutput(io.Discard)
 	flags.ParseErrorsAllowlist.UnknownFlags = true
 	flags.StringVar(&cfg.Image, "sidecar-image", cfg.Image, "")
+	flags.StringVar((*string)(&cfg.ImagePullPolicy), "sidecar-image-pull-policy", string(cfg.ImagePullPolicy), "")
 	flags.StringSliceVar(&cfg.PullSecrets, "sidecar-image-pull-secrets", nil, "")
 	flags.StringSliceVar(&cfg.Architectures, "sidecar-architectures", cfg.Architectures, "")
 	flags.StringVar(&exposure, "exposure", exposure, "")
