@@ -45,7 +45,7 @@ func (w *world) installDirect(t *testing.T) {
 	images := w.productImages(t)
 	standard, err := cluster.ProductObjects(product(t), cluster.Default, images)
 	require.NoError(t, err)
-	direct, err := cluster.ProductObjects(product(t), "manifests/overlays/direct", images)
+	direct, err := cluster.ProductObjects(product(t), cluster.Direct, images)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, w.Client.Delete(context.Background(), ofKind(direct, "PodMonitor")...))

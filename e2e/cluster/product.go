@@ -21,10 +21,12 @@ const (
 	Relay   = "hypervisor-exporter-relay"
 )
 
-// What a user installs: Default who wants nothing special, Policy who wants no webhook; others lie beside the latter.
+// What a user installs: Default who wants nothing special, Policy who wants no webhook, Direct who wants no relay; others
+// lie beside these.
 const (
 	Default = "manifests"
 	Policy  = "manifests/overlays/admission-policy"
+	Direct  = "manifests/overlays/direct"
 )
 
 // ProductImages are the references that the images of `make image` have in the node.
@@ -79,8 +81,11 @@ patches: [%s]
 // to where it is mounted.
 func settings(product, folder, overlay string) ([]string, error) {
 	parts := []string{"webhook", "relay"}
-	if folder == Policy {
-		parts[0] = "admission-policy"
+	switch folder {
+	case Policy:
+		parts = []string{"admission-policy", "relay"}
+	case Direct:
+		parts = []string{"webhook"}
 	}
 	for i, part := range parts {
 		absolute, err := filepath.EvalSymlinks(filepath.Join(product, "manifests/settings", part))
