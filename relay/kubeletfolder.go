@@ -14,7 +14,7 @@ import (
 const (
 	// recheck is how long a finding about the kubelet's folder holds. /readyz is open to strangers.
 	recheck = 2 * time.Second
-	// stuck is the age of a finding after which a check that is under way counts as hanging.
+	// stuck is how long a check may take before it counts as hanging.
 	stuck = 10 * time.Second
 )
 
@@ -27,6 +27,7 @@ type kubeletFolder struct {
 	logger *slog.Logger
 
 	checking sync.Mutex
+	began    atomic.Pointer[time.Time] // of the check that is under way; nil if none is
 	last     atomic.Pointer[finding]
 }
 
@@ -51,21 +52,25 @@ func (f *kubeletFolder) Err() error {
 		defer f.checking.Unlock()
 		f.renew()
 	}
+	if began := f.began.Load(); began != nil {
+		if age := f.now().Sub(*began); age > stuck {
+			return fmt.Errorf("the kubelet's folder of pods has not answered for %s: its disk may hang", age.Round(time.Second))
+		}
+	}
 	last := f.last.Load()
 	if last == nil {
 		return errors.New("the kubelet's folder of pods is being checked for the first time")
-	}
-	if age := f.now().Sub(last.at); age > stuck {
-		return fmt.Errorf("the kubelet's folder of pods has not answered for %s: its disk may hang", age.Round(time.Second))
 	}
 	return last.err
 }
 
 func (f *kubeletFolder) renew() {
-	before := f.last.Load()
-	if before != nil && f.now().Sub(before.at) < recheck {
+	before, now := f.last.Load(), f.now()
+	if before != nil && now.Sub(before.at) < recheck {
 		return
 	}
+	f.began.Store(&now)
+	defer f.began.Store(nil)
 	found := &finding{err: f.check(), at: f.now()}
 	f.last.Store(found)
 	switch {

@@ -61,10 +61,11 @@ func TestFolderThatHangs(t *testing.T) {
 		hang <- struct{}{}
 		synctest.Wait()
 		require.NoError(t, folder.Err())
-		time.Sleep(stuck)
+		time.Sleep(10 * stuck)
 		go func() { _ = folder.Err() }()
 		synctest.Wait()
-		time.Sleep(time.Second)
+		require.NoError(t, folder.Err(), "the check has just begun, and the last finding is old because nobody asked")
+		time.Sleep(stuck + time.Second)
 		require.ErrorContains(t, folder.Err(), "has not answered for 11s")
 		hang <- struct{}{}
 		synctest.Wait()

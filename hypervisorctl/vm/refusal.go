@@ -69,7 +69,7 @@ func LastSeen(event *corev1.Event) time.Time {
 
 const (
 	// beforeCreation is how long before its pod's creation a VMI's pods can have been refused for our sake: the webhook
-	// leaves a pod alone at the third try, within seconds.
+	// leaves a pod alone once a second has passed since the VM's first (webhook/refusals).
 	beforeCreation = 10 * time.Minute
 	// refusedLately is longer than KubeVirt waits between two tries (workqueue.DefaultTypedControllerRateLimiter: at
 	// most 1000 s).
