@@ -41,7 +41,7 @@ demo: build-$(ARCH) ## Show a real VM's metric, served until Ctrl-C (ARGS=--once
 
 test: image test-programs ## Prove everything short of the cluster, against real libvirt and API server
 	@.ci/packages $(TEST_PACKAGES)
-	go test -race -timeout 15m ./...
+	go test -race -timeout 20m ./...
 
 test-arch: build-arm64 build-s390x ## Run what is built for arm64 and s390x in QEMU, beside a real libvirt
 	@.ci/packages $(ARCH_PACKAGES)
