@@ -40,7 +40,7 @@ func explainSidecar(b *strings.Builder, cfg Config, pod *Pod) {
 	}
 	if isGuaranteed(pod) {
 		b.WriteString("  the pod stays Guaranteed. Where the kubelet's memory manager is Static, a VM larger than a NUMA node starts beside a sidecar, " +
-			"ours or KubeVirt's guest-console-log, only if the topology manager has the scope pod and a policy other than none: set both, or opt out\n")
+			"ours or KubeVirt's guest-console-log, only if the topology manager has the scope pod and the policy best-effort or restricted: set both, or opt out\n")
 	}
 	fmt.Fprintf(b, "  not looked at: the namespace's label, LimitRange, ResourceQuota and admission policies. To opt out, put the annotation %s: \"false\" into the VM's spec.template.metadata\n", AnnotationInject)
 }
