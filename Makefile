@@ -50,7 +50,7 @@ test-arch: build-arm64 build-s390x ## Run what is built for arm64 and s390x in Q
 # Other people's programs that the tests run, built first so that no test's time is spent on it.
 test-programs:
 	@.ci/packages etcd-server
-	go test -timeout 20m -run TestServerIsTheVersion ./webhook/apiservertest
+	go test -timeout 20m -run TestServerIsTheVersion ./internal/testkit/apiservertest
 	cd webhook/clustertest/operatorconfig && CGO_ENABLED=0 go build -o /dev/null .
 	cd webhook/clustertest/poddiscovery && CGO_ENABLED=0 go build -o /dev/null .
 	cd charts/charttest/helm && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v4/cmd/helm
@@ -68,10 +68,10 @@ e2e-down: ## Take that cluster away
 
 bench: ## Measure speed and memory beside yardsticks (ARGS=--quick: roughly)
 	@.ci/packages $(VM_PACKAGES)
-	go run ./sidecar/bench $(ARGS)
-	go run ./webhook/bench $(ARGS)
-	go run ./relay/bench $(ARGS)
-	go run ./internal/testkit/flood/bench $(ARGS)
+	go run ./internal/bench/sidecar $(ARGS)
+	go run ./internal/bench/webhook $(ARGS)
+	go run ./internal/bench/relay $(ARGS)
+	go run ./internal/bench/flood $(ARGS)
 
 fuzz: ## Fuzz each parser of foreign input for FUZZTIME
 	@for package in $$(go list ./...); do \

@@ -25,9 +25,9 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 	"kubevirt-hypervisor-exporter/webhook/admission"
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 

@@ -16,9 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
-	"kubevirt-hypervisor-exporter/relay/podtest"
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 )
 
 // relayProgram builds the relay.

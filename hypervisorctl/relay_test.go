@@ -26,8 +26,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 	"kubevirt-hypervisor-exporter/internal/contract"
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
 )
 
 // relay answers as the product's does: a page for the pods that it knows.

@@ -7,19 +7,19 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"kubevirt-hypervisor-exporter/webhook/certs"
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 // provisional gives the source's certificate or, while there has been none, one
 // that nobody trusts. The kubelet verifies nothing: its probes get their answer,
 // "alive, not ready", and it does not restart a relay that waits for its Secret.
 type provisional struct {
-	source certs.Source
+	source certificate.Source
 	first  *tls.Certificate
 }
 
-func newProvisional(source certs.Source) (provisional, error) {
+func newProvisional(source certificate.Source) (provisional, error) {
 	pair, err := pki.NewAuthority("provisional.invalid", time.Now(), 24*time.Hour)
 	if err != nil {
 		return provisional{}, fmt.Errorf("make a provisional certificate: %w", err)
@@ -41,14 +41,14 @@ func (p provisional) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificat
 
 // certificateCollector shows when the serving certificate ends. Without one there
 // is no series: a 0 would say 1970.
-func certificateCollector(source certs.Source) prometheus.Collector {
+func certificateCollector(source certificate.Source) prometheus.Collector {
 	return &notAfter{source: source, desc: prometheus.NewDesc(
 		"hypervisor_exporter_relay_certificate_not_after_timestamp_seconds",
 		"End of the serving certificate; absent while there is none.", nil, nil)}
 }
 
 type notAfter struct {
-	source certs.Source
+	source certificate.Source
 	desc   *prometheus.Desc
 }
 

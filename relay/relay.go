@@ -15,13 +15,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 
+	"kubevirt-hypervisor-exporter/internal/certificate"
 	"kubevirt-hypervisor-exporter/internal/serving"
 	"kubevirt-hypervisor-exporter/internal/serving/webconfig"
 	"kubevirt-hypervisor-exporter/relay/authorization"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
 	"kubevirt-hypervisor-exporter/relay/routes"
 	"kubevirt-hypervisor-exporter/relay/scrape"
-	"kubevirt-hypervisor-exporter/webhook/certs"
 )
 
 // reviewTime is what the two questions to the API server may take beside a scrape.
@@ -40,7 +40,7 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 	if err := pods.Denied(); err != nil {
 		logger.Info("openat2 is not allowed here; sockets are found step by step, which is as safe", "err", err)
 	}
-	source := certificate(o, registry, logger)
+	source := certificateSource(o, registry, logger)
 	config, err := serverConfig(o, source, logger)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 }
 
 // runAll serves; the certificate is kept current until the last request has ended.
-func runAll(ctx context.Context, source certs.Source, serve func() error) error {
+func runAll(ctx context.Context, source certificate.Source, serve func() error) error {
 	var background sync.WaitGroup
 	defer background.Wait()
 	until, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -104,12 +104,12 @@ func protection(api *authorization.APIServer, registry prometheus.Registerer, lo
 	return guard.Protect, client.Close
 }
 
-// certificate is nil where TLS is not served from the two files.
-func certificate(o *options, registry prometheus.Registerer, logger *slog.Logger) certs.Source {
+// certificateSource is nil where TLS is not served from the two files.
+func certificateSource(o *options, registry prometheus.Registerer, logger *slog.Logger) certificate.Source {
 	if o.certFile == "" {
 		return nil
 	}
-	source := certs.NewFileSource(o.certFile, o.keyFile, certs.DefaultPoll, logger)
+	source := certificate.NewFileSource(o.certFile, o.keyFile, certificate.DefaultPoll, logger)
 	registry.MustRegister(certificateCollector(source))
 	return source
 }
@@ -125,7 +125,7 @@ func limits(o *options) (limits serving.Limits, headerBytes int) {
 	return serving.Limits{Connections: 64, PerSource: 32, New: 32, Trusted: 256}, 8 << 10
 }
 
-func serverConfig(o *options, source certs.Source, logger *slog.Logger) (serving.Config, error) {
+func serverConfig(o *options, source certificate.Source, logger *slog.Logger) (serving.Config, error) {
 	limits, headerBytes := limits(o)
 	config := serving.Config{
 		Limits:         limits,
@@ -156,7 +156,7 @@ func serverConfig(o *options, source certs.Source, logger *slog.Logger) (serving
 
 // readiness is nil when a scrape could go through as far as this node is
 // concerned. The API server is not asked: known scrapers go on without it.
-func readiness(running context.Context, folder *kubeletFolder, source certs.Source) func(context.Context) error {
+func readiness(running context.Context, folder *kubeletFolder, source certificate.Source) func(context.Context) error {
 	return func(context.Context) error {
 		if running.Err() != nil {
 			return errors.New("shutting down")

@@ -10,8 +10,8 @@ import (
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/spf13/cobra"
 
+	"kubevirt-hypervisor-exporter/internal/certificate"
 	"kubevirt-hypervisor-exporter/webhook/admission"
-	"kubevirt-hypervisor-exporter/webhook/certs"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
@@ -71,8 +71,8 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	registry := newRegistry()
-	source := certs.NewFileSource(f.certFile, f.keyFile, certs.DefaultPoll, logger)
-	registry.MustRegister(certs.NewCollector(source))
+	source := certificate.NewFileSource(f.certFile, f.keyFile, certificate.DefaultPoll, logger)
+	registry.MustRegister(certificate.NewCollector(source))
 	decide := func(pod *inject.Pod) inject.Decision { return inject.Decide(config, pod) }
 	server := &server{
 		source:          source,

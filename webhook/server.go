@@ -15,9 +15,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kubevirt-hypervisor-exporter/internal/certificate"
 	"kubevirt-hypervisor-exporter/internal/serving"
 	"kubevirt-hypervisor-exporter/webhook/admission"
-	"kubevirt-hypervisor-exporter/webhook/certs"
 )
 
 // addresses are where a server listens.
@@ -25,7 +25,7 @@ type addresses struct{ admission, metrics, probes string }
 
 // server is the serving process: admissions over TLS, metrics and probes beside.
 type server struct {
-	source          certs.Source
+	source          certificate.Source
 	handler         *admission.Handler
 	registry        *prometheus.Registry
 	logger          *slog.Logger

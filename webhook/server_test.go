@@ -20,9 +20,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"kubevirt-hypervisor-exporter/internal/certificate"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 	"kubevirt-hypervisor-exporter/webhook/admission"
-	"kubevirt-hypervisor-exporter/webhook/certs"
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
@@ -43,8 +43,8 @@ func startServer(t *testing.T, decide admission.Decider, delay time.Duration) *r
 	t.Helper()
 	r := &running{dir: t.TempDir(), roots: x509.NewCertPool(), ended: make(chan error, 1)}
 	logger, registry := slog.New(slog.DiscardHandler), newRegistry()
-	source := certs.NewFileSource(filepath.Join(r.dir, "tls.crt"), filepath.Join(r.dir, "tls.key"), 10*time.Millisecond, logger)
-	registry.MustRegister(certs.NewCollector(source))
+	source := certificate.NewFileSource(filepath.Join(r.dir, "tls.crt"), filepath.Join(r.dir, "tls.key"), 10*time.Millisecond, logger)
+	registry.MustRegister(certificate.NewCollector(source))
 	r.server = &server{
 		source: source, handler: admission.NewHandler(decide, admission.NewMetrics(registry), logger),
 		registry: registry, logger: logger, minVersion: tls.VersionTLS13,

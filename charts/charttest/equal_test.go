@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
 // installation is a folder of manifests that a user may apply, and the chart's values that say the same.

@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
 const (

@@ -17,7 +17,7 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 func TestBundle(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 	"kubevirt-hypervisor-exporter/internal/serving/webconfig"
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/certificate"
 	"kubevirt-hypervisor-exporter/webhook/admission"
-	"kubevirt-hypervisor-exporter/webhook/certs"
 	"kubevirt-hypervisor-exporter/webhook/certs/rotation"
 )
 
@@ -27,7 +27,7 @@ func productMetrics(t *testing.T) []string {
 		names = append(names, family.GetName(), family.GetName()+"_bucket", family.GetName()+"_count")
 	}
 	descriptions := make(chan *prometheus.Desc, 8)
-	certs.NewCollector(nil).Describe(descriptions)
+	certificate.NewCollector(nil).Describe(descriptions)
 	close(descriptions)
 	for description := range descriptions {
 		require.Contains(t, description.String(), "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds")

@@ -19,8 +19,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 	"kubevirt-hypervisor-exporter/internal/contract"
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
 )
 
 const serverName = "hypervisor-exporter-relay.hypervisor-exporter.svc"

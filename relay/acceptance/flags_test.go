@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kubevirt-hypervisor-exporter/relay/podtest"
+	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 )
 
 // TestBounds: each flag bounds what it says.

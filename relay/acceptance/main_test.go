@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
 // The binaries under test, and an API server for all tests.

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
 // netns is a network namespace. It lives as long as the process that holds it, and

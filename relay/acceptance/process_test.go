@@ -16,9 +16,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
-	"kubevirt-hypervisor-exporter/relay/podtest"
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
 )
 
 // patience bounds every wait for something that is bound to happen.

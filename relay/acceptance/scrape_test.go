@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"kubevirt-hypervisor-exporter/relay/podtest"
+	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 )
 
 // sidecarPage is what the sidecar's page holds without a libvirt.

@@ -17,8 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubevirt-hypervisor-exporter/internal/contract"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 	"kubevirt-hypervisor-exporter/relay/authorization"
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
 )
 
 const right = "/metrics/vmis"

@@ -12,8 +12,8 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
-	"kubevirt-hypervisor-exporter/relay/podtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
-	"kubevirt-hypervisor-exporter/relay/podtest"
 )
 
 // TestSwapBetweenOpenAndConnect: what was found is what is connected to, whatever

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kubevirt-hypervisor-exporter/relay/podtest"
+	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 	"kubevirt-hypervisor-exporter/relay/scrape"
 )
 

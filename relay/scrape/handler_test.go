@@ -21,8 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
-	"kubevirt-hypervisor-exporter/relay/podtest"
 	"kubevirt-hypervisor-exporter/relay/scrape"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kubevirt-hypervisor-exporter/sidecar/libvirttest"
+	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
 // emulators run the binaries of the images' other architectures, each under the name that Go has for it.

@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 	"kubevirt-hypervisor-exporter/internal/testkit/memlimit"
-	"kubevirt-hypervisor-exporter/sidecar/libvirttest"
 )
 
 // containerLimits are those that the webhook gives the sidecar's container.

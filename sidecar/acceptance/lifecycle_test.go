@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kubevirt-hypervisor-exporter/sidecar/libvirttest"
+	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
 // nowhere is a socket that nobody listens on.

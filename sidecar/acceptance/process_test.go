@@ -18,8 +18,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 	"kubevirt-hypervisor-exporter/internal/testkit/memlimit"
-	"kubevirt-hypervisor-exporter/sidecar/libvirttest"
 )
 
 // await bounds every wait for something that is bound to happen; it is generous, as

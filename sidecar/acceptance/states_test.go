@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kubevirt-hypervisor-exporter/sidecar/libvirttest"
+	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
 // kinds are the domain types that this machine can run, with the label for each.

@@ -20,7 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kubevirt-hypervisor-exporter/sidecar/libvirttest"
+	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
 // maxSeries is how many series a VM may cost by default.

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"kubevirt-hypervisor-exporter/sidecar/libvirttest"
+	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
 func main() {

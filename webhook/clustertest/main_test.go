@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
 var (

@@ -13,9 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
+	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 	"kubevirt-hypervisor-exporter/internal/testkit/reviewer"
-	"kubevirt-hypervisor-exporter/relay/podtest"
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 

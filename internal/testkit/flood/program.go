@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 	"kubevirt-hypervisor-exporter/internal/testkit/memlimit"
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
 )
 
 // patience bounds every wait for something that is bound to happen.

@@ -18,8 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 	"kubevirt-hypervisor-exporter/webhook/certs/rotation"
 )
 

@@ -9,7 +9,7 @@ import (
 	"net"
 	"time"
 
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 // handshakeTimeout is more than the API server itself would wait.

@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 	"kubevirt-hypervisor-exporter/webhook/certs/rotation"
 )
 

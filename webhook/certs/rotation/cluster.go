@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 // ErrConflict is what a write gives when the object has changed since it was

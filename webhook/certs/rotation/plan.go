@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 // Step is the next thing a rotation needs.

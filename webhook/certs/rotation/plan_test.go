@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 const testName = "webhook.ns.svc"

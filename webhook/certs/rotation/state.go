@@ -16,7 +16,7 @@ import (
 	"bytes"
 	"time"
 
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 // The keys of the two Secrets. Those of the serving one are the usual ones of

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 // world is a cluster in memory whose parts notice changes late, as real ones

@@ -1,7 +1,7 @@
 // Bench floods every port of the product, each program in a cgroup with its container's
 // memory limit, and prints what that came to.
 //
-//	go run ./internal/testkit/flood/bench [--quick] [--binaries FOLDER]
+//	go run ./internal/bench/flood [--quick] [--binaries FOLDER]
 //
 // It needs root.
 package main

@@ -12,8 +12,8 @@ import (
 
 	"github.com/digitalocean/go-libvirt"
 
+	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
-	"kubevirt-hypervisor-exporter/relay/podtest"
 	"kubevirt-hypervisor-exporter/sidecar/exposition"
 	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
 )

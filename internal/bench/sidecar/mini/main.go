@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"libvirt.org/go/libvirtxml"
 
-	"kubevirt-hypervisor-exporter/sidecar/bench/yardstick"
+	"kubevirt-hypervisor-exporter/internal/bench/sidecar/yardstick"
 )
 
 func main() {

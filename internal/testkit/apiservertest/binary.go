@@ -15,7 +15,7 @@ import (
 )
 
 // buildPackage is the folder of this package, whose sub-folder build is the module that pins the kube-apiserver.
-const buildPackage = "kubevirt-hypervisor-exporter/webhook/apiservertest"
+const buildPackage = "kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 
 // Binary returns the path of a kube-apiserver built from the Go module that build/go.mod pins.
 // The first call on a machine builds it, which takes minutes; afterwards it lies in the user's cache folder, under

@@ -2,7 +2,7 @@
 // yardstick that only decodes and answers, the memory of the real binary after
 // many of them, and the binary's size.
 //
-//	go run ./webhook/bench [--quick]
+//	go run ./internal/bench/webhook [--quick]
 package main
 
 import (

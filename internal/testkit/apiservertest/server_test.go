@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"kubevirt-hypervisor-exporter/webhook/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
 var server *apiservertest.Server

@@ -1,4 +1,4 @@
-package certs
+package certificate
 
 import "github.com/prometheus/client_golang/prometheus"
 

@@ -1,4 +1,4 @@
-package certs
+package certificate
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 // DefaultPoll is how often the files are read. The kubelet itself takes up to

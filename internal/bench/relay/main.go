@@ -6,7 +6,7 @@
 // and two yardsticks: a plain Go server of the same page, over TLS and without. What
 // they cost is what this machine takes for waking up and answering; see plain.
 //
-//	go run ./relay/bench [--quick]
+//	go run ./internal/bench/relay [--quick]
 //
 // It wants root, to put the stub's authority where the kubelet mounts the real one.
 package main

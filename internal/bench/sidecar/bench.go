@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"kubevirt-hypervisor-exporter/sidecar/libvirttest"
+	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
 // The VMI that the bench runs.
@@ -76,7 +76,7 @@ func (b *bench) build(ctx context.Context, o options) ([]program, error) {
 		{name: "floor", args: listen, want: "floor_info 1"},
 		{name: "mini", args: ask, want: `type="qemu"`},
 	}
-	for i, pkg := range []string{"sidecar", "sidecar/bench/floor", "sidecar/bench/mini"} {
+	for i, pkg := range []string{"sidecar", "internal/bench/sidecar/floor", "internal/bench/sidecar/mini"} {
 		p := &programs[i]
 		p.env, p.uid = append(p.env, o.environment()...), b.daemon.UID()
 		if p.name == "sidecar" && o.sidecar != "" {

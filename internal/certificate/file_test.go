@@ -1,4 +1,4 @@
-package certs
+package certificate
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

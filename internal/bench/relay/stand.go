@@ -11,9 +11,9 @@ import (
 	"slices"
 	"time"
 
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 	"kubevirt-hypervisor-exporter/internal/testkit/reviewer"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
-	"kubevirt-hypervisor-exporter/webhook/certs/pki"
 )
 
 // serverName is whom the certificate names.
@@ -95,7 +95,7 @@ func (s *stand) startRelay(ctx context.Context, dir, kubelet string, client *htt
 
 // startPlain starts the two yardsticks, which answer what a socket does.
 func (s *stand) startPlain(ctx context.Context, dir string, client *http.Client) error {
-	binary, err := build(ctx, dir, "plain", "relay/bench/plain")
+	binary, err := build(ctx, dir, "plain", "internal/bench/relay/plain")
 	if err != nil {
 		return err
 	}

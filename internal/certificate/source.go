@@ -2,7 +2,7 @@
 // while connections go on. The serving process reads files and nothing else;
 // who writes those files (our own rotation in certs/rotation, or cert-manager)
 // is not its concern.
-package certs
+package certificate
 
 import (
 	"context"

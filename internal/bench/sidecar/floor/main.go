@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"kubevirt-hypervisor-exporter/sidecar/bench/yardstick"
+	"kubevirt-hypervisor-exporter/internal/bench/sidecar/yardstick"
 )
 
 func main() {

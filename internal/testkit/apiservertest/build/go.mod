@@ -1,4 +1,4 @@
-module kubevirt-hypervisor-exporter/webhook/apiservertest/build
+module kubevirt-hypervisor-exporter/internal/testkit/apiservertest/build
 
 go 1.26.0
 
