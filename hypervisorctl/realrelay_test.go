@@ -17,7 +17,7 @@ import (
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/product"
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
-	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 )
 
@@ -58,7 +58,7 @@ func startRelay(t *testing.T) string {
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(server.Config.Host, "https://"))
 	require.NoError(t, err)
 	command.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST="+host, "KUBERNETES_SERVICE_PORT="+port)
-	process, err := apiservertest.StartProcess(filepath.Join(t.TempDir(), "relay.log"), command)
+	process, err := testkit.Start(filepath.Join(t.TempDir(), "relay.log"), command)
 	require.NoError(t, err)
 	t.Cleanup(process.Kill)
 	require.Eventually(t, func() bool {

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
 // netns is a network namespace. It lives as long as the process that holds it, and
@@ -27,7 +27,7 @@ func newNetns(t *testing.T) netns {
 	t.Helper()
 	dir := t.TempDir()
 	pidFile := filepath.Join(dir, "pid")
-	holder, err := apiservertest.StartProcess(filepath.Join(dir, "log"),
+	holder, err := testkit.Start(filepath.Join(dir, "log"),
 		exec.Command("unshare", "--net", "sh", "-c", `ip link set lo up; echo $$ > "$1.new"; mv "$1.new" "$1"; exec sleep infinity`, "sh", pidFile))
 	require.NoError(t, err)
 	t.Cleanup(holder.Kill)

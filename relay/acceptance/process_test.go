@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
 )
@@ -47,7 +47,7 @@ type setup struct {
 
 // relay is a running process of the binary under test.
 type relay struct {
-	*apiservertest.Process
+	*testkit.Process
 	address string
 	log     string
 	client  *http.Client
@@ -129,7 +129,7 @@ func launch(t *testing.T, s setup) *relay {
 	host, port, err := net.SplitHostPort(s.api)
 	require.NoError(t, err)
 	cmd.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST="+host, "KUBERNETES_SERVICE_PORT="+port)
-	r.Process, err = apiservertest.StartProcess(r.log, cmd)
+	r.Process, err = testkit.Start(r.log, cmd)
 	require.NoError(t, err)
 	return r
 }

@@ -12,14 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
 const readyPatience = 30 * time.Second
 
 // replica is a process `webhook serve` with the flags of the manifest, but ports of its own.
 type replica struct {
-	*apiservertest.Process
+	*testkit.Process
 	port, metricsPort, probePort int
 }
 
@@ -53,9 +53,9 @@ func (r *replica) awaitReady(t *testing.T) {
 }
 
 // start runs a command until the end of the test. Where that fails, it shows what the command said last.
-func start(t *testing.T, command *exec.Cmd) *apiservertest.Process {
+func start(t *testing.T, command *exec.Cmd) *testkit.Process {
 	t.Helper()
-	process, err := apiservertest.StartProcess(filepath.Join(t.TempDir(), "log"), command)
+	process, err := testkit.Start(filepath.Join(t.TempDir(), "log"), command)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		process.Kill()

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"net"
 	"net/http"
 	"os"
@@ -37,7 +38,7 @@ type Server struct {
 
 	dynamic   dynamic.Interface
 	mapper    *restmapper.DeferredDiscoveryRESTMapper
-	processes []*Process
+	processes []*testkit.Process
 	// serviceAccountsFile holds the key that service accounts' tokens are signed with.
 	serviceAccountsFile string
 }
@@ -115,7 +116,7 @@ func start(ctx context.Context, dir, etcd, binary string, further []string) (_ *
 	}
 	server.serviceAccountsFile = certificates.serviceAccountsFile
 	etcdURL := fmt.Sprintf("http://127.0.0.1:%d", ports[0])
-	if err := server.add(StartProcess(filepath.Join(dir, "etcd.log"), exec.Command(etcd, etcdFlags(dir, etcdURL)...))); err != nil {
+	if err := server.add(testkit.Start(filepath.Join(dir, "etcd.log"), exec.Command(etcd, etcdFlags(dir, etcdURL)...))); err != nil {
 		return nil, err
 	}
 	if err := server.await(ctx, http.DefaultClient, etcdURL+"/health"); err != nil {
@@ -126,7 +127,7 @@ func start(ctx context.Context, dir, etcd, binary string, further []string) (_ *
 	if err != nil {
 		return nil, err
 	}
-	if err := server.add(StartProcess(filepath.Join(dir, "kube-apiserver.log"), exec.Command(binary, append(flags, further...)...))); err != nil {
+	if err := server.add(testkit.Start(filepath.Join(dir, "kube-apiserver.log"), exec.Command(binary, append(flags, further...)...))); err != nil {
 		return nil, err
 	}
 	server.Config = &rest.Config{
@@ -138,7 +139,7 @@ func start(ctx context.Context, dir, etcd, binary string, further []string) (_ *
 	return server, server.connect(ctx)
 }
 
-func (s *Server) add(process *Process, err error) error {
+func (s *Server) add(process *testkit.Process, err error) error {
 	if err == nil {
 		s.processes = append(s.processes, process)
 	}
@@ -177,9 +178,9 @@ func (s *Server) await(ctx context.Context, web *http.Client, url string) error 
 		select {
 		case <-ticker.C:
 		case <-process.Ended():
-			return fmt.Errorf("%s ended: %w:\n%s", process.command.Path, process.err, process.LogTail())
+			return fmt.Errorf("%s ended with exit code %d:\n%s", process.Path(), process.ExitCode(), process.LogTail())
 		case <-ctx.Done():
-			return fmt.Errorf("%s did not become ready: %w:\n%s", process.command.Path, ctx.Err(), process.LogTail())
+			return fmt.Errorf("%s did not become ready: %w:\n%s", process.Path(), ctx.Err(), process.LogTail())
 		}
 	}
 }

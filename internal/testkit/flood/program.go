@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/memlimit"
 )
 
@@ -57,7 +57,7 @@ func (w *World) Close() error { return os.RemoveAll(w.folder) }
 
 // A program is a running one in a group of its own, with the ports that a flood meets.
 type program struct {
-	process *apiservertest.Process
+	process *testkit.Process
 	group   *memlimit.Group
 	limits  memlimit.Limits
 	// ports are where attacks go, by name.
@@ -93,7 +93,7 @@ func (w *World) start(p *program, c container, wrap func(command ...string) ([]s
 	command = p.group.Command(command...)
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), c.environment...)
-	p.process, err = apiservertest.StartProcess(filepath.Join(w.folder, binary+".log"), cmd)
+	p.process, err = testkit.Start(filepath.Join(w.folder, binary+".log"), cmd)
 	return err
 }
 

@@ -1,0 +1,41 @@
+package testkit
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Build builds programs of this module into the folder, as the images have them, each named after its folder.
+// Arguments such as -race go before the packages, for example "./relay".
+func Build(ctx context.Context, folder string, arguments ...string) error {
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return err
+	}
+	cgo := "CGO_ENABLED=0"
+	line := []string{"build", "-trimpath", "-buildvcs=false", "-tags", "nethttpomithttp2", "-ldflags", "-s -w", "-o", folder + "/"}
+	for _, argument := range arguments {
+		if argument == "-race" {
+			cgo = "CGO_ENABLED=1"
+		}
+	}
+	build := exec.CommandContext(ctx, "go", append(line, arguments...)...)
+	build.Dir, build.Env = root, append(os.Environ(), cgo)
+	if output, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %v: %w\n%s", arguments, err, output)
+	}
+	return nil
+}
+
+// moduleRoot is the folder with go.mod.
+func moduleRoot(ctx context.Context) (string, error) {
+	output, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module: %w", err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(output))), nil
+}
