@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -17,11 +18,11 @@ func Build(ctx context.Context, folder string, arguments ...string) error {
 		return err
 	}
 	cgo := "CGO_ENABLED=0"
-	line := []string{"build", "-trimpath", "-buildvcs=false", "-tags", "nethttpomithttp2", "-ldflags", "-s -w", "-o", folder + "/"}
-	for _, argument := range arguments {
-		if argument == "-race" {
-			cgo = "CGO_ENABLED=1"
-		}
+	line := []string{"build", "-buildvcs=false", "-ldflags", "-s -w", "-o", folder + "/"}
+	if slices.Contains(arguments, "-race") {
+		cgo = "CGO_ENABLED=1" // and no other flags, so that the packages are those that go test -race has compiled
+	} else {
+		line = append(line, "-trimpath", "-tags", "nethttpomithttp2")
 	}
 	build := exec.CommandContext(ctx, "go", append(line, arguments...)...)
 	build.Dir, build.Env = root, append(os.Environ(), cgo)
