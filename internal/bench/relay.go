@@ -60,7 +60,7 @@ func (b *bench) relay(ctx context.Context) (*table, error) {
 		if column < len(b.binaries) {
 			return b.startRelay(ctx, b.binaries[column], kubelet.Dir, uids, pair, api)
 		}
-		return b.startYardstick(ctx, &server{header: scrapeHeader(), want: "hypervisor_exporter_"}, pair, file)
+		return b.startYardstick(ctx, &server{header: scrapeHeader(reviewer.Token()), want: "hypervisor_exporter_"}, pair, file)
 	})
 	defer stopServers()
 	if err != nil {
@@ -154,7 +154,7 @@ func (b *bench) startRelay(
 	}
 	run = exec.Command(mounted[0], mounted[1:]...)
 	run.Env = append(os.Environ(), relayEnvironment)
-	s := &server{client: pair.client(), header: scrapeHeader(), want: "hypervisor_exporter_"}
+	s := &server{client: pair.client(), header: scrapeHeader(reviewer.Token()), want: "hypervisor_exporter_"}
 	s.url = func(i int) string { return "https://" + address + "/pods/" + uids[i%len(uids)] + "/metrics" }
 	return b.launch(ctx, s, run)
 }

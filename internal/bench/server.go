@@ -21,7 +21,6 @@ import (
 
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 	"kubevirt-hypervisor-exporter/internal/testkit"
-	"kubevirt-hypervisor-exporter/internal/testkit/reviewer"
 )
 
 // server is a running program.
@@ -124,8 +123,8 @@ func gunzip(body []byte) ([]byte, error) {
 	return io.ReadAll(reader)
 }
 
-// load sends total requests, atOnce at a time, and one that met a busy server again. It returns how long each took, and the seconds of CPU that the
-// server spent on one.
+// load sends total requests, atOnce at a time; one that got errBusy is sent again. It returns how long each took, and
+// the seconds of CPU that the server spent on one.
 func (s *server) load(ctx context.Context, atOnce, total int) (took []time.Duration, cpu float64, err error) {
 	before, err := read(s.pid)
 	if err != nil {
@@ -156,17 +155,20 @@ func (s *server) load(ctx context.Context, atOnce, total int) (took []time.Durat
 	return took, (after.cpu - before.cpu).Seconds() / float64(total), err
 }
 
-// scrapeHeader returns the header of Prometheus' requests.
-func scrapeHeader() http.Header {
-	return http.Header{
+// scrapeHeader returns the header of Prometheus' requests, with a token if there is one.
+func scrapeHeader(token string) http.Header {
+	header := http.Header{
 		"Accept": {"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6," +
 			"application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4," +
 			"text/plain;version=0.0.4;q=0.3,*/*;q=0.2"},
 		"Accept-Encoding":                     {"gzip"},
-		"Authorization":                       {"Bearer " + reviewer.Token()},
 		"User-Agent":                          {"Prometheus/3.5.0"},
 		"X-Prometheus-Scrape-Timeout-Seconds": {"10"},
 	}
+	if token != "" {
+		header.Set("Authorization", "Bearer "+token)
+	}
+	return header
 }
 
 // keyPair is a serving certificate in files, and its CA.

@@ -124,7 +124,7 @@ func (b *bench) startSidecar(ctx context.Context, column int, daemon *libvirttes
 	if err != nil {
 		return nil, err
 	}
-	s := &server{client: keyPair{}.client(), header: scrapeHeader(), want: "gauge_info 1"}
+	s := &server{client: keyPair{}.client(), header: scrapeHeader(""), want: "gauge_info 1"}
 	s.url = func(int) string { return "http://" + address + "/metrics" }
 	run := exec.Command(filepath.Join(b.folder, "gauge"), address)
 	supervised := column < len(b.binaries)
