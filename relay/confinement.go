@@ -6,13 +6,13 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
-
-	"go.yaml.in/yaml/v2"
 
 	"kubevirt-hypervisor-exporter/relay/authorization"
 	"kubevirt-hypervisor-exporter/relay/confine"
 )
+
+// serviceAccount is where the kubelet mounts the pod's service account.
+const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // confineProcess gives up what the relay does not use; see package confine. Where that
 // is not possible the relay goes on without: it is a second wall.
@@ -39,42 +39,11 @@ func needs(o *options, api *authorization.APIServer) confine.Needs {
 	if o.certFile != "" {
 		n.Replaced = append(n.Replaced, o.certFile, o.keyFile)
 	}
-	if o.webConfigFile != "" {
-		n.Replaced = append(n.Replaced, o.webConfigFile)
-		n.Replaced = append(n.Replaced, webConfigNames(o.webConfigFile)...)
-	}
 	if api != nil {
 		n.Replaced = append(n.Replaced, api.CAFile, api.TokenFile)
 		n.Connect = apiServerPorts(api.URL)
 	}
 	return n
-}
-
-// webConfigNames returns the files that exporter-toolkit's file names. It is read again for each
-// connection; files outside of these folders that it names later cannot be read.
-func webConfigNames(file string) []string {
-	var config struct {
-		TLS struct {
-			Cert     string `yaml:"cert_file"`
-			Key      string `yaml:"key_file"`
-			ClientCA string `yaml:"client_ca_file"`
-		} `yaml:"tls_server_config"`
-	}
-	content, err := os.ReadFile(file)
-	if err != nil || yaml.Unmarshal(content, &config) != nil {
-		return nil // exporter-toolkit says what is wrong with it
-	}
-	var names []string
-	for _, name := range []string{config.TLS.Cert, config.TLS.Key, config.TLS.ClientCA} {
-		switch {
-		case name == "":
-		case filepath.IsAbs(name):
-			names = append(names, name)
-		default:
-			names = append(names, filepath.Join(filepath.Dir(file), name))
-		}
-	}
-	return names
 }
 
 // apiServerPorts are the API server's and, where it has a name instead of an address, that of

@@ -17,15 +17,26 @@ import (
 
 	"kubevirt-hypervisor-exporter/internal/certificate"
 	"kubevirt-hypervisor-exporter/internal/serving"
-	"kubevirt-hypervisor-exporter/internal/serving/webconfig"
 	"kubevirt-hypervisor-exporter/relay/authorization"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
 	"kubevirt-hypervisor-exporter/relay/routes"
 	"kubevirt-hypervisor-exporter/relay/scrape"
 )
 
-// reviewTime is what the two questions to the API server may take beside a scrape.
-const reviewTime = 6 * time.Second
+// The bounds of scrapes.
+const (
+	// scrapeTime is how long a scrape may take, unless the scraper's own timeout is shorter.
+	scrapeTime = 10 * time.Second
+	// reviewTime is how long the two questions to the API server may take before that.
+	reviewTime = 6 * time.Second
+	// maxResponseBytes bounds a pod's page as it is sent. The sidecar's has 3 kB.
+	maxResponseBytes = 256 << 10
+	maxInFlight      = 256
+	maxInFlightPod   = 4
+	// drain is how long scrapes under way may go on after SIGTERM. Most take a
+	// millisecond; the kubelet waits for 30 s.
+	drain = 5 * time.Second
+)
 
 // serve puts the parts together and serves until ctx ends.
 func serve(ctx context.Context, o *options, logger *slog.Logger) error {
@@ -52,14 +63,14 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 	// The port is open, and no byte of a stranger's has been read.
 	confineProcess(o, api, logger)
 	reportMounts(o.podsDir, logger)
-	folder := newKubeletFolder(o.podsDir, pods, o.podUID, logger)
+	folder := newKubeletFolder(o.podsDir, pods, podsocket.UID(o.podUID), logger)
 	handler := routes.NewHandler(routes.Routes{
 		Pods: scrape.NewHandler(scrape.Config{
 			Pods:             pods,
-			Timeout:          o.timeout,
-			MaxResponseBytes: o.maxResponseBytes,
-			MaxInFlight:      o.maxInFlight,
-			MaxInFlightPod:   o.maxInFlightPod,
+			Timeout:          scrapeTime,
+			MaxResponseBytes: maxResponseBytes,
+			MaxInFlight:      maxInFlight,
+			MaxInFlightPod:   maxInFlightPod,
 			Registry:         registry,
 			Logger:           logger,
 		}),
@@ -68,7 +79,7 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 		Ready:    readiness(ctx, folder, source),
 		Logger:   logger,
 	})
-	logger.Info("serving", "address", listener.Addr().String(), "tls", source != nil || o.webConfigFile != "", "authorization", o.authorization, "pods_dir", o.podsDir)
+	logger.Info("serving", "address", listener.Addr().String(), "tls", source != nil, "authorization", o.authorization, "pods_dir", o.podsDir)
 	return runAll(ctx, source, func() error { return serving.Serve(ctx, listener, handler, config) })
 }
 
@@ -132,14 +143,11 @@ func serverConfig(o *options, source certificate.Source, logger *slog.Logger) (s
 		MaxHeaderBytes: headerBytes,
 		ReadTimeout:    5 * time.Second,
 		// A scrape must fit in, and the question whether it is allowed.
-		WriteTimeout: o.timeout + reviewTime,
+		WriteTimeout: scrapeTime + reviewTime,
 		// Longer than Prometheus' 5 minutes (common/config, http_config.go).
 		IdleTimeout: 6 * time.Minute,
 		Drain:       drain,
 		Logger:      logger,
-	}
-	if o.webConfigFile != "" {
-		config.Start = webconfig.Start(o.webConfigFile, logger)
 	}
 	if source == nil {
 		return config, nil

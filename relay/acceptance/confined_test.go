@@ -18,7 +18,7 @@ func confined(t *testing.T, relay *relay) {
 	if strings.Contains(relay.text(), "not confined by Landlock: the kernel lacks it") {
 		t.Skip("no Landlock here")
 	}
-	require.Contains(t, relay.text(), `msg="confined by Landlock"`)
+	require.Contains(t, relay.text(), `"msg":"confined by Landlock"`)
 }
 
 // TestConfinedInCertificateFolder: the relay reads a certificate that the kubelet swaps in the mounted folder, and none that a

@@ -51,15 +51,15 @@ func TestMessageNamesTheKubeletsFolder(t *testing.T) {
 // recursiveReadOnly.
 func TestMountsBelowTheKubeletsFolder(t *testing.T) {
 	for below, says := range map[string]string{
-		"":   `msg="nothing below the kubelet's folder is writable"`,
-		"ro": `msg="nothing below the kubelet's folder is writable"`,
+		"":   "nothing below the kubelet's folder is writable",
+		"ro": "nothing below the kubelet's folder is writable",
 		"rw": "recursiveReadOnly is not in force",
 	} {
 		t.Run("tmpfs "+below, func(t *testing.T) {
 			relay := startRelay(t, setup{kubelet: newKubelet(t), tmpfs: below})
 			relay.awaitLog(t, says)
 			if below != "" {
-				require.Contains(t, relay.text(), "mounts=2")
+				require.Contains(t, relay.text(), `"mounts":2`)
 			}
 		})
 	}

@@ -87,7 +87,7 @@ func startRelay(t *testing.T, s setup) *relay {
 	t.Helper()
 	r := launch(t, s)
 	t.Cleanup(func() { r.tearDown(t) })
-	r.awaitLog(t, "msg=serving")
+	r.awaitLog(t, `"msg":"serving"`)
 	return r
 }
 
@@ -96,7 +96,7 @@ func startRelayToEnd(t *testing.T, kubelet podtest.Kubelet) *relay {
 	t.Helper()
 	r := launch(t, setup{kubelet: kubelet})
 	t.Cleanup(r.Kill)
-	r.awaitLog(t, "msg=serving")
+	r.awaitLog(t, `"msg":"serving"`)
 	return r
 }
 
@@ -109,7 +109,7 @@ func launch(t *testing.T, s setup) *relay {
 		require.NoError(t, err)
 		listen = ":" + port
 	}
-	args := []string{"--kubelet-pods-dir=" + s.kubelet.Dir, "--web.listen-address=" + listen}
+	args := []string{"--kubelet-pods-dir=" + s.kubelet.Dir, "--listen-address=" + listen}
 	if s.account == "" {
 		args = append(args, "--authorization=none")
 	}

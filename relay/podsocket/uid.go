@@ -10,12 +10,12 @@ import (
 // digits and dashes. It is safe as a name of a file.
 type UID string
 
-// ParseUID takes the canonical form only. Everything else that would be read as a
-// UUID (upper case, braces, urn:, no dashes) is no folder of the kubelet's.
+// ParseUID takes the canonical form only. The kubelet names no folder by
+// another spelling of a UUID (upper case, braces, urn:, no dashes).
 func ParseUID(text string) (UID, error) {
 	parsed, err := uuid.Parse(text)
 	if err != nil || parsed.String() != text {
-		return "", fmt.Errorf("%.40q is no pod uid: want a UUID in lower case with dashes", text)
+		return "", fmt.Errorf("%.40q is not a pod uid: it must be a UUID in lower case with dashes", text)
 	}
 	return UID(text), nil
 }

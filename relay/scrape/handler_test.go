@@ -166,7 +166,7 @@ func TestAnswers(t *testing.T) {
 		{"not HTTP", says("SSH-2.0\r\n"), 502, "no exposition", scrape.Malformed},
 		{"its own 503", says("HTTP/1.1 503 Busy\r\nContent-Length: 6\r\n\r\nsecret"), 502, "the pod answered with a status other than 200: 503\n", scrape.Status},
 		{"a redirect", says("HTTP/1.1 302 Found\r\nLocation: http://localhost/\r\n\r\n"), 502, "200: 302\n", scrape.Status},
-		{"a large page", says("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: 70000\r\n\r\n"), 502, "--max-response-bytes", scrape.TooLarge},
+		{"a large page", says("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: 70000\r\n\r\n"), 502, "larger than the relay's limit", scrape.TooLarge},
 		{"hangs", hang, 504, "in time", scrape.Timeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {

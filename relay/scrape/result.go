@@ -20,7 +20,7 @@ const (
 	Timeout
 	// Malformed: the answer is not one that passes.
 	Malformed
-	// TooLarge: the page is larger than --max-response-bytes.
+	// TooLarge: the page is larger than Config.MaxResponseBytes.
 	TooLarge
 	// CutOff: the pod broke off.
 	CutOff
@@ -75,15 +75,15 @@ func (r Result) row() resultRow {
 	case Malformed:
 		return resultRow{"malformed", http.StatusBadGateway, "the pod's answer is no exposition of metrics; see the relay's log"}
 	case TooLarge:
-		return resultRow{"too_large", http.StatusBadGateway, "the pod's page is larger than --max-response-bytes"}
+		return resultRow{"too_large", http.StatusBadGateway, "the pod's page is larger than the relay's limit"}
 	case CutOff:
 		return resultRow{"cut_off", http.StatusBadGateway, "the pod broke off"}
 	case Status:
 		return resultRow{"status", http.StatusBadGateway, "the pod answered with a status other than 200"}
 	case PodBusy:
-		return resultRow{"pod_busy", http.StatusTooManyRequests, "as many scrapes of this pod are under way as --max-in-flight-per-pod allows"}
+		return resultRow{"pod_busy", http.StatusTooManyRequests, "too many scrapes of this pod are under way"}
 	case RelayBusy:
-		return resultRow{"relay_busy", http.StatusServiceUnavailable, "as many scrapes are under way as --max-in-flight allows"}
+		return resultRow{"relay_busy", http.StatusServiceUnavailable, "too many scrapes are under way"}
 	case NodeFault:
 		return resultRow{"node_fault", http.StatusInternalServerError, "the kubelet's folder of pods cannot be opened; see the relay's log"}
 	case ClientGone:

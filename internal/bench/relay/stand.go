@@ -82,8 +82,8 @@ func (s *stand) startRelay(ctx context.Context, dir, kubelet string, client *htt
 	if err != nil {
 		return err
 	}
-	command, err := s.reviewer.Mounted(binary, "--kubelet-pods-dir="+kubelet, "--web.listen-address="+address,
-		"--tls-cert-file="+filepath.Join(dir, "tls.crt"), "--tls-private-key-file="+filepath.Join(dir, "tls.key"), "--log.level=warn")
+	command, err := s.reviewer.Mounted(binary, "--kubelet-pods-dir="+kubelet, "--listen-address="+address,
+		"--tls-cert-file="+filepath.Join(dir, "tls.crt"), "--tls-private-key-file="+filepath.Join(dir, "tls.key"), "--log-level=warn")
 	if err != nil {
 		return err
 	}
