@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,32 +12,39 @@ import (
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
-// provisional gives the source's certificate or, while there has been none, one
-// that nobody trusts. The kubelet verifies nothing: its probes get their answer,
-// "alive, not ready", and it does not restart a relay that waits for its Secret.
-type provisional struct {
-	source certificate.Source
-	first  *tls.Certificate
+// certificateSource returns nil without the two files.
+func certificateSource(o *options, registry prometheus.Registerer, logger *slog.Logger) certificate.Source {
+	if o.certFile == "" {
+		return nil
+	}
+	source := certificate.NewFileSource(o.certFile, o.keyFile, certificate.DefaultPoll, logger)
+	registry.MustRegister(certificateCollector(source))
+	return source
 }
 
-func newProvisional(source certificate.Source) (provisional, error) {
+// tlsConfig serves the source's certificate or, while there has been none, one that no one
+// trusts. The kubelet verifies nothing: its probes get their answer, "alive, not ready", and it
+// does not restart a relay that waits for its Secret.
+func tlsConfig(source certificate.Source) (*tls.Config, error) {
 	pair, err := pki.NewAuthority("provisional.invalid", time.Now(), 24*time.Hour)
 	if err != nil {
-		return provisional{}, fmt.Errorf("make a provisional certificate: %w", err)
+		return nil, fmt.Errorf("make a provisional certificate: %w", err)
 	}
-	first, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+	provisional, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
 	if err != nil {
-		return provisional{}, fmt.Errorf("load the provisional certificate: %w", err)
+		return nil, fmt.Errorf("load the provisional certificate: %w", err)
 	}
-	return provisional{source: source, first: &first}, nil
-}
-
-// GetCertificate fits tls.Config.
-func (p provisional) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if cert, err := p.source.GetCertificate(hello); err == nil {
-		return cert, nil
-	}
-	return p.first, nil
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if cert, err := source.GetCertificate(hello); err == nil {
+				return cert, nil
+			}
+			return &provisional, nil
+		},
+		// A resumed session would go on with the certificate it began with.
+		SessionTicketsDisabled: true,
+	}, nil
 }
 
 // certificateCollector shows when the serving certificate ends. Without one there

@@ -5,17 +5,13 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 
 	"kubevirt-hypervisor-exporter/relay/authorization"
 	"kubevirt-hypervisor-exporter/relay/confine"
 )
 
-// serviceAccount is where the kubelet mounts the pod's service account.
-const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
-
-// confineProcess gives up what the relay does not use; see package confine. Where that
-// is not possible the relay goes on without: it is a second wall.
+// confineProcess gives up what the relay does not use; see package confine. If that is not
+// possible, the relay works without it: it is a second wall.
 func confineProcess(o *options, api *authorization.APIServer, logger *slog.Logger) {
 	needs := needs(o, api)
 	abi, err := needs.Apply()
@@ -29,8 +25,8 @@ func confineProcess(o *options, api *authorization.APIServer, logger *slog.Logge
 	}
 }
 
-// needs is what the relay uses once its port is open. Pods' sockets need nothing: they are found
-// and connected to without a right that Landlock restricts.
+// needs returns what the relay uses once its port is open. Pods' sockets are not in it: finding
+// them and connecting to them needs no right that Landlock restricts.
 func needs(o *options, api *authorization.APIServer) confine.Needs {
 	n := confine.Needs{Read: []string{
 		"/proc", // for its own metrics
@@ -46,8 +42,8 @@ func needs(o *options, api *authorization.APIServer) confine.Needs {
 	return n
 }
 
-// apiServerPorts are the API server's and, where it has a name instead of an address, that of
-// DNS over TCP.
+// apiServerPorts returns the API server's port and, if it has a name instead of an address, the
+// port of DNS over TCP.
 func apiServerPorts(address string) []uint16 {
 	server, err := url.Parse(address)
 	if err != nil {
@@ -61,13 +57,4 @@ func apiServerPorts(address string) []uint16 {
 		ports = append(ports, 53)
 	}
 	return ports
-}
-
-// apiServer is nil where no token is checked.
-func apiServer(o *options) (*authorization.APIServer, error) {
-	if o.authorization == none {
-		return nil, nil
-	}
-	server, err := authorization.InCluster(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"), serviceAccount)
-	return &server, err
 }

@@ -9,16 +9,17 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"github.com/stretchr/testify/require"
 )
 
-// TestFolderIsCheckedRarely: strangers who ask /readyz cause few checks and no log lines; each change is logged once.
+// TestFolderIsCheckedRarely: many requests for /readyz cause few checks and no log lines; each change is logged once.
 func TestFolderIsCheckedRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		var answer error
 		checks := 0
-		folder := &kubeletFolder{now: time.Now, logger: slog.New(slog.NewTextHandler(&log, nil)), check: func() error {
+		folder := &kubeletFolder{logger: slog.New(slog.NewTextHandler(&log, nil)), check: func() error {
 			checks++
 			return answer
 		}}
@@ -47,11 +48,11 @@ func TestFolderIsCheckedRarely(t *testing.T) {
 	})
 }
 
-// TestFolderThatHangs: a disk that hangs holds one check, not each probe, and the relay is not ready meanwhile.
+// TestFolderThatHangs: a disk that hangs blocks one check, not each probe, and the relay is not ready meanwhile.
 func TestFolderThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan struct{})
-		folder := &kubeletFolder{now: time.Now, logger: slog.New(slog.DiscardHandler), check: func() error {
+		folder := &kubeletFolder{logger: slog.New(slog.DiscardHandler), check: func() error {
 			<-hang
 			return nil
 		}}
@@ -64,7 +65,7 @@ func TestFolderThatHangs(t *testing.T) {
 		time.Sleep(10 * stuck)
 		go func() { _ = folder.Err() }()
 		synctest.Wait()
-		require.NoError(t, folder.Err(), "the check has just begun, and the last finding is old because nobody asked")
+		require.NoError(t, folder.Err(), "the check has just begun, and the last result is old because no one asked")
 		time.Sleep(stuck + time.Second)
 		require.ErrorContains(t, folder.Err(), "has not answered for 11s")
 		hang <- struct{}{}
@@ -73,20 +74,16 @@ func TestFolderThatHangs(t *testing.T) {
 	})
 }
 
-const someMounts = `1 0 259:1 / / ro,relatime - overlay overlay ro,lowerdir=/a
-2 1 259:1 /var/lib/k0s/kubelet/pods /var/lib/kubelet/pods ro,relatime - ext4 /dev/root rw
-3 2 0:50 / /var/lib/kubelet/pods/11111111-1111-4111-8111-111111111111/volumes/kubernetes.io~secret/tls rw,relatime shared:1 master:2 - tmpfs tmpfs rw,size=1k
-4 2 0:51 / /var/lib/kubelet/pods/11111111-1111-4111-8111-111111111111/volumes/kubernetes.io~csi/pvc rw,relatime - ext4 /dev/sdb ro
-5 2 0:52 / /var/lib/kubelet/pods-of-another/x rw,relatime - tmpfs tmpfs rw
-6 1 259:1 /var/lib/k0s/kubelet/pods/22222222-2222-4222-8222-222222222222/etc-hosts /etc/hosts rw,relatime - ext4 /dev/root rw
-nonsense
-7 1 0:1 / /short
-`
-
 func TestMountsBelowTheFolder(t *testing.T) {
-	mounts := parseMounts(strings.NewReader(someMounts))
-	require.Len(t, mounts, 6)
-	total, writable := mountsBelow("/var/lib/kubelet/pods", mounts)
+	const folder, pod = "/var/lib/kubelet/pods", "/var/lib/kubelet/pods/11111111-1111-4111-8111-111111111111"
+	only := func(option string) map[string]string { return map[string]string{option: ""} }
+	total, writable := mountsBelow(folder, []*procfs.MountInfo{
+		{MountPoint: "/", Options: only("rw"), SuperOptions: only("rw")},
+		{MountPoint: folder, Options: only("ro"), SuperOptions: only("rw")},
+		{MountPoint: pod + "/volumes/kubernetes.io~secret/tls", Options: only("rw"), SuperOptions: only("rw")},
+		{MountPoint: pod + "/volumes/kubernetes.io~csi/pvc", Options: only("rw"), SuperOptions: only("ro")},
+		{MountPoint: folder + "-of-another/x", Options: only("rw"), SuperOptions: only("rw")},
+	})
 	require.Equal(t, 3, total, "the folder itself, and what is mounted below it")
 	require.Equal(t, 1, writable, "a file system that is mounted read-only as a whole is not")
 }

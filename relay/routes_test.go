@@ -1,4 +1,4 @@
-package routes
+package main
 
 import (
 	"context"
@@ -18,18 +18,14 @@ import (
 func TestRoutes(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	var ready error
-	handler := NewHandler(Routes{
-		Pods:     http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }),
-		Registry: registry,
-		Protect: func(right string, next http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Right", right)
-				next.ServeHTTP(w, r)
-			})
-		},
-		Ready:  func(context.Context) error { return ready },
-		Logger: slog.New(slog.DiscardHandler),
-	})
+	pods := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+	protect := func(right string, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Right", right)
+			next.ServeHTTP(w, r)
+		})
+	}
+	handler := newRoutes(pods, registry, protect, func(context.Context) error { return ready }, slog.New(slog.DiscardHandler))
 	ask := func(method, path string, code int, right string) {
 		t.Helper()
 		recorder := httptest.NewRecorder()
@@ -49,7 +45,7 @@ func TestRoutes(t *testing.T) {
 	ready = errors.New("no certificate")
 	ask("GET", "/readyz", 503, "")
 	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP hypervisor_exporter_relay_requests_total Requests that were answered, by what they asked for and the answer's status.
+# HELP hypervisor_exporter_relay_requests_total Requests that were answered, by handler and the answer's status.
 # TYPE hypervisor_exporter_relay_requests_total counter
 hypervisor_exporter_relay_requests_total{code="404",handler="pods"} 1
 hypervisor_exporter_relay_requests_total{code="200",handler="metrics"} 1
@@ -60,10 +56,4 @@ hypervisor_exporter_relay_requests_total{code="200",handler="readyz"} 1
 hypervisor_exporter_relay_requests_total{code="503",handler="readyz"} 1
 hypervisor_exporter_relay_requests_total{code="404",handler="other"} 3
 `), "hypervisor_exporter_relay_requests_total"))
-}
-
-func TestStatusLabels(t *testing.T) {
-	for code, want := range map[int]string{0: "200", 404: "404", 499: "499", 599: "other", 42: "other"} {
-		require.Equal(t, want, (&status{code: code}).label())
-	}
 }
