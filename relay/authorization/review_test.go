@@ -1,14 +1,20 @@
 package authorization
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 
 	"kubevirt-hypervisor-exporter/internal/contract"
 )
+
+const ours = contract.RelayAudience
 
 // jwt is a token with the claims; nothing here verifies its signature.
 func jwt(claims string) string {
@@ -17,7 +23,6 @@ func jwt(claims string) string {
 }
 
 func TestAudiences(t *testing.T) {
-	const ours = contract.RelayAudience
 	for token, want := range map[string][]string{
 		jwt(`{"aud":["` + ours + `"]}`):                      {ours},
 		jwt(`{"aud":"` + ours + `"}`):                        {ours},
@@ -46,38 +51,64 @@ func TestAudiences(t *testing.T) {
 // TestAccepted: an API server, or what authenticates for it, that does not know audiences returns none. Then the token is one
 // for the API server.
 func TestAccepted(t *testing.T) {
-	ours := []string{contract.RelayAudience}
+	relay, kubernetes := []string{ours}, []string{"https://kubernetes"}
 	for _, c := range []struct {
 		status tokenReviewStatus
 		asked  []string
 		want   bool
 	}{
 		{tokenReviewStatus{Authenticated: true}, nil, true},
-		{tokenReviewStatus{Authenticated: true, Audiences: []string{"https://kubernetes"}}, nil, true},
-		{tokenReviewStatus{Authenticated: true, Audiences: ours}, ours, true},
-		{tokenReviewStatus{Authenticated: true}, ours, false},
-		{tokenReviewStatus{Authenticated: true, Audiences: []string{"https://kubernetes"}}, ours, false},
-		{tokenReviewStatus{Audiences: ours}, ours, false},
+		{tokenReviewStatus{Authenticated: true, Audiences: kubernetes}, nil, true},
+		{tokenReviewStatus{Authenticated: true, Audiences: relay}, relay, true},
+		{tokenReviewStatus{Authenticated: true}, relay, false},
+		{tokenReviewStatus{Authenticated: true, Audiences: kubernetes}, relay, false},
+		{tokenReviewStatus{Audiences: relay}, relay, false},
 		{tokenReviewStatus{}, nil, false},
 	} {
 		require.Equal(t, c.want, c.status.accepted(c.asked), "%+v", c)
 	}
 }
 
-// FuzzAudiences feeds a token. What is asked about is nothing or the relay's audience, and that only for a token that
+// FuzzAudiences: the API server is asked about no audience, or about the relay's, and that only for a token that
 // names it.
 func FuzzAudiences(f *testing.F) {
-	f.Add(jwt(`{"aud":["` + contract.RelayAudience + `"]}`))
-	f.Add(jwt(`{"aud":"` + contract.RelayAudience + `"}`))
+	f.Add(jwt(`{"aud":["` + ours + `"]}`))
+	f.Add(jwt(`{"aud":"` + ours + `"}`))
 	f.Add("opaque")
 	f.Fuzz(func(t *testing.T, token string) {
 		asked := audiences(token)
 		if asked == nil {
 			return
 		}
-		require.Equal(t, []string{contract.RelayAudience}, asked)
+		require.Equal(t, []string{ours}, asked)
 		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
 		require.NoError(t, err)
 		require.Contains(t, string(payload), `"`)
 	})
+}
+
+// TestReviewsAreKubernetes writes every field of ours, lets Kubernetes' types read them
+// strictly, and reads back what those write.
+func TestReviewsAreKubernetes(t *testing.T) {
+	roundTrip := func(ours, theirs, back any) {
+		written, err := json.Marshal(ours)
+		require.NoError(t, err)
+		strict := json.NewDecoder(bytes.NewReader(written))
+		strict.DisallowUnknownFields()
+		require.NoError(t, strict.Decode(theirs))
+		written, err = json.Marshal(theirs)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(written, back))
+	}
+	who := newTokenReview("t", []string{"a"})
+	who.Status = tokenReviewStatus{Authenticated: true, User: user{"n", "u", []string{"g"}, map[string][]string{"k": {"v"}}}, Audiences: []string{"a"}}
+	var whoBack tokenReview
+	roundTrip(who, &authenticationv1.TokenReview{}, &whoBack)
+	require.Equal(t, who, whoBack)
+
+	may := newAccessReview(who.Status.User, "/p")
+	may.Status = accessReviewStatus{Allowed: true, Denied: true}
+	var mayBack accessReview
+	roundTrip(may, &authorizationv1.SubjectAccessReview{}, &mayBack)
+	require.Equal(t, may, mayBack)
 }

@@ -36,12 +36,12 @@ func flood(t *testing.T, c *Cache, source string, n int) (all *sync.WaitGroup, t
 // TestStrangersAreBounded: made-up tokens against an API server that answers slowly, from one address and from
 // many. All but a few are refused at once.
 func TestStrangersAreBounded(t *testing.T) {
-	inBubble(t, func(t *testing.T, o *oracle, c *Cache, _ *bytes.Buffer) {
-		o.takes = time.Second
+	inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, _ *bytes.Buffer) {
+		api.takes = time.Second
 		all, tally := flood(t, c, "one", 300)
-		require.Equal(t, 300-strangersPerSource, tally(Busy), "at once, from one address")
+		require.Equal(t, 300-unknownPerSource, tally(Busy), "at once, from one address")
 		all.Wait()
-		require.Equal(t, strangersPerSource, tally(Unavailable), "the oracle knows nothing of them")
+		require.Equal(t, unknownPerSource, tally(Unavailable), "the oracle knows nothing of them")
 
 		var floods []*sync.WaitGroup
 		busy := 0
@@ -50,13 +50,13 @@ func TestStrangersAreBounded(t *testing.T) {
 			floods = append(floods, all)
 			busy += tally(Busy)
 		}
-		require.Equal(t, 300-strangerReviews-strangersWaiting, busy, "at once, from many addresses")
-		require.Equal(t, strangerReviews+strangersWaiting, c.strangers.count())
+		require.Equal(t, 300-unknownReviews-unknownWaiting, busy, "at once, from many addresses")
+		require.Equal(t, unknownReviews+unknownWaiting, c.unknown.count())
 		for _, all := range floods {
 			all.Wait()
 		}
-		require.EqualValues(t, strangerReviews, o.most.Load(), "reviews at once")
-		require.Zero(t, c.strangers.count())
+		require.EqualValues(t, unknownReviews, api.most.Load(), "reviews at once")
+		require.Zero(t, c.unknown.count())
 	})
 }
 
@@ -90,26 +90,26 @@ func TestKnownScraperAmongStrangers(t *testing.T) {
 		require.Equal(t, takes, time.Since(began), "the bubble's time")
 	}
 	const slow = 2 * time.Second
-	for name, lapse := range map[string]func(o *oracle, c *Cache, t *testing.T){
+	for name, lapse := range map[string]func(api *fakeAPI, c *Cache, t *testing.T){
 		"fresh":  nil,
-		"due":    func(*oracle, *Cache, *testing.T) { time.Sleep(allowFor) },
-		"lapsed": func(*oracle, *Cache, *testing.T) { time.Sleep(rememberFor - time.Minute) },
-		"refused meanwhile": func(o *oracle, c *Cache, t *testing.T) {
+		"due":    func(*fakeAPI, *Cache, *testing.T) { time.Sleep(allowFor) },
+		"lapsed": func(*fakeAPI, *Cache, *testing.T) { time.Sleep(rememberFor - time.Minute) },
+		"refused meanwhile": func(api *fakeAPI, c *Cache, t *testing.T) {
 			time.Sleep(allowFor)
-			o.set(Forbidden, nil)
+			api.set(Forbidden, nil)
 			decision, _ := c.Decide(t.Context(), "prometheus", "scraper", "/p")
 			require.Equal(t, Forbidden, decision)
-			o.set(Allowed, nil)
+			api.set(Allowed, nil)
 			time.Sleep(denyFor)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, o *oracle, c *Cache, _ *bytes.Buffer) {
-				step(t, o, c, 0, Allowed, Asked, 1)
+			inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, _ *bytes.Buffer) {
+				step(t, api, c, 0, Allowed, Asked, 1)
 				if lapse != nil {
-					lapse(o, c, t)
+					lapse(api, c, t)
 				}
-				o.setTakes(slow)
+				api.setTakes(slow)
 				siege(t, c)
 				if lapse == nil {
 					ask(t, c, 0, Cached)
@@ -126,8 +126,8 @@ func TestKnownScraperAmongStrangers(t *testing.T) {
 // reviews and not behind all of a stranger's, as long as that has fewer addresses than there are places.
 func TestFirstReviewIsFair(t *testing.T) {
 	for strangers := range 4 { // with 8 tokens each they fill all places but 8
-		inBubble(t, func(t *testing.T, o *oracle, c *Cache, _ *bytes.Buffer) {
-			o.takes = 500 * time.Millisecond
+		inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, _ *bytes.Buffer) {
+			api.takes = 500 * time.Millisecond
 			ctx, cancel := context.WithCancel(t.Context())
 			var all sync.WaitGroup
 			defer time.Sleep(3 * reviewTimeout) // reviews go on though nobody waits for them
@@ -174,12 +174,12 @@ func TestAnyoneMayHangUp(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), patience)
 					defer cancel()
 					began := time.Now()
-					err := l.enter(ctx, source)
+					leave, err := l.enter(ctx, source)
 					require.LessOrEqual(t, time.Since(began), patience)
 					if err != nil {
 						return
 					}
-					defer l.leave(source)
+					defer leave()
 					require.LessOrEqual(t, int(underWay.Add(1)), l.running)
 					defer underWay.Add(-1)
 					time.Sleep(takes)
@@ -190,7 +190,7 @@ func TestAnyoneMayHangUp(t *testing.T) {
 			all.Wait()
 			require.Zero(t, l.underWay)
 			require.Empty(t, l.sources)
-			require.Empty(t, l.waiting)
+			require.Empty(t, l.queue)
 		})
 	}
 }
@@ -198,7 +198,7 @@ func TestAnyoneMayHangUp(t *testing.T) {
 func (l *limiter) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.total()
+	return l.underWay + len(l.queue)
 }
 
 func (l *limiter) checkBounds(t *testing.T) {
@@ -206,23 +206,23 @@ func (l *limiter) checkBounds(t *testing.T) {
 	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	waiting := 0
-	for source, turns := range l.waiting {
-		require.NotEmpty(t, turns)
-		waiting += len(turns)
-		require.LessOrEqual(t, l.sources[source], l.perSource)
+	sum := 0
+	for _, n := range l.sources {
+		sum += n
+		require.LessOrEqual(t, n, l.perSource)
 	}
-	require.LessOrEqual(t, l.total(), l.admitted)
-	require.Equal(t, l.total(), l.underWay+waiting)
-	require.True(t, waiting == 0 || l.underWay == l.running, "nobody waits while there is a place")
+	require.Equal(t, sum, l.underWay+len(l.queue))
+	require.LessOrEqual(t, l.underWay, l.running)
+	require.LessOrEqual(t, sum, l.running+l.waiting)
+	require.True(t, len(l.queue) == 0 || l.underWay == l.running, "nothing waits while there is a place")
 }
 
 // TestStrangersMemory: what tokens of the greatest length leave in memory, while their reviews hang and when all have been
 // refused. The relay's container has 80 MiB.
 func TestStrangersMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &oracle{decision: map[string]Decision{}, takes: time.Hour}
-		c := NewCache(o, time.Now, slog.New(slog.DiscardHandler))
+		api := &fakeAPI{decision: map[string]Decision{}, takes: time.Hour}
+		c := NewCache(api, time.Now, slog.New(slog.DiscardHandler))
 		before := heap()
 		var all sync.WaitGroup
 		for i := range 3 * maxDenied {
@@ -231,13 +231,14 @@ func TestStrangersMemory(t *testing.T) {
 			synctest.Wait()
 		}
 		hanging := heap() - before
-		require.Equal(t, strangerReviews+strangersWaiting, c.strangers.count())
+		require.Equal(t, unknownReviews+unknownWaiting, c.unknown.count())
 		all.Wait()
+		api.setTakes(0)
 		for i := range 3 * maxDenied {
-			c.keep(newKey(fmt.Sprint(i), "/p"), Unauthenticated)
+			c.Decide(t.Context(), "", fmt.Sprint(i), "/p")
 		}
 		remembered := heap() - before
-		require.LessOrEqual(t, len(c.denied.Keys()), maxDenied)
+		require.LessOrEqual(t, len(c.refusals.Keys()), maxDenied)
 		t.Logf("%d kB while reviews hang, %d kB of refusals", hanging>>10, remembered>>10)
 		require.Less(t, hanging, int64(1<<20))
 		require.Less(t, remembered, int64(2<<20))

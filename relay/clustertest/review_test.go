@@ -1,7 +1,8 @@
-package authorization_test
+// Package clustertest tests what the relay asks against a real kube-apiserver.
+package clustertest
 
 import (
-	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,18 +11,22 @@ import (
 
 	"github.com/stretchr/testify/require"
 	authenticationv1 "k8s.io/api/authentication/v1"
-	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 	"kubevirt-hypervisor-exporter/internal/contract"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 	"kubevirt-hypervisor-exporter/relay/authorization"
 )
 
-const right = "/metrics/vmis"
+const (
+	right     = "/metrics/vmis"
+	delegator = "system:auth-delegator"
+)
 
 var server *apiservertest.Server
 
@@ -29,8 +34,8 @@ func TestMain(m *testing.M) {
 	os.Exit(apiservertest.Run(m, func(s *apiservertest.Server) { server = s }))
 }
 
-// account makes a service account, gives it the ClusterRole unless that is "", and
-// returns a token of its.
+// account creates a service account, binds it to the ClusterRole unless that is "", and
+// returns a token of it.
 func account(t *testing.T, namespace, name, role string) string {
 	t.Helper()
 	_, err := server.Client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
@@ -46,7 +51,7 @@ func account(t *testing.T, namespace, name, role string) string {
 	return server.Token(t, namespace, name)
 }
 
-// scraperRole is the right to scrape VMs and nothing else.
+// scraperRole creates a ClusterRole with the right to scrape VMs and nothing else.
 func scraperRole(t *testing.T) string {
 	t.Helper()
 	role, err := server.Client.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{
@@ -57,33 +62,40 @@ func scraperRole(t *testing.T) string {
 	return role.Name
 }
 
-// mounted is a service account as the kubelet mounts it.
-func mounted(t *testing.T, token string) authorization.APIServer {
+// mounted returns a service account's folder as the kubelet mounts it.
+func mounted(t *testing.T, of *apiservertest.Server, token string) authorization.APIServer {
 	t.Helper()
 	dir := t.TempDir()
-	at := authorization.APIServer{URL: server.Config.Host, CAFile: filepath.Join(dir, "ca.crt"), TokenFile: filepath.Join(dir, "token")}
-	require.NoError(t, os.WriteFile(at.CAFile, server.Config.CAData, 0o600))
+	at := authorization.APIServer{URL: of.Config.Host, CAFile: filepath.Join(dir, "ca.crt"), TokenFile: filepath.Join(dir, "token")}
+	require.NoError(t, os.WriteFile(at.CAFile, of.Config.CAData, 0o600))
 	require.NoError(t, os.WriteFile(at.TokenFile, []byte(token), 0o600))
 	return at
 }
 
-// eventually asks until RBAC, which the API server learns of by a watch, is as wanted.
+func newClient(t *testing.T, at authorization.APIServer) *authorization.Client {
+	client := authorization.NewClient(at)
+	t.Cleanup(client.Close)
+	return client
+}
+
+// eventually asks until the decision is as wanted: the API server learns of RBAC objects by a watch.
 func eventually(t *testing.T, client *authorization.Client, token, path string, want authorization.Decision) {
 	t.Helper()
-	require.EventuallyWithT(t, func(c *assertT) {
-		decision, err := client.Review(context.Background(), token, path)
-		require.NoError(c, err)
-		require.Equal(c, want.String(), decision.String())
-	}, 15*time.Second, 20*time.Millisecond)
+	testkit.Eventually(t, func() error {
+		decision, err := client.Review(t.Context(), token, path)
+		if err == nil && decision != want {
+			err = fmt.Errorf("%s, want %s", decision, want)
+		}
+		return err
+	})
 }
 
 func TestAgainstARealAPIServer(t *testing.T) {
 	namespace := server.Namespace(t, "relay", nil)
-	at := mounted(t, account(t, namespace, "relay", "system:auth-delegator"))
+	at := mounted(t, server, account(t, namespace, "relay", delegator))
 	scraper := account(t, namespace, "prometheus", scraperRole(t))
 	stranger := account(t, namespace, "stranger", "")
-	client := authorization.NewClient(at)
-	defer client.Close()
+	client := newClient(t, at)
 
 	eventually(t, client, scraper, right, authorization.Allowed)
 	eventually(t, client, scraper, "/metrics", authorization.Forbidden)
@@ -99,41 +111,36 @@ func TestAgainstARealAPIServer(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(at.TokenFile, []byte("expired"), 0o600))
 		decision, err := client.Review(t.Context(), stranger, right)
-		require.ErrorContains(t, err, "system:auth-delegator")
-		require.Equal(t, authorization.Unavailable, decision, "our own trouble is not the client's")
+		require.ErrorContains(t, err, delegator)
+		require.Equal(t, authorization.Unavailable, decision, "our own failure is not the client's")
 		require.NoError(t, os.WriteFile(at.TokenFile, good, 0o600))
 		eventually(t, client, stranger, right, authorization.Forbidden)
 	})
-	t.Run("without the right to ask", func(t *testing.T) {
-		powerless := authorization.NewClient(mounted(t, stranger))
-		defer powerless.Close()
-		_, err := powerless.Review(t.Context(), stranger, right)
-		require.ErrorContains(t, err, "system:auth-delegator")
-	})
-	t.Run("an API server of another authority", func(t *testing.T) {
-		other := mounted(t, stranger)
-		require.NoError(t, os.WriteFile(other.CAFile, foreignAuthority(t), 0o600))
-		deceived := authorization.NewClient(other)
-		defer deceived.Close()
-		_, err := deceived.Review(t.Context(), stranger, right)
-		require.ErrorContains(t, err, "certificate")
-	})
-	t.Run("no file yet", func(t *testing.T) {
-		missing := mounted(t, stranger)
-		require.NoError(t, os.Remove(missing.CAFile))
-		early := authorization.NewClient(missing)
-		defer early.Close()
-		_, err := early.Review(t.Context(), stranger, right)
-		require.ErrorIs(t, err, os.ErrNotExist)
-	})
+	foreign, err := pki.NewAuthority("foreign", time.Now(), time.Hour)
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		change  func(at authorization.APIServer) error
+		message string
+	}{
+		"without the right to ask": {func(authorization.APIServer) error { return nil }, delegator},
+		"another CA":               {func(at authorization.APIServer) error { return os.WriteFile(at.CAFile, foreign.CertPEM, 0o600) }, "certificate"},
+		"no file yet":              {func(at authorization.APIServer) error { return os.Remove(at.CAFile) }, "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := mounted(t, server, stranger)
+			require.NoError(t, c.change(at))
+			decision, err := newClient(t, at).Review(t.Context(), stranger, right)
+			require.ErrorContains(t, err, c.message)
+			require.Equal(t, authorization.Unavailable, decision)
+		})
+	}
 }
 
 // TestAudience: a token for the relay alone is good for the relay, with the right, and for nothing at the API server. One for
-// somebody else is good for neither.
+// another audience is good for neither.
 func TestAudience(t *testing.T) {
 	namespace := server.Namespace(t, "audience", nil)
-	client := authorization.NewClient(mounted(t, account(t, namespace, "relay", "system:auth-delegator")))
-	defer client.Close()
+	client := newClient(t, mounted(t, server, account(t, namespace, "relay", delegator)))
 	account(t, namespace, "may", scraperRole(t))
 	account(t, namespace, "may-not", "")
 	ours, api := contract.RelayAudience, apiServerAudience(t)
@@ -155,17 +162,14 @@ func TestAudience(t *testing.T) {
 		require.Equal(t, !c.api, apierrors.IsUnauthorized(err), "%+v at the API server: %v", c, err)
 		require.Equal(t, c.api, err == nil, "%+v at the API server: %v", c, err)
 	}
-	t.Run("a token with a foreign signature", func(t *testing.T) {
-		token := tokenFor(t, namespace, "may", []string{ours})
-		eventually(t, client, token[:len(token)-8]+"AAAAAAAA", right, authorization.Unauthenticated)
-	})
+	forged := tokenFor(t, namespace, "may", []string{ours})
+	eventually(t, client, forged[:len(forged)-8]+"AAAAAAAA", right, authorization.Unauthenticated)
 }
 
-// TestTokenOfASecret: what Prometheus sends names no audience, and is taken as ever.
+// TestTokenOfASecret: what Prometheus sends names no audience, and is accepted.
 func TestTokenOfASecret(t *testing.T) {
 	namespace := server.Namespace(t, "secret", nil)
-	client := authorization.NewClient(mounted(t, account(t, namespace, "relay", "system:auth-delegator")))
-	defer client.Close()
+	client := newClient(t, mounted(t, server, account(t, namespace, "relay", delegator)))
 	account(t, namespace, "prometheus", scraperRole(t))
 	eventually(t, client, server.SecretToken(t, namespace, "prometheus"), right, authorization.Allowed)
 }
@@ -178,7 +182,7 @@ func tokenFor(t *testing.T, namespace, account string, audiences []string) strin
 	return request.Status.Token
 }
 
-// apiServerAudience is the API server's own.
+// apiServerAudience returns the API server's own.
 func apiServerAudience(t *testing.T) string {
 	t.Helper()
 	review, err := server.Client.AuthenticationV1().TokenReviews().Create(t.Context(), &authenticationv1.TokenReview{
@@ -189,26 +193,20 @@ func apiServerAudience(t *testing.T) string {
 	return review.Status.Audiences[0]
 }
 
-// TestAPIServerGoes: who is known goes on, who is not gets 503.
+// TestAPIServerGoes: a known token is allowed without the API server, an unknown one gets 503.
 func TestAPIServerGoes(t *testing.T) {
 	mortal, err := apiservertest.Start(t.Context(), t.TempDir())
 	require.NoError(t, err)
 	defer mortal.Stop()
-	dir := t.TempDir()
-	at := authorization.APIServer{URL: mortal.Config.Host, CAFile: filepath.Join(dir, "ca.crt"), TokenFile: filepath.Join(dir, "token")}
-	require.NoError(t, os.WriteFile(at.CAFile, mortal.Config.CAData, 0o600))
-	require.NoError(t, os.WriteFile(at.TokenFile, []byte(mortal.Config.BearerToken), 0o600))
-	client := authorization.NewClient(at)
-	defer client.Close()
+	admin := mortal.Config.BearerToken
 	now := time.Now()
-	cache := authorization.NewCache(client, func() time.Time { return now }, slog.New(slog.DiscardHandler))
+	cache := authorization.NewCache(newClient(t, mounted(t, mortal, admin)), func() time.Time { return now }, slog.New(slog.DiscardHandler))
 	decide := func(token string, want authorization.Decision, origin authorization.Origin) {
 		t.Helper()
 		decision, from := cache.Decide(t.Context(), "10.0.0.1", token, right)
 		require.Equal(t, want.String(), decision.String())
 		require.Equal(t, origin.String(), from.String())
 	}
-	admin := mortal.Config.BearerToken
 	decide(admin, authorization.Allowed, authorization.Asked)
 	decide("made-up", authorization.Unauthenticated, authorization.Asked)
 	mortal.Stop()
@@ -218,9 +216,4 @@ func TestAPIServerGoes(t *testing.T) {
 	decide(admin, authorization.Allowed, authorization.Stale)
 	decide("made-up", authorization.Unavailable, authorization.Asked)
 	decide("another", authorization.Unavailable, authorization.Asked)
-}
-
-// TestReviewsAreKubernetes: our few fields are those of k8s.io/api.
-func TestReviewsAreKubernetes(t *testing.T) {
-	authorization.CompareReviews(t, &authenticationv1.TokenReview{}, &authorizationv1.SubjectAccessReview{})
 }
