@@ -3,6 +3,8 @@ package scrape
 import (
 	"bytes"
 	"net/http"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,10 +32,10 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// TestOnlyThreeHeadersPass: what the pod gets to see of a request, to the byte.
+// TestOnlyThreeHeadersPass: what reaches the pod of a request, to the byte.
 func TestOnlyThreeHeadersPass(t *testing.T) {
 	var sent bytes.Buffer
-	require.NoError(t, newAsk(http.Header{
+	require.NoError(t, newRequest(http.Header{
 		"Accept":          {"text/plain;version=0.0.4", "*/*;q=0.1"},
 		"Accept-Encoding": {"gzip"},
 		timeoutHeader:     {"5"},
@@ -49,7 +51,7 @@ func TestOnlyThreeHeadersPass(t *testing.T) {
 		"X-Prometheus-Scrape-Timeout-Seconds: 4.5\r\n\r\n", sent.String())
 
 	sent.Reset()
-	require.NoError(t, newAsk(http.Header{}, time.Second).write(&sent))
+	require.NoError(t, newRequest(http.Header{}, time.Second).write(&sent))
 	require.Equal(t, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"+
 		"X-Prometheus-Scrape-Timeout-Seconds: 0.9\r\n\r\n", sent.String())
 }
@@ -66,4 +68,39 @@ func TestAcceptable(t *testing.T) {
 		require.Equal(t, want, acceptable([]string{accept}))
 	}
 	require.Equal(t, "text/plain,*/*", acceptable([]string{"text/plain", "text/html,*/*"}))
+}
+
+const someUID = "de0d9c32-29da-4e4a-97da-26f918ca12d6"
+
+func TestParsePath(t *testing.T) {
+	uid, ok := ParsePath("/pods/" + someUID + "/metrics")
+	require.True(t, ok)
+	require.EqualValues(t, someUID, uid)
+	for _, bad := range []string{
+		"", "/", "/metrics", "/pods/metrics", "/pods//metrics", "/pods/" + someUID, "/pods/" + someUID + "/metrics/",
+		"/pods/" + someUID + "/metrics/../metrics", "/pods/./" + someUID + "/metrics", "//pods/" + someUID + "/metrics",
+		"/pods/../pods/" + someUID + "/metrics", "/pods/" + someUID + "%2fmetrics", "/pods/%64" + someUID[1:] + "/metrics",
+		"/pods/" + strings.ToUpper(someUID) + "/metrics", "/pods/" + someUID + "/Metrics", "/pods/" + someUID + "/a/metrics",
+	} {
+		_, ok := ParsePath(bad)
+		require.False(t, ok, "%q", bad)
+	}
+}
+
+// FuzzPath: what is accepted as a uid is one path component, and the only spelling of it.
+func FuzzPath(f *testing.F) {
+	f.Add("/pods/" + someUID + "/metrics")
+	f.Add("/pods/../" + someUID + "/metrics")
+	f.Fuzz(func(t *testing.T, target string) {
+		parsed, err := url.ParseRequestURI(target)
+		if err != nil {
+			return
+		}
+		uid, ok := ParsePath(parsed.EscapedPath())
+		if !ok {
+			return
+		}
+		require.Regexp(t, `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`, uid)
+		require.Equal(t, "/pods/"+string(uid)+"/metrics", parsed.EscapedPath())
+	})
 }
