@@ -71,7 +71,7 @@ func TestWhateverTheNetwork(t *testing.T) {
 			relay := startRelay(t, setup{kubelet: kubelet, network: &node})
 			relay.client = newClient(t, node.dial)
 			in := addPod(t, kubelet)
-			startSidecarIn(t, in, pod.enter(), "--web.listen-address=:9477")
+			startSidecarIn(t, in, pod.enter(), "--listen-address=:9477")
 
 			require.Contains(t, relay.await(t, in.UID, http.StatusOK), sidecarPage, "through the relay")
 			for address, who := range c.tcp {

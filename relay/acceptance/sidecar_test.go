@@ -29,7 +29,7 @@ func startSidecar(t *testing.T, pod podtest.Pod, args ...string) *testkit.Proces
 func startSidecarIn(t *testing.T, pod podtest.Pod, enter []string, args ...string) *testkit.Process {
 	t.Helper()
 	command := append(enter, "unshare", "--mount", "sh", "-c", sidecarScript, "sh", pod.Volume, sidecarBinary,
-		"--web.listen-address=unix:///run/hypervisor-exporter/metrics.sock", "--libvirt.socket=/nowhere")
+		"--listen-address=unix:///run/hypervisor-exporter/metrics.sock", "--libvirt-socket=/nowhere")
 	command = append(command, args...)
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "VMI_NAMESPACE=shop", "VMI_NAME=web", "NODE_NAME=node-1"}
