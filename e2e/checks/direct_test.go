@@ -25,7 +25,7 @@ func TestDirect(t *testing.T) {
 	w.awaitGuests(t, []vm{listed, all})
 	for _, v := range []vm{listed, all} {
 		pod := w.pod(t, v)
-		require.Contains(t, strings.Join(sidecarOf(t, pod).Args, " "), "--web.bind-to-device")
+		require.Contains(t, strings.Join(sidecarOf(t, pod).Args, " "), "--bind-to-device")
 		w.requireUnreached(t, pod)
 		health := map[bool]string{true: "up", false: "down"}[v.name == listed.name]
 		target := w.awaitTarget(t, v, health)

@@ -63,7 +63,7 @@ func newCrowd(dir string, size int) (*crowd, error) {
 	}
 	for range size {
 		handler := exposition.NewHandler(exposition.Config{
-			Source: source, Now: time.Now, Ready: func() bool { return true }, TelemetryPath: "/metrics", Logger: logger,
+			Source: source, Now: time.Now, Ready: func() bool { return true }, Logger: logger,
 		})
 		if err := c.add(podtest.Kubelet{Dir: dir}, handler); err != nil {
 			c.close()

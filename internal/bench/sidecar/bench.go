@@ -96,7 +96,7 @@ func (b *bench) sidecarAt(socket string) program {
 	return program{
 		name: "sidecar",
 		args: func(address string) []string {
-			return []string{"--web.listen-address=" + address, "--libvirt.socket=" + socket, "--libvirt.uri=qemu:///session"}
+			return []string{"--listen-address=" + address, "--libvirt-socket=" + socket, "--libvirt-uri=qemu:///session"}
 		},
 		want: `hypervisor_type="qemu-tcg"`,
 		env:  []string{"VMI_NAMESPACE=" + namespace, "VMI_NAME=" + vmi, "NODE_NAME=bench-node"},

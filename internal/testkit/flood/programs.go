@@ -51,7 +51,7 @@ func startSidecar(w *World, p *program, listen string) error {
 	}
 	p.works = []namedWork{{"scrape", scrape(true)}, {"first scrape", scrape(false)}}
 	// The page is about a VM that libvirt says nothing of: what it costs is the same.
-	return w.start(p, c, nil, "sidecar", "--web.listen-address="+listen, "--libvirt.socket="+filepath.Join(w.folder, "no-libvirt"))
+	return w.start(p, c, nil, "sidecar", "--listen-address="+listen, "--libvirt-socket="+filepath.Join(w.folder, "no-libvirt"))
 }
 
 func startWebhook(w *World, p *program) error {
