@@ -109,8 +109,8 @@ func certificateSource(o *options, registry prometheus.Registerer, logger *slog.
 	if o.certFile == "" {
 		return nil
 	}
-	source := certificate.NewFileSource(o.certFile, o.keyFile, certificate.DefaultPoll, logger)
-	registry.MustRegister(certificateCollector(source))
+	source := certificate.NewFileSource(o.certFile, o.keyFile, certificate.DefaultPoll, time.Now, logger)
+	registry.MustRegister(certificate.NewCollector("hypervisor_exporter_relay_certificate_not_after_timestamp_seconds", source))
 	return source
 }
 
@@ -144,10 +144,10 @@ func serverConfig(o *options, source certificate.Source, logger *slog.Logger) (s
 	if source == nil {
 		return config, nil
 	}
-	first, err := newProvisional(source)
+	getCertificate, err := certificate.WithProvisional(source)
 	config.TLS = &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		GetCertificate: first.GetCertificate,
+		GetCertificate: getCertificate,
 		// A resumed session would go on with the certificate it began with.
 		SessionTicketsDisabled: true,
 	}

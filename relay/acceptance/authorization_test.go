@@ -95,7 +95,7 @@ type secret struct {
 }
 
 func newSecret(t *testing.T) *secret {
-	authority, err := pki.NewAuthority(serverName, time.Now(), time.Hour)
+	authority, err := pki.NewCA(serverName, time.Now(), time.Hour)
 	require.NoError(t, err)
 	return &secret{mount: newMount(t), authority: authority}
 }

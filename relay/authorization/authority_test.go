@@ -15,7 +15,7 @@ type assertT = assert.CollectT
 // foreignAuthority is one that has signed nothing here.
 func foreignAuthority(t *testing.T) []byte {
 	t.Helper()
-	authority, err := pki.NewAuthority("foreign", time.Now(), time.Hour)
+	authority, err := pki.NewCA("foreign", time.Now(), time.Hour)
 	require.NoError(t, err)
 	return authority.CertPEM
 }

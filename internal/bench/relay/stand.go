@@ -146,7 +146,7 @@ func (s *stand) close() {
 // issue writes a serving certificate, and gives a client that verifies it and keeps
 // its connections, as Prometheus does.
 func issue(dir string) (*http.Client, error) {
-	authority, err := pki.NewAuthority(serverName, time.Now(), time.Hour)
+	authority, err := pki.NewCA(serverName, time.Now(), time.Hour)
 	if err != nil {
 		return nil, err
 	}

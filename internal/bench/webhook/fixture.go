@@ -83,7 +83,7 @@ type keyPair struct {
 
 func newKeyPair(dir string) (keyPair, error) {
 	k := keyPair{name: "webhook.bench.svc", certFile: filepath.Join(dir, "tls.crt"), keyFile: filepath.Join(dir, "tls.key"), roots: x509.NewCertPool()}
-	authority, err := pki.NewAuthority(k.name, time.Now(), 24*time.Hour)
+	authority, err := pki.NewCA(k.name, time.Now(), 24*time.Hour)
 	if err != nil {
 		return k, err
 	}
