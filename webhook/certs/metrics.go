@@ -1,4 +1,4 @@
-package rotation
+package certs
 
 import (
 	"time"
@@ -9,7 +9,7 @@ import (
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
-// Metrics is what the rotation shows of itself.
+// Metrics are the rotation's own metrics.
 type Metrics struct {
 	steps       *prometheus.CounterVec
 	errors      prometheus.Counter
@@ -32,32 +32,28 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		}),
 		lastSuccess: factory.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "last_success_timestamp_seconds",
-			Help: "When the certificates were last looked at without an error.",
+			Help: "When the certificates were last checked without an error.",
 		}),
 		notAfter: factory.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "certificate_not_after_timestamp_seconds",
-			Help: "End of the authority and of the serving certificate in the Secrets; absent while there is none.",
+			Help: "End of the CA's and of the serving certificate in the Secrets; absent while there is none.",
 		}, []string{"certificate"}),
 	}
-	for _, step := range []Step{IssueAuthority, Publish, IssueLeaf, Retire} {
+	for _, step := range []Step{IssueCA, Publish, IssueLeaf, Retire} {
 		m.steps.WithLabelValues(step.String())
 	}
 	return m
 }
 
-func (m *Metrics) took(step Step)          { m.steps.WithLabelValues(step.String()).Inc() }
-func (m *Metrics) failed()                 { m.errors.Inc() }
 func (m *Metrics) succeeded(now time.Time) { m.lastSuccess.Set(float64(now.Unix())) }
 
+// observed shows the certificates' ends. A label value is an interface: it stays "authority".
 func (m *Metrics) observed(s State) {
-	m.setNotAfter("authority", s.Authority)
-	m.setNotAfter("serving", s.Leaf)
-}
-
-func (m *Metrics) setNotAfter(name string, pair *pki.Pair) {
-	if pair == nil {
-		m.notAfter.DeleteLabelValues(name)
-		return
+	for name, pair := range map[string]*pki.Pair{"authority": s.CA, "serving": s.Leaf} {
+		if pair == nil {
+			m.notAfter.DeleteLabelValues(name)
+			continue
+		}
+		m.notAfter.WithLabelValues(name).Set(float64(pair.Certificate.NotAfter.Unix()))
 	}
-	m.notAfter.WithLabelValues(name).Set(float64(pair.Certificate.NotAfter.Unix()))
 }
