@@ -1,7 +1,6 @@
 package checks
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -10,42 +9,46 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// relist is how often a kubelet before 1.36 looks whether a sidecar runs, to start the container after it. Newer ones look
-// at once (kubernetes/kubernetes#137362).
+// relist is how often a kubelet before 1.36 checks whether a sidecar runs, to start the container after it. Newer ones
+// notice at once (kubernetes/kubernetes#137362).
 const relist = time.Second
 
 // A VM with the sidecar starts within a tenth of the time that the same VM takes without, with KVM and with software
 // emulation; with an older kubelet no more than one relist later than that.
 func TestStartTime(t *testing.T) {
-	t.Run("kvm", func(t *testing.T) { connect(t).compareStarts(t, "time-kvm") })
-	t.Run("emulated", func(t *testing.T) {
-		w := connect(t)
-		w.emulated(t)
-		w.compareStarts(t, "time-emulated")
+	f := connect(t)
+	f.part("kvm", func(f *framework) { f.compareStarts("time-kvm") })
+	f.part("emulated", func(f *framework) {
+		f.emulated()
+		f.compareStarts("time-emulated")
 	})
 }
 
-// compareStarts takes five starts of each kind by turns. Five are few where other work on the machine moves a start by half
-// a second: where their medians do not show it, it takes five more, four times. After 25 it fails where the pairs show that
-// a start costs more than a tenth, and not where they leave it open.
-func (w *world) compareStarts(t *testing.T, name string) {
+// significant is how many of 25 pairs show a difference, by the sign test: where there is none, 19 or more are on one side
+// in less than one of a hundred runs.
+const significant = 19
+
+// compareStarts measures five starts of each kind in turn. Five are few where other work on the machine delays a start by
+// half a second: where their medians are too far apart, it takes five more, four times. After 25 it fails where the pairs
+// show that a start costs more than a tenth, and not where they leave it open.
+func (f *framework) compareStarts(name string) {
 	namespaces := []string{plain, labelled}
 	var wait time.Duration
-	if !w.atLeast(t, "1.36") {
+	if !f.atLeast("1.36") {
 		wait = relist
 	}
 	times := map[string][]time.Duration{}
 	for round := range 25 {
 		for i := range namespaces { // each is first in half of the rounds
 			v := vm{namespace: namespaces[(round+i)%len(namespaces)], name: fmt.Sprintf("%s-%d", name, round)}
-			times[v.namespace] = append(times[v.namespace], w.timeStart(t, v))
-			w.removeNow(t, v)
+			times[v.namespace] = append(times[v.namespace], f.timeStart(v))
+			f.removeNow(v)
 		}
 		if (round+1)%5 != 0 {
 			continue
 		}
 		without, with := median(times[plain]), median(times[labelled])
-		t.Logf("median start of %d: %.2f s without a sidecar, %.2f s with ours: %+.1f %%", round+1,
+		f.t.Logf("median start of %d: %.2f s without a sidecar, %.2f s with ours: %+.1f %%", round+1,
 			without.Seconds(), with.Seconds(), 100*(with.Seconds()/without.Seconds()-1))
 		if with <= without*11/10+wait {
 			return
@@ -57,33 +60,19 @@ func (w *world) compareStarts(t *testing.T, name string) {
 			over++
 		}
 	}
-	t.Logf("%d of %d starts with the sidecar took more than a tenth longer than the one without beside it", over, len(times[plain]))
-	require.Less(t, over, shown, "the sidecar costs more than a tenth, and %s: %v", wait, times)
+	f.t.Logf("%d of %d starts with the sidecar took more than a tenth longer than the one without beside it", over, len(times[plain]))
+	require.Less(f.t, over, significant, "the sidecar costs more than a tenth, and %s: %v", wait, times)
 }
 
-// shown is how many of 25 pairs show a difference, by the sign test: where there is none, 19 or more are on one side in
-// less than one of a hundred runs.
-const shown = 19
-
-// timeStart is the time from a VM's creation to the notice that it runs.
-func (w *world) timeStart(t *testing.T, v vm) time.Duration {
-	t.Helper()
-	h := w.watch(t, v)
-	defer h.stop()
+// timeStart is the time from a VM's creation to the moment when it is seen running.
+func (f *framework) timeStart(v vm) time.Duration {
+	r := f.watch(v)
+	defer r.stop()
 	started := time.Now()
-	w.create(t, v)
-	var running time.Time
-	eventually(t, patience, "VM "+v.name+" to run", func(context.Context) error {
-		var ok bool
-		if running, ok = h.at("vmi Running"); !ok {
-			return fmt.Errorf("so far: %v", h.states())
-		}
-		return nil
-	})
-	return running.Sub(started)
+	f.create(v)
+	return f.await(r, "vmi Running").Sub(started)
 }
 
 func median(d []time.Duration) time.Duration {
-	sorted := slices.Sorted(slices.Values(d))
-	return sorted[len(sorted)/2]
+	return slices.Sorted(slices.Values(d))[len(d)/2]
 }

@@ -15,8 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"kubevirt-hypervisor-exporter/e2e/poll"
 )
 
 var (
@@ -112,7 +110,7 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := os.WriteFile(n.share("connected"), nil, 0o644); err != nil {
 		return err
 	}
-	return poll.Until(ctx, 30*time.Second, "the first program of "+n.Name+" (see "+log.Name()+")", func(context.Context) error {
+	return Until(ctx, 30*time.Second, "the first program of "+n.Name+" (see "+log.Name()+")", func(context.Context) error {
 		_, err := os.Stat(n.share("pid", "kubelet"))
 		return err
 	})

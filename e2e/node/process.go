@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"kubevirt-hypervisor-exporter/e2e/poll"
 )
 
 // remember notes the first process with its start time, so that a later process of the same number is not taken for it.
@@ -108,7 +106,7 @@ func (n *Node) halt(ctx context.Context) error {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("end %s: %w", n.Name, err)
 		}
-		if err := poll.Until(ctx, time.Minute, "the end of "+n.Name, func(context.Context) error {
+		if err := Until(ctx, time.Minute, "the end of "+n.Name, func(context.Context) error {
 			if n.PID() != 0 {
 				return errors.New("still there")
 			}
@@ -117,7 +115,7 @@ func (n *Node) halt(ctx context.Context) error {
 			return err
 		}
 	}
-	err := poll.Until(ctx, time.Minute, "the cgroups of "+n.Name+" to empty", func(context.Context) error { return removeCgroups(n.Cgroup) })
+	err := Until(ctx, time.Minute, "the cgroups of "+n.Name+" to empty", func(context.Context) error { return removeCgroups(n.Cgroup) })
 	links := []string{n.outerLink()} // the kernel takes it away too, but later
 	if n.ControlPlane == nil {
 		links = append(links, bridge)
@@ -158,4 +156,23 @@ func removeCgroups(name string) error {
 		}
 	}
 	return failed
+}
+
+// Until calls check about three times a second until it returns nil. After limit, or when ctx ends, it returns the
+// last error, and what was waited for.
+func Until(ctx context.Context, limit time.Duration, what string, check func(context.Context) error) error {
+	ctx, stop := context.WithTimeout(ctx, limit)
+	defer stop()
+	started := time.Now()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waited %.0f s for %s: %w", time.Since(started).Seconds(), what, err)
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
 }
