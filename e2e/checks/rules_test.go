@@ -41,17 +41,3 @@ func (f *framework) rulesLoaded(groups []ruleGroup) error {
 	}
 	return nil
 }
-
-// The Prometheus operator has Prometheus scrape webhook and relay as well, the relay with the token and the CA that the
-// manifests name.
-func TestPodMonitor(t *testing.T) {
-	t.Parallel()
-	f := connect(t)
-	for job, metric := range map[string]string{
-		webhookJob: "hypervisor_exporter_webhook_admissions_total",
-		relayJob:   "hypervisor_exporter_relay_build_info",
-	} {
-		f.must(f.WaitScraped(f.ctx, job))
-		f.awaitSeries(`%s`, metric)
-	}
-}

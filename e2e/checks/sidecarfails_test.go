@@ -52,28 +52,6 @@ func TestSidecarStopped(t *testing.T) {
 	f.awaitResolved("HypervisorExporterTargetDown", alert)
 }
 
-// A sidecar without memory is restarted by the kubelet, and the VM goes on.
-func TestSidecarOutOfMemory(t *testing.T) {
-	t.Parallel()
-	f := connect(t)
-	v := vm{namespace: labelled, name: "oom"}
-	f.start(v)
-	compute := f.computeID(v)
-	// A process put into its cgroup eats the memory that is left; the kernel is told to end the sidecar first.
-	_, err := f.node.Run(f.ctx, "sh", "-c", fmt.Sprintf(
-		`echo 1000 > /proc/%[1]s/oom_score_adj; c=/sys/fs/cgroup/memory$(sed -n 's/.*:memory://p' /proc/%[1]s/cgroup); echo $$ > $c/cgroup.procs; exec tail /dev/zero`,
-		f.containerPID(f.pod(v), sidecar)))
-	require.Error(t, err, "the eater is ended too")
-	f.until("the sidecar to be ended and to run again", func() bool {
-		s := f.sidecarState(v)
-		return s.State.Running != nil && s.RestartCount > 0
-	}, func() any { return cluster.ContainerState(f.sidecarState(v)) })
-	last := f.sidecarState(v).LastTerminationState.Terminated
-	require.NotNil(t, last)
-	require.Equal(t, "OOMKilled", last.Reason)
-	f.requireAlive(v, compute)
-}
-
 // An exporter that is killed ten times in a row costs the VM nothing: the supervisor starts it again, at once the first
 // time; the container does not restart, and the pod stays ready and in its Service all along.
 func TestExporterKilled(t *testing.T) {
@@ -113,8 +91,8 @@ func (f *framework) killExporter(v vm) int64 {
 	return took
 }
 
-// A container that is killed, by its first process, is restarted by the kubelet, which leaves the VM alone. How long the
-// pod is unready, and the VM out of its Service, is measured.
+// A sidecar whose first process is killed, or that has no memory left, is restarted by the kubelet, which leaves the VM
+// alone. How long the pod is unready, and the VM out of its Service, is measured.
 func TestContainerKilled(t *testing.T) {
 	t.Parallel()
 	f := connect(t)
@@ -122,9 +100,19 @@ func TestContainerKilled(t *testing.T) {
 	f.start(v)
 	f.createService(v)
 	compute := f.computeID(v)
-	for i := range 2 { // the kubelet holds the next ones back for 20 s, 40 s and so on
-		killed := f.containerPID(f.pod(v), sidecar)
-		f.kill("KILL", killed)
+	for i, end := range []struct {
+		reason string
+		act    func(pid string)
+	}{ // the kubelet holds the second one back for 10 s, and later ones for longer
+		{"Error", func(pid string) { f.kill("KILL", pid) }},
+		{"OOMKilled", func(pid string) {
+			// A process put into its cgroup eats the memory that is left; the kernel is told to end the sidecar first.
+			_, err := f.node.Run(f.ctx, "sh", "-c", fmt.Sprintf(`echo 1000 > /proc/%[1]s/oom_score_adj
+				c=/sys/fs/cgroup/memory$(sed -n 's/.*:memory://p' /proc/%[1]s/cgroup); echo $$ > $c/cgroup.procs; exec tail /dev/zero`, pid))
+			require.Error(t, err, "the eater is ended too")
+		}},
+	} {
+		end.act(f.containerPID(f.pod(v), sidecar))
 		began := time.Now()
 		var unready, out time.Duration
 		f.until("the sidecar to run again, the pod to be ready and in its Service", func() bool {
@@ -136,10 +124,13 @@ func TestContainerKilled(t *testing.T) {
 				out = time.Since(began)
 			}
 			f.must(f.isIn(v, "Running"))
-			return in && isReady(pod) && status(pod, sidecar).RestartCount == int32(i+1) && f.findPID(pod, sidecar) != ""
-		}, nil)
-		t.Logf("kill %d: pod unready after %.1f s, out of the Service after %.1f s (0: not seen), all well after %.1f s; sidecar %s",
-			i+1, unready.Seconds(), out.Seconds(), time.Since(began).Seconds(), cluster.ContainerState(f.sidecarState(v)))
+			return in && isReady(pod) && status(pod, sidecar).RestartCount > int32(i) && f.findPID(pod, sidecar) != ""
+		}, func() any { return cluster.ContainerState(f.sidecarState(v)) })
+		state := f.sidecarState(v)
+		t.Logf("%s: pod unready after %.1f s, out of the Service after %.1f s (0: not seen), all well after %.1f s; sidecar %s",
+			end.reason, unready.Seconds(), out.Seconds(), time.Since(began).Seconds(), cluster.ContainerState(state))
+		require.NotNil(t, state.LastTerminationState.Terminated)
+		require.Equal(t, end.reason, state.LastTerminationState.Terminated.Reason)
 	}
 	f.requireAlive(v, compute)
 	f.awaitTarget(v, "up")
