@@ -1,5 +1,4 @@
-// Package cache keeps what takes long to make, by what it is made of.
-package cache
+package programs
 
 import (
 	"context"
@@ -11,29 +10,29 @@ import (
 	"syscall"
 )
 
-// Dir is a folder of made things, each under a name that changes with what it is made of.
-type Dir string
+// Cache is a folder of what takes long to make, each under a name that changes with what it is made of.
+type Cache string
 
-// User is the cache folder of this user for the end-to-end tests.
-func User() (Dir, error) {
+// UserCache returns this user's cache folder for the end-to-end tests.
+func UserCache() (Cache, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("find a cache folder (set HOME or XDG_CACHE_HOME): %w", err)
 	}
 	dir := filepath.Join(base, "kubevirt-hypervisor-exporter", "e2e")
-	return Dir(dir), os.MkdirAll(dir, 0o755)
+	return Cache(dir), os.MkdirAll(dir, 0o755)
 }
 
 // Path joins names under the folder.
-func (d Dir) Path(names ...string) string {
-	return filepath.Join(append([]string{string(d)}, names...)...)
+func (c Cache) Path(names ...string) string {
+	return filepath.Join(append([]string{string(c)}, names...)...)
 }
 
 // Make returns the path of name-<hash of ingredients>, which fill makes once. Several processes may ask at once: one
 // makes it, the others wait. What a failed or interrupted fill left is removed before the next.
-func (d Dir) Make(ctx context.Context, name string, ingredients []byte, fill func(ctx context.Context, path string) error) (string, error) {
+func (c Cache) Make(ctx context.Context, name string, ingredients []byte, fill func(ctx context.Context, path string) error) (string, error) {
 	sum := sha256.Sum256(ingredients)
-	path := d.Path(name + "-" + hex.EncodeToString(sum[:])[:12])
+	path := c.Path(name + "-" + hex.EncodeToString(sum[:])[:12])
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return "", fmt.Errorf("open the lock of %s: %w", name, err)
