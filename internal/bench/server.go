@@ -180,7 +180,7 @@ type keyPair struct {
 func (b *bench) newKeyPair() (keyPair, error) {
 	k := keyPair{name: "program.bench.svc", roots: x509.NewCertPool()}
 	k.cert, k.key = filepath.Join(b.folder, "tls.crt"), filepath.Join(b.folder, "tls.key")
-	ca, err := pki.NewAuthority(k.name, time.Now(), 24*time.Hour)
+	ca, err := pki.NewCA(k.name, time.Now(), 24*time.Hour)
 	if err != nil {
 		return k, err
 	}
