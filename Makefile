@@ -22,6 +22,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags nethttpomithttp2
 # Debian packages, as package or command:package where the command is enough.
 VM_PACKAGES   := libvirt-daemon libvirt-daemon-driver-qemu virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86
 TEST_PACKAGES := $(VM_PACKAGES) gcc libc6-dev prometheus curl nft:nftables ip:iproute2
+API_PACKAGES  := gcc libc6-dev prometheus etcd-server
 ARCH_PACKAGES := $(VM_PACKAGES) gcc libc6-dev qemu-user-static
 E2E_PACKAGES  := debootstrap gcc libc6-dev libvirt-dev pkg-config xorriso cpio iproute2 docker-registry
 
@@ -43,25 +44,25 @@ demo: ## Show a real VM's metric, served until Ctrl-C (ARGS=--once: exit)
 	$(BUILD) -o bin/$(ARCH)/ ./sidecar ./sidecar/demo
 	bin/$(ARCH)/demo --sidecar bin/$(ARCH)/sidecar $(ARGS)
 
+# -vet=off here and below: make lint vets all packages, while go test would vet their dependencies as well.
 test: ## Test each program against real libvirt, QEMU and Prometheus
 	@.ci/packages $(TEST_PACKAGES)
 	go test -race -vet=off -timeout 20m $$(go list ./... | grep -vE '$(INTEGRATION)')
 
 integration: integration-programs ## Test with a real kube-apiserver, Prometheus Operator and Helm
-	@.ci/packages $(TEST_PACKAGES) etcd-server
 	go test -race -vet=off -timeout 30m $$(go list ./... | grep -E '$(INTEGRATION)')
 
 # Built first, so that no test's time is spent on it.
 integration-programs:
-	@.ci/packages etcd-server
+	@.ci/packages $(API_PACKAGES)
 	go test -timeout 20m -run TestServerIsTheVersion ./internal/testkit/apiservertest
 	@for module in $$(git ls-files '*/clustertest/*go.mod'); do \
 	  (set -x; cd "$${module%/go.mod}" && CGO_ENABLED=0 go build ./...); done
 	cd charts/charttest/helm && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v4/cmd/helm
 
 soak: integration-programs ## Run all tests with their long loops, and break each alert in each way
-	@.ci/packages $(TEST_PACKAGES) etcd-server
-	KHE_SOAK=1 go test -race -tags mutants -timeout 3h ./...
+	@.ci/packages $(TEST_PACKAGES)
+	KHE_SOAK=1 go test -race -vet=off -tags mutants -timeout 3h ./...
 
 test-arch: image ## Build all images; run what is in those for arm64 and s390x in QEMU
 	@.ci/packages $(ARCH_PACKAGES)
