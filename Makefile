@@ -55,7 +55,7 @@ integration: integration-programs ## Test with a real kube-apiserver, Prometheus
 # Built first, so that no test's time is spent on it.
 integration-programs:
 	@.ci/packages $(API_PACKAGES)
-	go test -timeout 20m -run TestServerIsTheVersion ./internal/testkit/apiservertest
+	go test -race -vet=off -timeout 20m -run TestServerIsTheVersion ./internal/testkit/apiservertest
 	@for module in $$(git ls-files '*/clustertest/*go.mod'); do \
 	  (set -x; cd "$${module%/go.mod}" && CGO_ENABLED=0 go build ./...); done
 	cd charts/charttest/helm && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v4/cmd/helm
