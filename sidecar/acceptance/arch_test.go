@@ -80,7 +80,7 @@ func TestOtherArchitectures(t *testing.T) {
 
 // beside follows a VM from before its start to after its end.
 func (f foreign) beside(t *testing.T, arch string, kind libvirttest.Type, label string) {
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	p := f.start(t, setup{socket: daemon.Socket()})
 	p.awaitUp(t, true)
 	p.await(t, absent)

@@ -26,7 +26,7 @@ func runVM(t *testing.T, daemon *libvirttest.Daemon) *libvirttest.Domain {
 // keeps no scrape waiting; afterwards the sidecar follows as before.
 func TestLibvirtdStopsBriefly(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	vm := runVM(t, daemon)
 	p := start(t, setup{binary: raced, socket: daemon.Socket()})
 	p.await(t, "qemu-tcg")
@@ -46,7 +46,7 @@ func TestLibvirtdStopsBriefly(t *testing.T) {
 func TestLibvirtdHangs(t *testing.T) {
 	t.Parallel()
 	const grace = 3 * time.Second
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	runVM(t, daemon)
 	p := start(t, setup{binary: raced, socket: daemon.Socket(), args: []string{"--libvirt-timeout=1s", "--libvirt-grace=" + grace.String()}})
 	p.await(t, "qemu-tcg")
@@ -70,7 +70,7 @@ func TestLibvirtdHangs(t *testing.T) {
 // TestQEMUHangs: a QEMU that answers nothing runs, as far as anybody can tell.
 func TestQEMUHangs(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	vm := runVM(t, daemon)
 	p := start(t, setup{socket: daemon.Socket(), args: []string{"--libvirt-resync=200ms", "--libvirt-timeout=1s"}})
 	p.await(t, "qemu-tcg")
@@ -90,7 +90,7 @@ func TestQEMUHangs(t *testing.T) {
 // TestSocketComesAndGoes: the socket may not be there yet, be deleted, and come back.
 func TestSocketComesAndGoes(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	runVM(t, daemon)
 	path := filepath.Join(folder(t, libvirttest.QEMUUser), "virtqemud-sock")
 	p := start(t, setup{binary: raced, socket: path})
@@ -133,7 +133,7 @@ func TestRefused(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can run the sidecar as another user")
 	}
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	runVM(t, daemon)
 	p := start(t, setup{binary: raced, socket: daemon.Socket(), uid: 65534})
 	p.watch(t, 20*time.Millisecond)
@@ -161,7 +161,7 @@ func TestTurnedAway(t *testing.T) {
 // TestVanishing: domains that go while they are looked at are no error.
 func TestVanishing(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	p := start(t, setup{binary: raced, socket: daemon.Socket(), args: []string{"--libvirt-resync=1ms"}})
 	p.awaitUp(t, true)
 	p.watch(t, 20*time.Millisecond)

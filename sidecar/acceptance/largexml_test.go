@@ -43,7 +43,7 @@ func limited(t *testing.T) *memlimit.Group {
 func TestLargeXML(t *testing.T) {
 	t.Parallel()
 	group := limited(t)
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	const own = 16 << 10 // more than libvirt writes beside our metadata
 	vm, err := daemon.Run(t.Context(), libvirttest.Guest{
 		Namespace: "default", Name: "vm", Metadata: `<o:our xmlns:o="http://example.com">` +
@@ -83,7 +83,7 @@ func TestLargeXML(t *testing.T) {
 // is not left for it.
 func TestLargestXML(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	runVM(t, daemon)
 	const head, tail = `<domain type="kvm"><metadata>`, `</metadata><os/></domain>`
 	for _, c := range []struct{ name, filler, shows string }{

@@ -28,7 +28,7 @@ const endsWithin = time.Second
 // together can crash it when it goes on.
 func TestEnds(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	runVM(t, daemon)
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		for _, c := range []struct {
@@ -82,7 +82,7 @@ func TestOnlyTheseEndIt(t *testing.T) {
 	t.Parallel()
 	read, write, err := os.Pipe()
 	require.NoError(t, err)
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	p := start(t, setup{binary: raced, socket: daemon.Socket(), stderr: write})
 	require.NoError(t, write.Close())
 	p.awaitUp(t, true)
@@ -102,7 +102,7 @@ func TestOnlyTheseEndIt(t *testing.T) {
 // the log names the variable; and the sidecar serves on.
 func TestIdentity(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	runVM(t, daemon)
 	good := vmi{"default", "vm", "node-1"}.env()
 	for name, c := range map[string]struct {

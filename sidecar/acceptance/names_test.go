@@ -15,7 +15,7 @@ import (
 // one that KubeVirt made; any doubt shows nothing.
 func TestWhichDomain(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	p := start(t, setup{socket: daemon.Socket()})
 	p.watch(t, 50*time.Millisecond)
 	run := func(g libvirttest.Guest) *libvirttest.Domain {
@@ -65,7 +65,7 @@ func TestNamedDomainWins(t *testing.T) {
 	if err := libvirttest.HaveKVM(); err != nil {
 		t.Skipf("needs guests of two types: %v", err)
 	}
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	first, err := daemon.Create(t.Context(), libvirttest.Guest{DomainName: "default_aaa", Type: libvirttest.TCG})
 	require.NoError(t, err)
 	second, err := daemon.Create(t.Context(), libvirttest.Guest{DomainName: "default_vm", Type: libvirttest.KVM})

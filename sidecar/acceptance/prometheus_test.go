@@ -29,7 +29,7 @@ scrape_configs:
 // TestPrometheus: to a Prometheus the series appears and goes stale as the VM comes and goes.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	p := start(t, setup{socket: daemon.Socket(), listen: testkit.FreeAddress(t)})
 	ask := startPrometheus(t, p.listen)
 	awaitQuery := func(query string, want ...string) {

@@ -29,7 +29,7 @@ var reads = map[uint32]string{
 // takes leave of libvirt.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	proxy := startProxy(t, daemon.Socket(), nil)
 	p := start(t, setup{binary: raced, socket: proxy.socket})
 	vm, err := daemon.Run(t.Context(), libvirttest.Guest{Namespace: "default", Name: "vm"})
@@ -85,7 +85,7 @@ func encodeString(s string) []byte {
 func TestIdle(t *testing.T) {
 	t.Parallel()
 	const idle = time.Minute // signs of life are 15 s apart
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	_, err := daemon.Run(t.Context(), libvirttest.Guest{Namespace: "default", Name: "vm"})
 	require.NoError(t, err)
 	proxy := startProxy(t, daemon.Socket(), nil)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kubevirt-hypervisor-exporter/internal/testkit"
+	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
 // TestLibvirtdGone: with the process gone, the type is unknown after the grace period,
@@ -17,7 +18,7 @@ import (
 // for a moment; what it says then is not believed for long.
 func TestLibvirtdGone(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	vm := runVM(t, daemon)
 	p := start(t, setup{socket: daemon.Socket(), args: []string{"--libvirt-grace=2s"}})
 	p.await(t, "qemu-tcg")
@@ -42,7 +43,7 @@ func TestLibvirtdGone(t *testing.T) {
 // then. The next resync is 5 minutes off.
 func TestLibvirtdStartsWrong(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	vm := runVM(t, daemon)
 	p := start(t, setup{socket: daemon.Socket()})
 	p.await(t, "qemu-tcg")
@@ -61,7 +62,7 @@ func TestLibvirtdLies(t *testing.T) {
 	for _, wrong := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d times", wrong), func(t *testing.T) {
 			t.Parallel()
-			daemon := libvirtd(t)
+			daemon := libvirttest.New(t)
 			vm := runVM(t, daemon)
 			liar := &liar{wrong: wrong}
 			proxy := startProxy(t, daemon.Socket(), liar.answer)

@@ -24,20 +24,6 @@ func kinds(t *testing.T) map[libvirttest.Type]string {
 	return found
 }
 
-// libvirtd starts one that ends with the test.
-func libvirtd(t *testing.T) *libvirttest.Daemon {
-	t.Helper()
-	daemon, err := libvirttest.Start(t.Context(), libvirttest.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log of libvirtd:\n%s", daemon.Log())
-		}
-		require.NoError(t, daemon.Close())
-	})
-	return daemon
-}
-
 // step does something to a VM and says what may be seen of it.
 type step struct {
 	name string
@@ -73,7 +59,7 @@ func TestStates(t *testing.T) {
 	for kind, label := range kinds(t) {
 		t.Run(label, func(t *testing.T) {
 			t.Parallel()
-			daemon := libvirtd(t)
+			daemon := libvirttest.New(t)
 			p := start(t, setup{binary: raced, socket: daemon.Socket()})
 			p.awaitUp(t, true)
 			w := p.watch(t, 10*time.Millisecond)
@@ -111,7 +97,7 @@ func TestStates(t *testing.T) {
 func TestGuestActs(t *testing.T) {
 	t.Parallel()
 	const label = "qemu-tcg"
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	p := start(t, setup{socket: daemon.Socket()})
 	p.awaitUp(t, true)
 	w := p.watch(t, 10*time.Millisecond)

@@ -23,7 +23,7 @@ import (
 func TestQEMUHangsWithAllWorkers(t *testing.T) {
 	t.Parallel()
 	args := []string{"--libvirt-resync=200ms", "--libvirt-timeout=2s", "--libvirt-grace=5s"}
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	vm := runVM(t, daemon)
 	proxy := startProxy(t, daemon.Socket(), nil)
 	p := start(t, setup{binary: raced, socket: proxy.socket, args: args})
@@ -82,7 +82,7 @@ func TestLogStuck(t *testing.T) {
 	t.Parallel()
 	read, write, err := os.Pipe()
 	require.NoError(t, err)
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	vm := runVM(t, daemon)
 	p := start(t, setup{binary: raced, socket: daemon.Socket(), stderr: write, args: []string{"--libvirt-grace=3s"}})
 	p.await(t, "qemu-tcg")

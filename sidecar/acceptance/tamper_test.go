@@ -19,7 +19,7 @@ import (
 // not so, and it neither breaks nor swells.
 func TestTamperedAnswers(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	runVM(t, daemon)
 	for _, c := range []struct {
 		name   string
@@ -77,7 +77,7 @@ func TestTamperedAnswers(t *testing.T) {
 // connection nor the truth, and are forgotten when they end.
 func TestEventFlood(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	vm, err := daemon.Create(t.Context(), libvirttest.Guest{Namespace: "default", Name: "vm"})
 	require.NoError(t, err)
 	proxy := startProxy(t, daemon.Socket(), afterRegister(func(l *link) {

@@ -176,9 +176,7 @@ func await[T any](t *testing.T, from <-chan T) (value T) {
 }
 
 func startGuest(t *testing.T) (*libvirttest.Daemon, *libvirttest.Domain) {
-	daemon, err := libvirttest.Start(t.Context(), libvirttest.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, daemon.Close()) })
+	daemon := libvirttest.New(t)
 	guest, err := daemon.Run(t.Context(), libvirttest.Guest{Namespace: "shop", Name: "web"})
 	require.NoError(t, err)
 	return daemon, guest

@@ -48,7 +48,7 @@ func newBench(ctx context.Context, o options, progress io.Writer) (b *bench, err
 		return b, err
 	}
 	b.say("starting libvirt with a VM")
-	if b.daemon, err = libvirttest.Start(ctx, libvirttest.Options{}); err != nil {
+	if b.daemon, err = libvirttest.Start(ctx); err != nil {
 		return b, err
 	}
 	guest := libvirttest.Guest{Namespace: namespace, Name: vmi, Type: libvirttest.TCG, Program: libvirttest.Idle}
