@@ -42,7 +42,7 @@ func TestListenUnix(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(path, []byte("precious"), 0o600))
 	_, err = Listen("unix://"+path, false, slog.New(slog.DiscardHandler))
-	require.ErrorContains(t, err, "no socket")
+	require.ErrorContains(t, err, "not a socket")
 	require.FileExists(t, path)
 }
 

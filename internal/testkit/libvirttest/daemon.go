@@ -160,7 +160,7 @@ func (d *Daemon) Restart(ctx context.Context) error {
 	return nil
 }
 
-// awaitSocket waits until libvirtd listens, and gives its socket virtqemud's name:
+// awaitSocket waits until libvirtd listens, and renames its socket as virtqemud's:
 // Debian 12 has only the monolithic daemon, which differs in nothing else here.
 func (d *Daemon) awaitSocket(ctx context.Context, process *testkit.Process) error {
 	ctx, cancel := context.WithTimeout(ctx, testkit.Patience)
