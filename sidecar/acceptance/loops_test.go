@@ -19,7 +19,7 @@ func rounds(long, short int) int {
 	return short
 }
 
-// twins are both binaries beside one libvirtd: one tells of races, the other of memory.
+// twins are both binaries beside one libvirtd: one shows races, the other memory.
 func twins(t *testing.T, daemon *libvirttest.Daemon) []*sidecar {
 	t.Helper()
 	var both []*sidecar

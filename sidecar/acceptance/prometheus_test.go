@@ -37,7 +37,7 @@ func TestPrometheus(t *testing.T) {
 		testkit.Eventually(t, func() error {
 			kinds, err := ask(query)
 			if err == nil && fmt.Sprint(kinds) != fmt.Sprint(want) {
-				err = fmt.Errorf("%s gives %q, want %q", query, kinds, want)
+				err = fmt.Errorf("%s returns %q, want %q", query, kinds, want)
 			}
 			return err
 		})
@@ -57,7 +57,7 @@ func TestPrometheus(t *testing.T) {
 }
 
 // startPrometheus scrapes one target each second, and returns what asks it for the label
-// hypervisor_type of each series that an instant query gives.
+// hypervisor_type of each series that an instant query returns.
 func startPrometheus(t *testing.T, target string) func(query string) ([]string, error) {
 	t.Helper()
 	program, err := exec.LookPath("prometheus")
