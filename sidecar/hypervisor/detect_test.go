@@ -15,7 +15,7 @@ import (
 	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestDetectGenuineDomains reads domain XML captured from KubeVirt.
 func TestDetectGenuineDomains(t *testing.T) {
@@ -56,7 +56,7 @@ func TestDetect(t *testing.T) {
 			want: Detection{Type: KVM, DomainType: "kvm", KubeVirt: true},
 		},
 		{
-			name: "KubeVirt's name in somebody else's metadata",
+			name: "KubeVirt's name in other metadata",
 			xml:  `<domain type="kvm"><metadata><a xmlns="b"><kubevirt xmlns="http://kubevirt.io"/></a></metadata></domain>`,
 			want: Detection{Type: KVM, DomainType: "kvm"},
 		},

@@ -16,7 +16,7 @@ import (
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
-var update = flag.Bool("update", false, "record testdata/sessions anew from a real libvirtd")
+var update = flag.Bool("update", false, "record testdata/sessions again from a real libvirtd")
 
 const sessionURI = "qemu:///session"
 
@@ -124,7 +124,7 @@ func TestConnection(t *testing.T) {
 	require.NoError(t, guest.Resume(t.Context()))
 	await(t, c.guard.Events())
 	require.True(t, c.guard.Restarted())
-	require.False(t, c.guard.Restarted(), "it is told once")
+	require.False(t, c.guard.Restarted(), "it is reported once")
 
 	c.close()
 	if *update {
