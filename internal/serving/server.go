@@ -44,9 +44,6 @@ type Config struct {
 	// BodyDue reports whether a request may have a body. One that has a body and may not
 	// is answered with 400 at once, and its connection closed. nil: none may.
 	BodyDue func(*http.Request) bool
-	// Start serves until the server is shut down, in place of http.Server's Serve or
-	// ServeTLS; see package webconfig. May be nil.
-	Start func(*http.Server, net.Listener) error
 	// Logger gets panics at level error, and what strangers do wrong at level debug.
 	Logger *slog.Logger
 }
@@ -62,7 +59,14 @@ func Serve(ctx context.Context, on net.Listener, handler http.Handler, config Co
 	server := newServer(limited, handler, config)
 	ended := make(chan error, 1)
 	var serving sync.WaitGroup
-	serving.Go(func() { ended <- start(server, limited, config) })
+	serving.Go(func() {
+		defer func() { _ = limited.Close() }() // ServeTLS may fail before it has used it
+		if config.TLS != nil {
+			ended <- server.ServeTLS(limited, "", "")
+		} else {
+			ended <- server.Serve(limited)
+		}
+	})
 	defer serving.Wait()
 	defer func() { _ = server.Close() }() // what Shutdown has left is cut off
 	select {
@@ -89,18 +93,6 @@ func (c Config) check() error {
 		}
 	}
 	return nil
-}
-
-func start(server *http.Server, on net.Listener, config Config) error {
-	defer func() { _ = on.Close() }() // Start may fail before it has used it
-	switch {
-	case config.Start != nil:
-		return config.Start(server, on)
-	case config.TLS != nil:
-		return server.ServeTLS(on, "", "")
-	default:
-		return server.Serve(on)
-	}
 }
 
 func drain(server *http.Server, config Config) error {

@@ -3,7 +3,6 @@ package serving
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -48,7 +47,7 @@ func run(t *testing.T, config Config, handler http.Handler) string {
 // certificate returns a self-signed one.
 func certificate(t *testing.T) tls.Certificate {
 	t.Helper()
-	ca, err := pki.NewAuthority("relay", time.Now(), time.Hour)
+	ca, err := pki.NewCA("relay", time.Now(), time.Hour)
 	require.NoError(t, err)
 	pair, err := tls.X509KeyPair(ca.CertPEM, ca.KeyPEM)
 	require.NoError(t, err)
@@ -85,18 +84,13 @@ func TestServe(t *testing.T) {
 	encrypted := testConfig()
 	encrypted.TLS = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil }}
 	require.Equal(t, "TLS HTTP/1.1", get(t, "https://"+run(t, encrypted, handler)))
-
-	started := testConfig()
-	started.Start = func(server *http.Server, on net.Listener) error { return server.Serve(on) }
-	require.Equal(t, "plain HTTP/1.1", get(t, "http://"+run(t, started, handler)))
 }
 
 func TestCannotServe(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	config := testConfig()
-	config.Start = func(*http.Server, net.Listener) error { return errors.New("no such file") }
-	require.ErrorContains(t, Serve(t.Context(), listener, http.NotFoundHandler(), config), "no such file")
+	require.NoError(t, listener.Close())
+	require.ErrorContains(t, Serve(t.Context(), listener, http.NotFoundHandler(), testConfig()), "closed network connection")
 	_, err = net.Dial("tcp", listener.Addr().String())
 	require.Error(t, err, "the port is closed")
 }

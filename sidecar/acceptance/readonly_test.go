@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,8 +24,7 @@ var reads = map[uint32]string{
 }
 
 // TestReadOnly: the sidecar opens its connection read-only, and libvirtd itself then
-// refuses a write on that very connection. It makes one connection for its life and
-// closes it cleanly.
+// refuses a write on that very connection. It makes one connection for its life.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	daemon := libvirttest.New(t)
@@ -45,10 +43,6 @@ func TestReadOnly(t *testing.T) {
 	require.NoError(t, vm.Resume(t.Context()))
 	require.NoError(t, vm.Destroy(t.Context()))
 	p.await(t, absent)
-	code, _, err := p.end(syscall.SIGTERM)
-	require.NoError(t, err)
-	require.Zero(t, code)
-
 	require.Equal(t, 1, proxy.connections())
 	calls := proxy.calls(time.Time{})
 	for _, call := range calls {
@@ -57,7 +51,6 @@ func TestReadOnly(t *testing.T) {
 			require.EqualValues(t, 1, binary.BigEndian.Uint32(call[len(call)-4:]), "the flags are VIR_CONNECT_RO")
 		}
 	}
-	require.EqualValues(t, procConnectClose, calls[len(calls)-1].procedure(), "the last word is ConnectClose")
 }
 
 // encodeDomain is remote_nonnull_domain: name, uuid, id.

@@ -106,7 +106,7 @@ func (l *log) await(t *testing.T, what string, wanted func(*log) bool) {
 
 // start runs a session against the socket until the test ends.
 func start(t *testing.T, socket string, change func(*Config)) *log {
-	config := Config{Socket: socket, URI: sessionURI, Timeout: time.Second, Resync: time.Hour, Keepalive: time.Hour}
+	config := Config{Socket: socket, URI: sessionURI, Timeout: testkit.Patience, Resync: time.Hour, Keepalive: time.Hour}
 	if change != nil {
 		change(&config)
 	}
@@ -144,7 +144,7 @@ func TestSessionSees(t *testing.T) {
 	require.Nil(t, sink.seen[0].Domains[0].Description, "the state is reported before the XML is there")
 }
 
-// TestSessionSurvives: whatever the peer does, the session says what is wrong and
+// TestSessionSurvives: whatever the peer does, the session reports what is wrong and
 // dials again. goleak reports what was left behind.
 func TestSessionSurvives(t *testing.T) {
 	on := func(procedure uint32, do func(net.Conn, frame)) func(net.Conn, frame) bool {
@@ -220,7 +220,11 @@ func TestSessionSurvives(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			sink := start(t, peer{xml: "<domain/>", twist: test.twist}.listen(t), nil)
+			sink := start(t, peer{xml: "<domain/>", twist: test.twist}.listen(t), func(c *Config) {
+				if strings.Contains(test.says, "did not answer") {
+					c.Timeout = 500 * time.Millisecond
+				}
+			})
 			sink.await(t, "two attempts", func(l *log) bool { return len(l.lost) >= 2 })
 			sink.mu.Lock()
 			defer sink.mu.Unlock()

@@ -139,7 +139,7 @@ func startRelay(w *World, p *program) error {
 		{"probe", get(false, "/healthz", "")},
 		{"scrape from the flood's address", request(at, newClientFrom(shared, at, true), http.MethodGet, path, reviewer.Token(), "", "")},
 	}
-	return w.start(p, c, wrap, "relay", "--kubelet-pods-dir="+pods, "--web.listen-address="+at.address,
+	return w.start(p, c, wrap, "relay", "--kubelet-pods-dir="+pods, "--listen-address="+at.address,
 		"--tls-cert-file="+filepath.Join(w.folder, "tls.crt"), "--tls-private-key-file="+filepath.Join(w.folder, "tls.key"))
 }
 
