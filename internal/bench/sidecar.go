@@ -26,7 +26,7 @@ const (
 // sidecar measures the sidecar under its supervisor, as the image runs it, beside a real libvirt with a VM.
 func (b *bench) sidecar(ctx context.Context) (t *table, err error) {
 	progress("sidecar: starting libvirt with a VM")
-	daemon, err := libvirttest.Start(ctx, libvirttest.Options{})
+	daemon, err := libvirttest.Start(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -20,8 +20,8 @@ func Trust(r *http.Request) {
 	}
 }
 
-// guard stands before the handler. It bounds what a request's body can hold: net/http
-// would wait for a body that nobody reads before it sends the answer, and again after.
+// guard wraps the handler. It bounds what a request's body can hold: net/http
+// would wait for a body that no one reads before it sends the answer, and again after.
 type guard struct {
 	next http.Handler
 	// bodyDue reports whether the request may have a body; nil is never.
@@ -32,7 +32,7 @@ type guard struct {
 func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, ok := r.Context().Value(connKey{}).(*conn)
 	if !ok || !c.limiter.works(c) {
-		panic(http.ErrAbortHandler) // evicted: nobody would read the answer
+		panic(http.ErrAbortHandler) // evicted: no one would read the answer
 	}
 	if r.ContentLength == 0 {
 		g.next.ServeHTTP(w, r)
@@ -44,7 +44,7 @@ func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(answer, "a request must have no body here", http.StatusBadRequest)
 		return
 	}
-	r = r.WithContext(r.Context()) // a copy: the http.Server looks at the body of its own
+	r = r.WithContext(r.Context()) // a copy: the http.Server uses the body of its own
 	r.Body = body
 	g.next.ServeHTTP(answer, r)
 	answer.abandonBody()

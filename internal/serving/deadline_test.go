@@ -10,16 +10,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 // TestDeadlines: a client that does not go on is left, wherever it stops.
 func TestDeadlines(t *testing.T) {
-	authority, err := pki.NewCA("x", time.Now(), time.Hour)
-	require.NoError(t, err)
-	pair, err := tls.X509KeyPair(authority.CertPEM, authority.KeyPEM)
-	require.NoError(t, err)
+	pair := certificate(t)
 	for name, test := range map[string]struct {
 		tls  *tls.Config
 		text string

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
 func somePrefixes(n int) []netip.Prefix {
@@ -18,9 +20,13 @@ func somePrefixes(n int) []netip.Prefix {
 	return all
 }
 
-// TestLimits: whatever connections do, no limit is exceeded, and those who work or are
+// TestLimits: whatever connections do, no limit is exceeded, and those that work or are
 // trusted stay.
 func TestLimits(t *testing.T) {
+	seeds := uint64(10)
+	if testkit.Soak() {
+		seeds = 200
+	}
 	for _, limits := range []Limits{
 		{Connections: 1},
 		{Connections: 4, Trusted: 2},
@@ -28,7 +34,7 @@ func TestLimits(t *testing.T) {
 		{Connections: 12, PerSource: 5, Trusted: 1},
 		{Connections: 6, New: 6},
 	} {
-		for seed := range uint64(40) {
+		for seed := range seeds {
 			t.Run(fmt.Sprintf("%+v seed %d", limits, seed), func(t *testing.T) {
 				m := newModel(t, limits, seed)
 				sources := somePrefixes(1 + int(seed%5))

@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 var unixAddr = net.UnixAddr{Name: "/run/socket", Net: "unix"}
@@ -77,10 +75,7 @@ func dialFrom(t *testing.T, local, address string) net.Conn {
 // TestTrustOverTLS: the connection that is trusted outlives a flood from its own
 // address, over TLS as without.
 func TestTrustOverTLS(t *testing.T) {
-	authority, err := pki.NewCA("x", time.Now(), time.Hour)
-	require.NoError(t, err)
-	pair, err := tls.X509KeyPair(authority.CertPEM, authority.KeyPEM)
-	require.NoError(t, err)
+	pair := certificate(t)
 	for name, served := range map[string]*tls.Config{"plain": nil, "TLS": {Certificates: []tls.Certificate{pair}}} {
 		t.Run(name, func(t *testing.T) {
 			config := testConfig()

@@ -116,7 +116,7 @@ func (m *model) checkAccept(source netip.Prefix) {
 		require.True(m.t, gone.state.evicted)
 	}
 	if !ok {
-		require.Empty(m.t, evicted, "nobody goes for one that is refused")
+		require.Empty(m.t, evicted, "no one goes for one that is refused")
 	}
 	if m.limiter.limits.New == 0 && m.limiter.limits.PerSource == 0 && full && others > 0 && !ok {
 		require.Equal(m.t, m.heaviest(source), source, "refused though another source has more and one of its connections waits")

@@ -18,7 +18,10 @@ import (
 	"time"
 )
 
-// Config says how a port is served. All times and bounds must be set: net/http takes a zero
+// probeTime bounds a check. The kubelet waits for one second.
+const probeTime = time.Second
+
+// Config describes how a port is served. All times and bounds must be set: net/http takes a zero
 // for no bound.
 type Config struct {
 	Limits Limits
@@ -41,9 +44,6 @@ type Config struct {
 	// BodyDue reports whether a request may have a body. One that has a body and may not
 	// is answered with 400 at once, and its connection closed. nil: none may.
 	BodyDue func(*http.Request) bool
-	// Start serves until the server is shut down, in place of http.Server's Serve or
-	// ServeTLS; see package webconfig. May be nil.
-	Start func(*http.Server, net.Listener) error
 	// Logger gets panics at level error, and what strangers do wrong at level debug.
 	Logger *slog.Logger
 }
@@ -59,7 +59,14 @@ func Serve(ctx context.Context, on net.Listener, handler http.Handler, config Co
 	server := newServer(limited, handler, config)
 	ended := make(chan error, 1)
 	var serving sync.WaitGroup
-	serving.Go(func() { ended <- start(server, limited, config) })
+	serving.Go(func() {
+		defer func() { _ = limited.Close() }() // ServeTLS may fail before it has used it
+		if config.TLS != nil {
+			ended <- server.ServeTLS(limited, "", "")
+		} else {
+			ended <- server.Serve(limited)
+		}
+	})
 	defer serving.Wait()
 	defer func() { _ = server.Close() }() // what Shutdown has left is cut off
 	select {
@@ -88,18 +95,6 @@ func (c Config) check() error {
 	return nil
 }
 
-func start(server *http.Server, on net.Listener, config Config) error {
-	defer func() { _ = on.Close() }() // Start may fail before it has used it
-	switch {
-	case config.Start != nil:
-		return config.Start(server, on)
-	case config.TLS != nil:
-		return server.ServeTLS(on, "", "")
-	default:
-		return server.Serve(on)
-	}
-}
-
 func drain(server *http.Server, config Config) error {
 	ctx, cancel := context.WithTimeout(context.Background(), config.Drain)
 	defer cancel()
@@ -111,8 +106,7 @@ func drain(server *http.Server, config Config) error {
 
 func newServer(on *listener, handler http.Handler, config Config) *http.Server {
 	protocols := new(http.Protocols)
-	// Nobody who calls us has a use for HTTP/2, where one connection carries many
-	// requests. API servers speak HTTP/1.1 to webhooks, so that their connections spread
+	// No client of ours needs HTTP/2, where one connection carries many requests. API servers speak HTTP/1.1 to webhooks, so that their connections spread
 	// over the replicas (k8s.io/apiserver pkg/util/webhook/client.go, NextProtos).
 	protocols.SetHTTP1(true)
 	return &http.Server{
@@ -131,8 +125,8 @@ func newServer(on *listener, handler http.Handler, config Config) *http.Server {
 	}
 }
 
-// errorLog takes the lines of an http.Server. All but panics are about what a client
-// did, which must not fill the log.
+// errorLog takes the lines of an http.Server. All but panics are about a client, which must
+// not be able to fill the log.
 type errorLog struct{ logger *slog.Logger }
 
 // Write implements io.Writer.
@@ -143,4 +137,20 @@ func (l errorLog) Write(line []byte) (int, error) {
 	}
 	l.logger.Log(context.Background(), level, strings.TrimSpace(string(line)))
 	return len(line), nil
+}
+
+// Probe answers 200 where check returns nil, or is nil itself, and otherwise 503 with the
+// error.
+func Probe(check func(context.Context) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if check != nil {
+			ctx, cancel := context.WithTimeout(r.Context(), probeTime)
+			defer cancel()
+			if err := check(ctx); err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
+		}
+		_, _ = fmt.Fprintln(w, "ok") // the client may have gone
+	})
 }

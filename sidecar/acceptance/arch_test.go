@@ -50,8 +50,8 @@ func (f foreign) command(args ...string) *exec.Cmd {
 	return command(f.emulator, libvirttest.QEMUUser, nil, append([]string{f.sidecar}, args...)...)
 }
 
-// start runs the sidecar under its supervisor. QEMU gives a program the machine's own execve: so the supervisor is told
-// to start the emulator, which starts the sidecar. No registration with the kernel (binfmt_misc) is needed.
+// start runs the sidecar under its supervisor. QEMU gives a program the machine's own execve: so the supervisor is given
+// the emulator to start, which starts the sidecar. No registration with the kernel (binfmt_misc) is needed.
 func (f foreign) start(t *testing.T, s setup) *sidecar {
 	t.Helper()
 	s.under, s.binary = []string{f.emulator, f.supervisor, f.emulator}, f.sidecar
@@ -80,7 +80,7 @@ func TestOtherArchitectures(t *testing.T) {
 
 // beside follows a VM from before its start to after its end.
 func (f foreign) beside(t *testing.T, arch string, kind libvirttest.Type, label string) {
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	p := f.start(t, setup{socket: daemon.Socket()})
 	p.awaitUp(t, true)
 	p.await(t, absent)

@@ -27,7 +27,8 @@ func hostileArgs() []string {
 	return []string{"--libvirt-timeout=300ms", "--libvirt-grace=1s"}
 }
 
-// TestHostilePeer: whatever listens on the socket in libvirt's place, no VMI is shown.
+// TestHostilePeer: whatever listens on libvirt's socket, no VMI is shown, and it costs little memory.
+// The classes of wrong packets are in package session: TestReadFrame, TestJudge, TestSessionSurvives.
 func TestHostilePeer(t *testing.T) {
 	t.Parallel()
 	send := func(data []byte) func(net.Conn) {
@@ -36,23 +37,14 @@ func TestHostilePeer(t *testing.T) {
 			_, _ = io.Copy(io.Discard, c)
 		}
 	}
-	length := func(n uint32) []byte { return append(words(n), make([]byte, 4096)...) }
 	for name, serve := range map[string]func(net.Conn){
 		"random bytes":       func(c net.Conn) { _, _ = io.Copy(c, rand.Reader) },
-		"zeros":              func(c net.Conn) { _, _ = io.Copy(c, zeros{}) },
-		"length 4 GiB":       send(length(1<<32 - 1)),
-		"length 16 MiB":      send(length(16 << 20)),
-		"length 0":           send(length(0)),
-		"length 27":          send(length(27)),
+		"length 4 GiB":       send(append(words(1<<32-1), make([]byte, 4096)...)),
 		"slow drip":          drip,
 		"silence":            send(nil),
 		"pings for ever":     pings,
 		"events unasked for": func(c net.Conn) { floodEvents(c, 0) },
-		"echo":               func(c net.Conn) { _, _ = io.Copy(c, c) },
-		"huge auth list":     answerFirst(words(1 << 30)),
-		"auth list of 10 MiB": answerFirst(append(words(10<<20/4),
-			bytes.Repeat([]byte{0}, 64)...)),
-		"error of 10 MiB": answerFirst(words(1, 1, 1, 10<<20, 0), 1),
+		"error of 10 MiB":    answerFirst(words(1, 1, 1, 10<<20, 0), 1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,14 +97,6 @@ func pings(c net.Conn) {
 			return
 		}
 	}
-}
-
-// zeros reads as zeros without end.
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
 }
 
 // lifecycleEvent is remote_domain_event_callback_lifecycle_msg: callback, domain, event, detail.

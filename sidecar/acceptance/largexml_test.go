@@ -43,7 +43,7 @@ func limited(t *testing.T) *memlimit.Group {
 func TestLargeXML(t *testing.T) {
 	t.Parallel()
 	group := limited(t)
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	const own = 16 << 10 // more than libvirt writes beside our metadata
 	vm, err := daemon.Run(t.Context(), libvirttest.Guest{
 		Namespace: "default", Name: "vm", Metadata: `<o:our xmlns:o="http://example.com">` +
@@ -59,7 +59,7 @@ func TestLargeXML(t *testing.T) {
 	p.await(t, "qemu-tcg")
 	w := p.watch(t, 50*time.Millisecond)
 	begin := time.Now()
-	for range 5 {
+	for range 3 {
 		detections := p.page(t).number(detectionsMetric)
 		require.NoError(t, vm.Suspend(t.Context()))
 		require.NoError(t, vm.Resume(t.Context()))
@@ -83,19 +83,18 @@ func TestLargeXML(t *testing.T) {
 // is not left for it.
 func TestLargestXML(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	runVM(t, daemon)
 	const head, tail = `<domain type="kvm"><metadata>`, `</metadata><os/></domain>`
 	for _, c := range []struct{ name, filler, shows string }{
 		{"elements", `<a b="c">d</a>`, "kvm"},
-		{"deep elements", `<a>`, "unknown"},
 		{"one text", `a`, "unknown"},
 		{"one tag", ``, "unknown"},
 		{"tags of 200 kB", `<a b="` + strings.Repeat("c", 200<<10) + `"/>`, "kvm"},
-		{"attributes", `<a` + strings.Repeat(` b=""`, 40_000) + `/>`, "kvm"},
 		{"namespaces", `<a` + strings.Repeat(` xmlns:b=""`, 20_000) + `/>`, "kvm"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			group := limited(t)
 			xml := head + strings.Repeat(c.filler, max(1, (largestXML-len(head)-len(tail))/max(1, len(c.filler)))) + tail
 			if c.filler == "" {
@@ -109,7 +108,7 @@ func TestLargestXML(t *testing.T) {
 			p.await(t, c.shows)
 			w := p.watch(t, 50*time.Millisecond)
 			begin := time.Now()
-			p.holds(t, c.shows, 2*time.Second)
+			p.holds(t, c.shows, time.Second)
 			w.awaitKinds(t, begin, c.shows)
 			found := p.page(t)
 			require.Equal(t, 1.0, found.number(connectsMetric))

@@ -19,7 +19,7 @@ func rounds(long, short int) int {
 	return short
 }
 
-// twins are both binaries beside one libvirtd: one tells of races, the other of memory.
+// twins are both binaries beside one libvirtd: one shows races, the other memory.
 func twins(t *testing.T, daemon *libvirttest.Daemon) []*sidecar {
 	t.Helper()
 	var both []*sidecar
@@ -37,7 +37,7 @@ const warmUp = 5
 // TestRestarts kills libvirtd under a running VM, again and again.
 func TestRestarts(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	vm := runVM(t, daemon)
 	both := twins(t, daemon)
 	var watchers []*watcher
@@ -84,7 +84,7 @@ func (p *sidecar) awaitConnects(t *testing.T, connects int) {
 // TestCycles starts and stops a VM, again and again.
 func TestCycles(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	vm, err := daemon.Define(t.Context(), libvirttest.Guest{Namespace: "default", Name: "vm"})
 	require.NoError(t, err)
 	both := twins(t, daemon)

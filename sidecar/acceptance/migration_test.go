@@ -2,8 +2,8 @@ package acceptance
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -13,31 +13,21 @@ import (
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
-// eventSlack is how long events and the reads that follow them may take on a busy
-// machine, scraping included. An event that was missed would be made up for by the resync,
-// 5 minutes later.
-const eventSlack = 20 * time.Second
-
 // sides are two libvirtds, each with the sidecar of one VMI's pod beside it.
 type sides struct {
 	daemons  [2]*libvirttest.Daemon
 	sidecars [2]*sidecar
 	watchers [2]*watcher
-	records  [2]*libvirttest.Recorder
 	begin    time.Time
 }
 
 func startSides(t *testing.T) *sides {
 	s := &sides{}
 	for i := range 2 {
-		s.daemons[i] = libvirtd(t)
+		s.daemons[i] = libvirttest.New(t)
 		s.sidecars[i] = start(t, setup{socket: s.daemons[i].Socket(), vmi: vmi{"default", "vm", fmt.Sprintf("node-%d", i)}})
 		s.sidecars[i].awaitUp(t, true)
 		s.watchers[i] = s.sidecars[i].watch(t, 5*time.Millisecond)
-		record, err := s.daemons[i].Record(0)
-		require.NoError(t, err)
-		t.Cleanup(record.Close)
-		s.records[i] = record
 	}
 	return s
 }
@@ -60,38 +50,7 @@ func (s *sides) run(t *testing.T, kind libvirttest.Type, program libvirttest.Pro
 	return vm
 }
 
-// shown measures for how long both sides at once showed the VMI, and neither.
-func (s *sides) shown() (both, neither time.Duration) {
-	type mark struct {
-		at   time.Time
-		side int
-		kind string
-	}
-	var marks []mark
-	for side, w := range s.watchers {
-		for _, sample := range w.since(s.begin) {
-			marks = append(marks, mark{sample.at, side, sample.kind})
-		}
-	}
-	slices.SortFunc(marks, func(a, b mark) int { return a.at.Compare(b.at) })
-	present := [2]bool{true, false}
-	for i, m := range marks {
-		present[m.side] = m.kind != absent
-		lasts := time.Duration(0)
-		if i+1 < len(marks) {
-			lasts = marks[i+1].at.Sub(m.at)
-		}
-		switch present {
-		case [2]bool{true, true}:
-			both += lasts
-		case [2]bool{false, false}:
-			neither += lasts
-		}
-	}
-	return both, neither
-}
-
-// changed is the newest change that a side told of while it showed the VMI.
+// changed is the newest change that a side reported while it showed the VMI.
 func (s *sides) changed(side int) (newest float64) {
 	for _, sample := range s.watchers[side].since(s.begin) {
 		if sample.kind != absent {
@@ -99,29 +58,6 @@ func (s *sides) changed(side int) (newest float64) {
 		}
 	}
 	return newest
-}
-
-// switchOver is how long the guest ran on neither side, as libvirt's events have it.
-func (s *sides) switchOver(t *testing.T) time.Duration {
-	t.Helper()
-	return s.event(t, 1, "resumed(migrated)", "resumed(post-copy)").Sub(s.event(t, 0, "suspended(migrated)"))
-}
-
-// event is when the first of the events came on a side; the recorder may hear of it
-// after the sidecar.
-func (s *sides) event(t *testing.T, side int, events ...string) (at time.Time) {
-	t.Helper()
-	testkit.Eventually(t, func() error {
-		entries := s.records[side].Entries("default_vm")
-		for _, entry := range entries {
-			if entry.At.After(s.begin) && entry.Event != nil && slices.Contains(events, entry.Event.String()) {
-				at = entry.At
-				return nil
-			}
-		}
-		return fmt.Errorf("no event of %v among %v", events, entries)
-	})
-	return at
 }
 
 // TestMigration scrapes both sides all the while that a VM moves, or fails to.
@@ -140,7 +76,6 @@ func TestMigration(t *testing.T) {
 		testFailed(t, s, kind, label, func(m *libvirttest.Migration, _ context.Context) error { return m.Target.KillQEMU() })
 	})
 	t.Run("target lost in post-copy", func(t *testing.T) { testTargetLost(t, s, kind, label) })
-	t.Run("link lost in post-copy", func(t *testing.T) { testLinkLost(t, s, kind, label) })
 }
 
 // TestMigrationKVM moves a guest that has nothing to boot, see TestGuestActs.
@@ -173,15 +108,18 @@ func testPostCopy(t *testing.T, s *sides, kind libvirttest.Type, label string) {
 // the source waits, paused for the migration, for a target that does not begin: for as
 // long as that lasts the source is shown, and the target is not.
 func testStalled(t *testing.T, s *sides, kind libvirttest.Type, label string) {
-	const stall = 5 * time.Second
+	const stall = 2 * time.Second
 	vm := s.run(t, kind, libvirttest.Busy, label)
 	m := startMigration(t, vm, s, libvirttest.MigrateOptions{Bandwidth: 1})
 	require.NoError(t, s.daemons[1].Stop())
 	require.NoError(t, m.SetBandwidth(t.Context(), 1000))
-	s.event(t, 0, "suspended(migrated)")
-	state, err := s.daemons[0].Virsh(t.Context(), "domstate", "--reason", vm.Name())
-	require.NoError(t, err)
-	require.Equal(t, "paused (migrating)", state)
+	testkit.Eventually(t, func() error {
+		state, err := s.daemons[0].Virsh(t.Context(), "domstate", "--reason", vm.Name())
+		if err == nil && state != "paused (migrating)" {
+			err = errors.New(state)
+		}
+		return err
+	})
 	s.sidecars[0].holds(t, label, stall)
 	s.sidecars[1].holds(t, absent, 100*time.Millisecond)
 	require.NoError(t, s.daemons[1].Cont())
@@ -190,9 +128,7 @@ func testStalled(t *testing.T, s *sides, kind libvirttest.Type, label string) {
 	s.remove(t, m.Target)
 }
 
-// testPausedMoves: a VM that its user has paused goes over while it stands still. libvirt
-// reports it paused on the target before it is gone from the source: for as long, and no
-// longer, both show it.
+// testPausedMoves: a VM that its user has paused moves, too, and is shown on the target then.
 func testPausedMoves(t *testing.T, s *sides, kind libvirttest.Type, label string) {
 	vm := s.run(t, kind, libvirttest.Idle, label)
 	require.NoError(t, vm.Suspend(t.Context()))
@@ -200,11 +136,6 @@ func testPausedMoves(t *testing.T, s *sides, kind libvirttest.Type, label string
 	require.NoError(t, err)
 	s.watchers[0].awaitKinds(t, s.begin, label, absent)
 	s.watchers[1].awaitKinds(t, s.begin, absent, label)
-	reported := s.event(t, 0, "stopped(migrated)").Sub(s.event(t, 1, "suspended(paused)"))
-	both, neither := s.shown()
-	t.Logf("libvirt reported it on both for %v; shown by both %v, by neither %v", reported, both, neither)
-	require.LessOrEqual(t, both, max(reported, 0)+eventSlack)
-	require.LessOrEqual(t, neither, max(-reported, 0)+eventSlack)
 	s.remove(t, moved)
 }
 
@@ -216,22 +147,15 @@ func (s *sides) remove(t *testing.T, vm *libvirttest.Domain) {
 	s.sidecars[1].await(t, absent)
 }
 
-// checkMoved: the VMI is shown by the target alone. From when the guest goes on there
-// until libvirt shuts the source off, both show it; at no time neither does, but in
-// post-copy, where the source is gone as soon as it is paused.
+// checkMoved: the VMI is shown by the target alone. While both show it, the target's change is
+// the newer one.
 func (s *sides) checkMoved(t *testing.T, label string) {
 	t.Helper()
 	s.sidecars[0].await(t, absent)
 	s.sidecars[1].await(t, label)
-	switchOver := s.switchOver(t)
 	s.watchers[0].awaitKinds(t, s.begin, label, absent)
 	s.watchers[1].awaitKinds(t, s.begin, absent, label)
-	both, neither := s.shown()
-	confirmed := s.event(t, 0, "stopped(migrated)").Sub(s.event(t, 1, "resumed(migrated)", "resumed(post-copy)"))
-	t.Logf("guest's switch-over %v, confirmed %v later; shown by both %v, by neither %v", switchOver, confirmed, both, neither)
-	require.LessOrEqual(t, both, max(confirmed, 0)+eventSlack)
 	require.Less(t, s.changed(0), s.changed(1), "the recording rule :newest takes the target while both are shown")
-	require.LessOrEqual(t, neither, max(switchOver, 0)+eventSlack)
 }
 
 // testFailed: a migration that fails while it copies is not seen at all.
@@ -249,7 +173,7 @@ func testFailed(t *testing.T, s *sides, kind libvirttest.Type, label string, fai
 }
 
 // slowPostCopy leaves time to do things while the memory is in two places.
-var slowPostCopy = libvirttest.MigrateOptions{PostCopy: true, Bandwidth: 1, PostCopyBandwidth: 4, Breakable: true}
+var slowPostCopy = libvirttest.MigrateOptions{PostCopy: true, Bandwidth: 1, PostCopyBandwidth: 4}
 
 // testTargetLost: a VM whose memory is torn in two, and that has lost one half, runs nowhere.
 func testTargetLost(t *testing.T, s *sides, kind libvirttest.Type, label string) {
@@ -264,22 +188,6 @@ func testTargetLost(t *testing.T, s *sides, kind libvirttest.Type, label string)
 	s.watchers[0].awaitKinds(t, s.begin, label, absent)
 	require.NoError(t, vm.Destroy(t.Context()))
 	require.NoError(t, m.Target.Undefine(t.Context()))
-}
-
-// testLinkLost: a target that waits for memory which does not come is running to libvirt,
-// hence to KubeVirt; the source is not.
-func testLinkLost(t *testing.T, s *sides, kind libvirttest.Type, label string) {
-	vm := s.run(t, kind, libvirttest.Busy, label)
-	m := startMigration(t, vm, s, slowPostCopy)
-	require.NoError(t, m.SwitchToPostCopy(t.Context()))
-	s.sidecars[1].await(t, label)
-	m.Break()
-	require.Error(t, m.Wait())
-	s.sidecars[0].holds(t, absent, 300*time.Millisecond)
-	s.watchers[0].awaitKinds(t, s.begin, label, absent)
-	s.watchers[1].awaitKinds(t, s.begin, absent, label)
-	require.NoError(t, vm.Destroy(t.Context()))
-	s.remove(t, m.Target)
 }
 
 func startMigration(t *testing.T, vm *libvirttest.Domain, s *sides, o libvirttest.MigrateOptions) *libvirttest.Migration {

@@ -15,7 +15,7 @@ import (
 // one that KubeVirt made; any doubt shows nothing.
 func TestWhichDomain(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	p := start(t, setup{socket: daemon.Socket()})
 	p.watch(t, 50*time.Millisecond)
 	run := func(g libvirttest.Guest) *libvirttest.Domain {
@@ -56,25 +56,4 @@ func TestWhichDomain(t *testing.T) {
 	require.NoError(t, other.Destroy(t.Context()))
 	p.await(t, absent)
 	require.Equal(t, 2, strings.Count(p.Log(), "taking the only one with KubeVirt metadata"), "a warning a change")
-}
-
-// TestNamedDomainWins: of two domains of KubeVirt's that differ in type, the type shown
-// is that of the one named after the VMI.
-func TestNamedDomainWins(t *testing.T) {
-	t.Parallel()
-	if err := libvirttest.HaveKVM(); err != nil {
-		t.Skipf("needs guests of two types: %v", err)
-	}
-	daemon := libvirtd(t)
-	first, err := daemon.Create(t.Context(), libvirttest.Guest{DomainName: "default_aaa", Type: libvirttest.TCG})
-	require.NoError(t, err)
-	second, err := daemon.Create(t.Context(), libvirttest.Guest{DomainName: "default_vm", Type: libvirttest.KVM})
-	require.NoError(t, err)
-	p := start(t, setup{socket: daemon.Socket()})
-	p.await(t, "kvm")
-	p.holds(t, "kvm", 200*time.Millisecond)
-	require.NoError(t, second.Destroy(t.Context()))
-	p.await(t, "qemu-tcg")
-	require.NoError(t, first.Destroy(t.Context()))
-	p.await(t, absent)
 }

@@ -29,7 +29,7 @@ scrape_configs:
 // TestPrometheus: to a Prometheus the series appears and goes stale as the VM comes and goes.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	p := start(t, setup{socket: daemon.Socket(), listen: testkit.FreeAddress(t)})
 	ask := startPrometheus(t, p.listen)
 	awaitQuery := func(query string, want ...string) {
@@ -37,7 +37,7 @@ func TestPrometheus(t *testing.T) {
 		testkit.Eventually(t, func() error {
 			kinds, err := ask(query)
 			if err == nil && fmt.Sprint(kinds) != fmt.Sprint(want) {
-				err = fmt.Errorf("%s gives %q, want %q", query, kinds, want)
+				err = fmt.Errorf("%s returns %q, want %q", query, kinds, want)
 			}
 			return err
 		})
@@ -57,7 +57,7 @@ func TestPrometheus(t *testing.T) {
 }
 
 // startPrometheus scrapes one target each second, and returns what asks it for the label
-// hypervisor_type of each series that an instant query gives.
+// hypervisor_type of each series that an instant query returns.
 func startPrometheus(t *testing.T, target string) func(query string) ([]string, error) {
 	t.Helper()
 	program, err := exec.LookPath("prometheus")

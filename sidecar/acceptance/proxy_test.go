@@ -74,12 +74,12 @@ type seen struct {
 	frame  frame
 }
 
-// proxy stands between a sidecar and libvirtd and sees every packet.
+// proxy is between a sidecar and libvirtd and records every packet.
 type proxy struct {
 	socket string
 	target string
 	// answer decides on a packet from libvirtd: what of it, or instead of it, the
-	// sidecar is to get. Without it the sidecar gets each packet as it is.
+	// sidecar gets. Without it the sidecar gets each packet as it is.
 	answer func(c *link, f frame) []frame
 
 	mu    sync.Mutex
@@ -96,8 +96,8 @@ type link struct {
 // ownSerial marks the calls that the proxy sends on its own account.
 const ownSerial = 0x7fff0000
 
-// startProxy listens on a socket of its own and connects to the target for each who
-// dials; with no target it hangs up.
+// startProxy listens on a socket of its own and connects to the target for each client
+// that dials; with no target it hangs up.
 func startProxy(t *testing.T, target string, answer func(*link, frame) []frame) *proxy {
 	t.Helper()
 	p := &proxy{socket: filepath.Join(folder(t, libvirttest.QEMUUser), "virtqemud-sock"), target: target, answer: answer}
@@ -230,7 +230,7 @@ func (p *proxy) cut() {
 	_ = newest.libvirtd.Close()
 }
 
-// openXML tells for each connection how many questions for XML have no answer.
+// openXML returns for each connection how many questions for XML have no answer.
 func (p *proxy) openXML() map[*link]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

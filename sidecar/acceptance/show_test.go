@@ -84,7 +84,7 @@ func TestShowOfAStranger(t *testing.T) {
 	}
 }
 
-// answering is the address of a server that gives every request the answer and, where there is none, never ends.
+// answering is the address of a server that gives every request the answer and never ends if the answer is empty.
 func answering(t *testing.T, answer string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

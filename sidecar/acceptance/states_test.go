@@ -24,29 +24,15 @@ func kinds(t *testing.T) map[libvirttest.Type]string {
 	return found
 }
 
-// libvirtd starts one that ends with the test.
-func libvirtd(t *testing.T) *libvirttest.Daemon {
-	t.Helper()
-	daemon, err := libvirttest.Start(t.Context(), libvirttest.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log of libvirtd:\n%s", daemon.Log())
-		}
-		require.NoError(t, daemon.Close())
-	})
-	return daemon
-}
-
-// step does something to a VM and says what may be seen of it.
+// step does something to a VM, with what may be seen of it.
 type step struct {
 	name string
 	do   func(context.Context) error
 	// shows are the values that a scraper sees from before the step until after it,
 	// in this order, and no other.
 	shows []string
-	// anew tells that the VM goes on by this step, and that the type is to be read again.
-	anew bool
+	// again means that the VM goes on by this step, and that the type must be read again.
+	again bool
 }
 
 func (s step) run(t *testing.T, p *sidecar, w *watcher) {
@@ -55,10 +41,10 @@ func (s step) run(t *testing.T, p *sidecar, w *watcher) {
 	detections := p.page(t).number(detectionsMetric)
 	require.NoError(t, s.do(t.Context()), s.name)
 	w.awaitKinds(t, begin, s.shows...)
-	if s.anew {
+	if s.again {
 		p.awaitPage(t, func(found page) error {
 			if found.number(detectionsMetric) == detections {
-				return fmt.Errorf("step %q: the type was not detected anew", s.name)
+				return fmt.Errorf("step %q: the type was not detected again", s.name)
 			}
 			return nil
 		})
@@ -73,7 +59,7 @@ func TestStates(t *testing.T) {
 	for kind, label := range kinds(t) {
 		t.Run(label, func(t *testing.T) {
 			t.Parallel()
-			daemon := libvirtd(t)
+			daemon := libvirttest.New(t)
 			p := start(t, setup{binary: raced, socket: daemon.Socket()})
 			p.awaitUp(t, true)
 			w := p.watch(t, 10*time.Millisecond)
@@ -84,7 +70,7 @@ func TestStates(t *testing.T) {
 				{name: "define", shows: gone, do: func(ctx context.Context) (err error) { vm, err = daemon.Define(ctx, guest); return err }},
 				{name: "start", shows: appears, do: func(ctx context.Context) error { return vm.Start(ctx) }},
 				{name: "pause", shows: stays, do: func(ctx context.Context) error { return vm.Suspend(ctx) }},
-				{name: "resume", shows: stays, anew: true, do: func(ctx context.Context) error { return vm.Resume(ctx) }},
+				{name: "resume", shows: stays, again: true, do: func(ctx context.Context) error { return vm.Resume(ctx) }},
 				{name: "reset", shows: stays, do: func(ctx context.Context) error { return vm.Reset(ctx) }}, // libvirt has no lifecycle event for it
 				{name: "managed save", shows: leaves, do: func(ctx context.Context) error { return vm.ManagedSave(ctx) }},
 				{name: "start from managed save", shows: appears, do: func(ctx context.Context) error { return vm.Start(ctx) }},
@@ -92,7 +78,7 @@ func TestStates(t *testing.T) {
 				{name: "restore", shows: appears, do: func(ctx context.Context) error { return vm.Restore(ctx) }},
 				{name: "destroy", shows: leaves, do: func(ctx context.Context) error { return vm.Destroy(ctx) }},
 				{name: "start paused", shows: appears, do: func(ctx context.Context) error { return vm.StartPaused(ctx) }},
-				{name: "first resume", shows: stays, anew: true, do: func(ctx context.Context) error { return vm.Resume(ctx) }},
+				{name: "first resume", shows: stays, again: true, do: func(ctx context.Context) error { return vm.Resume(ctx) }},
 				{name: "QEMU killed", shows: leaves, do: func(context.Context) error { return vm.KillQEMU() }},
 				{name: "start after that", shows: appears, do: func(ctx context.Context) error { return vm.Start(ctx) }},
 				{name: "destroy it", shows: leaves, do: func(ctx context.Context) error { return vm.Destroy(ctx) }},
@@ -111,7 +97,7 @@ func TestStates(t *testing.T) {
 func TestGuestActs(t *testing.T) {
 	t.Parallel()
 	const label = "qemu-tcg"
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	p := start(t, setup{socket: daemon.Socket()})
 	p.awaitUp(t, true)
 	w := p.watch(t, 10*time.Millisecond)
@@ -132,7 +118,7 @@ func TestGuestActs(t *testing.T) {
 		}},
 		{libvirttest.Guest{Program: libvirttest.Suspend, OnButton: true}, []step{
 			{name: "guest sleeps", shows: stays, do: press},
-			{name: "wakes", shows: stays, anew: true, do: func(ctx context.Context) error { return vm.Wakeup(ctx) }},
+			{name: "wakes", shows: stays, again: true, do: func(ctx context.Context) error { return vm.Wakeup(ctx) }},
 			destroy,
 		}},
 		{libvirttest.Guest{Program: libvirttest.PowerOff}, nil},
@@ -155,7 +141,7 @@ func TestGuestActs(t *testing.T) {
 }
 
 // awaitForgotten waits until libvirt has no domain. One that ends by itself is shut down, and not shown any more, some
-// time before libvirt gives its name free: with QEMU slow to exit, 0.3 s were seen.
+// time before libvirt frees its name: with QEMU slow to exit, 0.3 s were seen.
 func awaitForgotten(t *testing.T, daemon *libvirttest.Daemon) {
 	t.Helper()
 	testkit.Eventually(t, func() error {

@@ -10,17 +10,12 @@ import (
 	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
-// slowest is how long a scrape may take before a test fails. It is no measure of speed:
-// with 25 processes to each core, 4.1 s was seen. It tells a scrape that waits for libvirt:
-// that would take the sidecar's 5 s for libvirt, or more.
-const slowest = 5 * time.Second
-
 // sample is one scrape of a watcher.
 type sample struct {
 	begun time.Time
 	at    time.Time // when the answer was there
 	kind  string    // as page.hypervisor has it
-	up    bool      // libvirt is said to answer
+	up    bool      // libvirt answers, by the page
 	// changed is when the VMI last began or ceased to run here, in seconds since 1970.
 	changed float64
 }
@@ -36,7 +31,7 @@ type watcher struct {
 }
 
 // watch begins to scrape at the given pace. When the test ends, every scrape must have
-// been answered, in time and with nothing wrong on the page.
+// been answered, with nothing wrong on the page.
 func (p *sidecar) watch(t *testing.T, pace time.Duration) *watcher {
 	t.Helper()
 	p.awaitServing(t)
@@ -93,15 +88,11 @@ func (w *watcher) check(t *testing.T) {
 		all = append(all, s.at.Sub(s.begun))
 	}
 	slices.Sort(all)
-	worst := all[len(all)-1]
-	t.Logf("%d scrapes, all answered: median %v, 99 %% within %v, slowest %v", len(all), all[len(all)/2], all[len(all)*99/100], worst)
-	if worst > slowest {
-		t.Errorf("a scrape took %v", worst)
-	}
+	t.Logf("%d scrapes, all answered: median %v, 99 %% within %v, slowest %v", len(all), all[len(all)/2], all[len(all)*99/100], all[len(all)-1])
 }
 
 // since returns the scrapes that were begun after the moment: one that was under way
-// then may tell of what was before.
+// then may show the state before.
 func (w *watcher) since(moment time.Time) []sample {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -118,8 +109,8 @@ func (w *watcher) kinds(moment time.Time) []string {
 	return slices.Compact(kinds)
 }
 
-// begin waits for a scrape of what is shown before something is done, and tells the
-// moment from which on that was so.
+// begin waits for a scrape of what is shown before something is done, and returns the
+// moment before that scrape.
 func (w *watcher) begin(t *testing.T, shown string) time.Time {
 	t.Helper()
 	begin := time.Now()

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
 // maxSeries is how many series a VM may cost by default.
@@ -13,7 +15,7 @@ const maxSeries = 15
 // TestPages: everything that is served while a VM runs.
 func TestPages(t *testing.T) {
 	t.Parallel()
-	daemon := libvirtd(t)
+	daemon := libvirttest.New(t)
 	runVM(t, daemon)
 	p := start(t, setup{socket: daemon.Socket()})
 	p.await(t, "qemu-tcg")

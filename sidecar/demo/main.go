@@ -6,8 +6,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -34,7 +32,7 @@ func main() {
 
 func demo(ctx context.Context, binary, address string, once bool) (err error) {
 	fmt.Println("Starting libvirt …")
-	daemon, err := libvirttest.Start(ctx, libvirttest.Options{})
+	daemon, err := libvirttest.Start(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,17 +52,17 @@ func demo(ctx context.Context, binary, address string, once bool) (err error) {
 		return fmt.Errorf("start the sidecar: %w", err)
 	}
 	defer func() {
-		sidecar.Process.Signal(syscall.SIGTERM) //nolint:errcheck // Wait tells whether it has ended
+		sidecar.Process.Signal(syscall.SIGTERM) //nolint:errcheck // Wait returns whether it has ended
 		if ended := sidecar.Wait(); err == nil {
 			err = ended
 		}
 	}()
 
-	url := "http://" + address + "/metrics"
-	page, err := scrape(ctx, url, "kubevirt_vmi_hypervisor_domain_info{")
+	page, err := show(ctx, binary, address)
 	if err != nil {
 		return err
 	}
+	url := "http://" + address + "/metrics"
 	fmt.Printf("\n$ curl %s\n%s\n", url, page)
 	if once {
 		return nil
@@ -80,7 +78,7 @@ func command(binary, address string, daemon *libvirttest.Daemon, guest libvirtte
 	sidecar := exec.Command(binary, "--listen-address="+address, "--libvirt-socket="+daemon.Socket())
 	sidecar.Env = []string{"VMI_NAMESPACE=" + guest.Namespace, "VMI_NAME=" + guest.Name, "NODE_NAME=demo-node", "GOMAXPROCS=1"}
 	sidecar.Stdout, sidecar.Stderr = os.Stdout, os.Stderr
-	// Its own process group: Ctrl-C is for the demo, which ends the sidecar in its turn.
+	// Its own process group: Ctrl-C is for the demo, which then ends the sidecar.
 	sidecar.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if uid := uint32(daemon.UID()); os.Getuid() == 0 {
 		sidecar.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
@@ -88,33 +86,19 @@ func command(binary, address string, daemon *libvirttest.Daemon, guest libvirtte
 	return sidecar
 }
 
-// scrape reads the page until it holds the wanted text.
-func scrape(ctx context.Context, url, want string) (string, error) {
+// show returns the page that the sidecar serves once libvirt has described the VM.
+func show(ctx context.Context, binary, address string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for {
-		page, err := get(ctx, url)
-		if err == nil && strings.Contains(page, want) {
-			return page, nil
+		page, err := exec.CommandContext(ctx, binary, "show", "--listen-address="+address).Output()
+		if err == nil && strings.Contains(string(page), "kubevirt_vmi_hypervisor_domain_info{") {
+			return string(page), nil
 		}
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("%s did not show %s: %w", url, want, ctx.Err())
+			return "", fmt.Errorf("the sidecar at %s did not show the VM: %w", address, ctx.Err())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-func get(ctx context.Context, url string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	return string(body), err
 }

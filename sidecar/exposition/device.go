@@ -20,7 +20,7 @@ var errNoAddress = errors.New("no address between the brackets: the pod has none
 // listenTCP opens host:port. With toDevice it takes connections only over the
 // device that holds the address: Linux else also accepts what comes in for that
 // address over another, such as the bridge to the guest (the weak host model of
-// RFC 1122, 3.3.4.2). Where that cannot be set it listens nevertheless, and says so.
+// RFC 1122, 3.3.4.2). If that cannot be set it listens nevertheless, and logs a warning.
 func listenTCP(address string, toDevice bool, logger *slog.Logger) (net.Listener, error) {
 	if strings.HasPrefix(address, "[]:") {
 		return nil, errNoAddress
@@ -62,7 +62,7 @@ func deviceOf(address string) (string, error) {
 	}
 	wanted, err := netip.ParseAddr(host)
 	if err != nil || wanted.IsUnspecified() {
-		return "", fmt.Errorf("%q is no address that a device could hold", host)
+		return "", fmt.Errorf("%q is not an address that a device could hold", host)
 	}
 	devices, err := net.Interfaces()
 	if err != nil {

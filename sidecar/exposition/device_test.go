@@ -12,9 +12,9 @@ import (
 func TestListenTCPNeedsAnAddress(t *testing.T) {
 	for address, want := range map[string]string{
 		"[]:0":            "the pod has none",
-		"[0.0.0.0]:0":     "no address that a device could hold",
-		"[::]:0":          "no address that a device could hold",
-		":0":              "no address that a device could hold",
+		"[0.0.0.0]:0":     "not an address that a device could hold",
+		"[::]:0":          "not an address that a device could hold",
+		":0":              "not an address that a device could hold",
 		"[192.0.2.99]:0":  "no network device holds",
 		"[2001:db8::9]:0": "no network device holds",
 	} {

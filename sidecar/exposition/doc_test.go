@@ -37,7 +37,7 @@ KubeVirt's own mapping of libvirt's domain states:
 | paused: starting up, post-copy source, post-copy failed | absent |
 | no domain, shutdown, shut off, crashed, migrated away | absent |
 
-A source cannot tell the memory's last copy, which may take minutes, from the moment after the switch-over. So both
+A source cannot distinguish the memory's last copy, which may take minutes, from the moment after the switch-over. So both
 sides show the VM from when it goes on at the target until libvirt shuts it off at the source: 0.2 to 0.9 s on 2 cores
 with a load of 20 to 50, also after a switch-over that had stalled for 5 s. The recording rule `+"`vmi:kubevirt_vmi_hypervisor_info:newest`"+`
 takes the side whose `+"`hypervisor_exporter_last_change_timestamp_seconds`"+` is later, which is the target. In post-copy
@@ -55,7 +55,7 @@ until it runs again.
 | XML without a type, or that libvirt has not sent within 5 s (`+"`--libvirt-timeout`"+`) of the domain's appearance | `+"`unknown`"+` |
 
 The XML is read when a domain appears, and again after a resume, a migration and a new connection to libvirt. Until
-the new answer comes, the last one stands: a libvirt whose workers all wait for a QEMU that hangs still reports
+the new answer comes, the last one is shown: a libvirt whose workers all wait for a QEMU that hangs still reports
 states, but sends no XML.
 
 A running VMI keeps its type for 30 s (`+"`--libvirt-grace`"+`) after libvirt's last answer and then becomes

@@ -7,8 +7,8 @@ import (
 	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
 )
 
-// identityLabels name the VM that a page is about. Prometheus takes them from the API
-// server and drops what the page says.
+// identityLabels name the VM of a page. Prometheus takes them from the API server and
+// drops those of the page.
 var identityLabels = []string{"namespace", "name", "node"}
 
 // buildInfo is client_golang's version collector, which NewHandler registers beside Metrics.

@@ -15,7 +15,7 @@ import (
 // unixPrefix marks the path of a Unix socket among the listen addresses.
 const unixPrefix = "unix://"
 
-// CheckAddress tells what Listen could never open from what it cannot open now.
+// CheckAddress returns an error for an address that Listen could never open.
 func CheckAddress(address string) error {
 	if path, isUnix := strings.CutPrefix(address, unixPrefix); isUnix {
 		if !filepath.IsAbs(path) {
@@ -30,9 +30,9 @@ func CheckAddress(address string) error {
 }
 
 // Listen opens the address: host:port (see listenTCP), or unix:///path. A Unix
-// socket is open to every user (mode 0666), since what may be read there is no
-// secret and whoever scrapes has another uid; a socket file that nobody listens on
-// is replaced, any other file is left alone.
+// socket is open to every user (mode 0666), since the metrics are not secret
+// and the relay has another uid; a socket file without a listener is replaced, any other
+// file is left alone.
 func Listen(address string, toDevice bool, logger *slog.Logger) (net.Listener, error) {
 	path, isUnix := strings.CutPrefix(address, unixPrefix)
 	if !isUnix {
@@ -60,7 +60,7 @@ func removeStale(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s is in the way and is no socket: remove it", path)
+		return fmt.Errorf("%s is in the way and is not a socket: remove it", path)
 	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
@@ -69,8 +69,8 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-// DialAddress gives network and address to dial for a listen address: a host that
-// stands for every interface is reached over loopback.
+// DialAddress returns network and address to dial for a listen address: a host that
+// means every interface is reached over loopback.
 func DialAddress(listen string) (network, address string) {
 	if path, isUnix := strings.CutPrefix(listen, unixPrefix); isUnix {
 		return "unix", path

@@ -72,6 +72,11 @@ func get(h http.Handler, path, accept string) *httptest.ResponseRecorder {
 func metricsPage(t *testing.T, h http.Handler, accept string) string {
 	response := get(h, "/metrics", accept)
 	require.Equal(t, http.StatusOK, response.Code, response.Body)
+	format := "text/plain; version=0.0.4"
+	if accept != "" {
+		format = "application/openmetrics-text; version=1.0.0"
+	}
+	require.Contains(t, response.Header().Get("Content-Type"), format)
 	var page strings.Builder
 	for line := range strings.Lines(response.Body.String()) {
 		if !strings.Contains(line, "hypervisor_exporter_build") {

@@ -15,13 +15,12 @@ import (
 const (
 	// rebindWait is the time between two attempts to open a listener.
 	rebindWait = 5 * time.Second
-	// shutdownTimeout is what scrapes under way are given to end.
+	// shutdownTimeout is how long scrapes under way may take to end.
 	shutdownTimeout = 500 * time.Millisecond
+	// maxConnections fit a container that is killed at 24 MiB: internal/testkit/flood. A
+	// scraper needs one, and the relay one for each scrape.
+	maxConnections = 64
 )
-
-// maxConnections fit a container that is killed at 24 MiB: internal/testkit/flood. A
-// scraper needs one, and the relay one for each scrape.
-const maxConnections = 64
 
 // Server serves one handler on every address. An address that cannot be opened
 // is tried again for as long as the server runs: a sidecar that exits would take
@@ -29,6 +28,7 @@ const maxConnections = 64
 type Server struct {
 	addresses []string
 	toDevice  bool
+	rebind    time.Duration
 	logger    *slog.Logger
 	up        atomic.Int32
 }
@@ -37,7 +37,7 @@ type Server struct {
 // host:port address is served only over the network device that holds it, and so not over
 // loopback.
 func NewServer(addresses []string, toDevice bool, logger *slog.Logger) *Server {
-	return &Server{addresses: addresses, toDevice: toDevice, logger: logger}
+	return &Server{addresses: addresses, toDevice: toDevice, rebind: rebindWait, logger: logger}
 }
 
 // Ready reports whether every address is open.
@@ -67,7 +67,7 @@ func (s *Server) keepServing(ctx context.Context, address string, handler http.H
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(rebindWait):
+		case <-time.After(s.rebind):
 		}
 	}
 }

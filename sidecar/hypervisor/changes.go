@@ -9,9 +9,9 @@ type Change struct {
 	Attrs   []slog.Attr
 }
 
-// Changes lists what a log should say of the step from one snapshot to the next;
-// expired tells that the grace period has ended in between. Steps that change nothing
-// give nothing, so that a fault that lasts is one line however often it is met.
+// Changes returns the log lines for the step from one snapshot to the next; expired means
+// that the grace period has ended in between. Without a change there is no line, so that a
+// fault that lasts is one line however often it is met.
 func Changes(before, after Snapshot, expired bool) []Change {
 	var changes []Change
 	add := func(level slog.Level, message string, attrs ...slog.Attr) {
@@ -59,7 +59,7 @@ func domainChange(s Snapshot) Change {
 	attrs = append(attrs, slog.String("hypervisor_type", s.Detection.Type.String()))
 	switch {
 	case s.DetectErr != nil:
-		return Change{slog.LevelError, "domain runs, but its XML does not tell the hypervisor", append(attrs, slog.Any("err", s.DetectErr))}
+		return Change{slog.LevelError, "domain runs, but its XML does not name the hypervisor", append(attrs, slog.Any("err", s.DetectErr))}
 	case s.Detection.Type == Unknown:
 		return Change{slog.LevelWarn, "domain runs on a hypervisor that is neither kvm nor qemu", append(attrs, slog.String("domain_type", s.Detection.DomainType))}
 	default:

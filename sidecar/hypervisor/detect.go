@@ -17,7 +17,7 @@ const kubevirtXMLNamespace = "http://kubevirt.io"
 // label values. libvirt's and QEMU's own names stay below 40.
 const maxNameLength = 128
 
-// The ways in which a domain's XML can fail to tell its type.
+// The reasons why a domain's XML does not yield its type.
 var (
 	ErrXML      = errors.New("domain XML cannot be parsed")
 	ErrNoType   = errors.New("domain XML names no domain type")
@@ -25,14 +25,54 @@ var (
 	ErrNoAnswer = errors.New("libvirt has not answered the question for the domain's XML")
 )
 
-// Detection is what a domain's XML says of its hypervisor. DomainType is raw
+// Type is what executes the guest's instructions, and the label hypervisor_type
+// of kubevirt_vmi_hypervisor_info: a closed set.
+type Type int
+
+const (
+	// Unknown is a domain type outside the closed set, XML without a type,
+	// or a libvirt that has not been heard for longer than the grace period.
+	Unknown Type = iota
+	// KVM is hardware virtualisation by the kernel's KVM.
+	KVM
+	// QEMUTCG is software emulation by QEMU's Tiny Code Generator.
+	QEMUTCG
+)
+
+// String returns the value of the label hypervisor_type.
+func (t Type) String() string {
+	switch t {
+	case KVM:
+		return "kvm"
+	case QEMUTCG:
+		return "qemu-tcg"
+	case Unknown:
+		return "unknown"
+	default:
+		return "unknown"
+	}
+}
+
+// typeOf maps libvirt's domain types (virDomainVirtType) that KubeVirt can write.
+func typeOf(domainType string) Type {
+	switch domainType {
+	case "kvm":
+		return KVM
+	case "qemu":
+		return QEMUTCG
+	default:
+		return Unknown
+	}
+}
+
+// Detection is what a domain's XML shows of its hypervisor. DomainType is raw
 // (kvm, qemu, hyperv, …); Arch and Machine are empty where the XML has none.
 type Detection struct {
 	Type       Type
 	DomainType string
 	Arch       string
 	Machine    string
-	// KubeVirt tells that the domain carries KubeVirt's metadata.
+	// KubeVirt is true if the domain carries KubeVirt's metadata.
 	KubeVirt bool
 }
 
@@ -40,7 +80,7 @@ type Detection struct {
 // again, so equal pointers mean the same answer.
 type Description struct {
 	Detection Detection
-	// Err is why Detection says nothing: it wraps ErrXML, ErrNoType, ErrTooLarge or
+	// Err is why Detection is empty: it wraps ErrXML, ErrNoType, ErrTooLarge or
 	// ErrNoAnswer, or is nil.
 	Err error
 }

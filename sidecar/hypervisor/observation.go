@@ -31,11 +31,11 @@ type Versions struct {
 	Libvirt    string
 }
 
-// Match says how the VMI's domain was told from others behind the socket.
+// Match is how the VMI's domain was recognised among those behind the socket.
 type Match int
 
 const (
-	// NoDomain: there is none, or libvirt has not described the ones that are there.
+	// NoDomain: libvirt has no domain, or has not described those that it has.
 	NoDomain Match = iota
 	// Named: the domain has the name that KubeVirt gives the VMI's domain.
 	Named
@@ -65,8 +65,8 @@ func (m Match) String() string {
 	}
 }
 
-// choose picks the VMI's domain. There is one domain in a virt-launcher pod; where
-// that does not hold, a series is worth less than the risk of naming the wrong VM.
+// choose picks the VMI's domain. There is one domain in a virt-launcher pod; if
+// there are more, a series is worth less than the risk of naming the wrong VM.
 func choose(id Identity, domains []Domain) (Domain, Match) {
 	for _, domain := range domains {
 		if domain.Name == id.DomainName() {

@@ -1,3 +1,6 @@
+// Package hypervisor decides what is true of a VMI's hypervisor. It is pure: libvirt's
+// answers go in (an Observation, and when it last answered), one immutable
+// Snapshot comes out. It opens nothing, waits for nothing and reads no clock.
 package hypervisor
 
 import (
@@ -24,7 +27,7 @@ const (
 	ErrorReasons
 )
 
-// String gives the value of the label reason.
+// String returns the value of the label reason.
 func (r ErrorReason) String() string {
 	switch r {
 	case ReasonXML:
@@ -52,12 +55,12 @@ type Snapshot struct {
 	// answer; after that the type is Unknown.
 	Grace time.Duration
 
-	// Connected tells that there is a connection to libvirt.
+	// Connected is true while there is a connection to libvirt.
 	Connected bool
-	// LostErr is why there is none; nil while there is.
+	// LostErr is why there is no connection; nil while there is one.
 	LostErr error
 
-	// Running tells that the VMI would be in phase Running.
+	// Running is true if the VMI would be in phase Running.
 	Running bool
 	// Ran is the VMI's domain if it has been seen running here; zero if not.
 	Ran       DomainID
@@ -65,7 +68,7 @@ type Snapshot struct {
 	Match     Match
 	Domain    string
 	Detection Detection
-	// DetectErr is why Detection says nothing, as Description.Err; nil if it does.
+	// DetectErr is why Detection is empty, as Description.Err; otherwise nil.
 	DetectErr error
 	Versions  Versions
 
@@ -92,7 +95,7 @@ func (s Snapshot) AfterConnect(v Versions) Snapshot {
 	return s
 }
 
-// AfterVersions is the snapshot once libvirt has told more of its versions.
+// AfterVersions is the snapshot once libvirt has sent more of its versions.
 func (s Snapshot) AfterVersions(v Versions) Snapshot {
 	s.Versions = v
 	return s
@@ -105,7 +108,7 @@ func (s Snapshot) AfterLoss(err error) Snapshot {
 	return s
 }
 
-// AfterObservation is the snapshot once libvirt has told its domains; heard is when it
+// AfterObservation is the snapshot once libvirt has listed its domains; heard is when it
 // had answered before that.
 func (s Snapshot) AfterObservation(o Observation, heard, now time.Time) Snapshot {
 	before := s.At(now, heard)
@@ -132,7 +135,7 @@ func (s Snapshot) AfterObservation(o Observation, heard, now time.Time) Snapshot
 	return s
 }
 
-// detect takes the type of a running domain; a domain that does not run has none. Each
+// detect takes the type of a running domain; one that does not run has no type. Each
 // answer of libvirt is counted once.
 func (s Snapshot) detect(description *Description) Snapshot {
 	s.Detection, s.DetectErr = Detection{}, nil
@@ -166,24 +169,24 @@ func reasonOf(err error) ErrorReason {
 	}
 }
 
-// View is what may be said at one moment.
+// View is what is true at one moment.
 type View struct {
-	// Up tells that libvirt answers.
+	// Up is true if libvirt answers.
 	Up bool
-	// Present tells that the VMI runs, as far as is known.
+	// Present is true if the VMI runs, as far as is known.
 	Present bool
 	// Type is meaningful while Present.
 	Type Type
-	// Details tells that Detection and Versions may be shown as well: libvirt has
-	// answered within the grace period, and the XML told the type.
+	// Details is true if Detection and Versions may be shown as well: libvirt has
+	// answered within the grace period, and the XML named the type.
 	Details bool
 	// ChangedAt is when Present or Type last became another.
 	ChangedAt time.Time
 }
 
-// At is what may be said at the given moment, if libvirt last answered at heard. The
+// At returns what is true at the given moment, if libvirt last answered at heard. The
 // grace period ends by itself: nothing has to wake up for it, and nothing that is stuck
-// can keep it from ending.
+// can prevent that.
 func (s Snapshot) At(now, heard time.Time) View {
 	view := View{Up: s.Connected, Present: s.Running, Type: s.Detection.Type, ChangedAt: s.ChangedAt}
 	if s.Expired(now, heard) {

@@ -29,7 +29,7 @@ const (
 	grace     = 30 * time.Second
 )
 
-// described is the domain of number 1 under a name; without XML, libvirt has not told it.
+// described is the domain of number 1 under a name; without XML, libvirt has not described it.
 func described(name string, state State, xml string) Domain {
 	domain := Domain{Name: name, ID: DomainID{Number: 1}, State: state}
 	if xml != "" {
@@ -145,13 +145,13 @@ func TestSnapshot(t *testing.T) {
 			{happens: lose("gone"), want: down, logs: warn},
 			{after: 2 * grace, happens: lose("gone"), want: down},
 		},
-		"types outside the set are unknown, but told in detail": {
+		"types outside the set are unknown, but shown in detail": {
 			{happens: connect, want: absent, logs: info},
 			{happens: see(one(running, hypervXML)), want: shown(Unknown), changed: true, logs: warn},
 			{happens: see(one(running, hypervXML)), want: shown(Unknown)},
 			{after: second, happens: see(one(running, tcgXML)), want: shown(QEMUTCG), changed: true, logs: info},
 		},
-		"XML that does not tell is unknown": {
+		"XML without a type is unknown": {
 			{happens: connect, want: absent, logs: info},
 			{happens: see(one(running, "<domain")), want: bare, changed: true, logs: fault},
 			{happens: see(one(running, "<domain")), want: bare},

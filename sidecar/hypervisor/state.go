@@ -3,17 +3,17 @@ package hypervisor
 import libvirt "github.com/digitalocean/go-libvirt"
 
 // State is a domain's state with libvirt's reason for it, as virDomainGetState
-// tells them. What a reason means depends on the state.
+// returns them. What a reason means depends on the state.
 type State struct {
 	State  libvirt.DomainState
 	Reason int32
 }
 
 // Running reports whether a VMI whose domain is in this state would be in phase
-// Running; ran tells that this domain was seen running here before. It follows
+// Running; ran means that this domain was seen running here before. It follows
 // KubeVirt's virt-handler (calculateVmPhaseForStatusReason in vm.go), which takes
 // running, blocked, pmsuspended and most paused domains as Running; a state that
-// libvirt may add one day is not Running until somebody has read what it means.
+// libvirt may add one day is not Running until its meaning has been checked.
 func (s State) Running(ran bool) bool {
 	return s.runs() || s.State == libvirt.DomainPaused && pausedInPlace(libvirt.DomainPausedReason(s.Reason), ran)
 }
@@ -31,9 +31,9 @@ func (s State) runs() bool {
 	}
 }
 
-// pausedInPlace tells a VM that stands still here from one that has not begun
-// to run here or has gone elsewhere. KubeVirt knows the difference from its
-// migration objects; libvirt tells only the reason.
+// pausedInPlace reports whether a paused VM belongs here. Others have not begun
+// to run here or have moved away. KubeVirt knows the difference from its
+// migration objects; libvirt has only the reason.
 func pausedInPlace(reason libvirt.DomainPausedReason, ran bool) bool {
 	switch reason {
 	case libvirt.DomainPausedStartingUp:

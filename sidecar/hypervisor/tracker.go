@@ -8,7 +8,7 @@ import (
 )
 
 // Tracker holds the newest snapshot, and when libvirt last answered: one writer, the
-// session, moves them on, any number of readers take them. Each change is logged once.
+// session, updates them, any number of readers take them. Each change is logged once.
 type Tracker struct {
 	now     func() time.Time
 	logger  *slog.Logger
@@ -46,10 +46,10 @@ func (t *Tracker) Heard() {
 // Connected records a new connection to libvirt.
 func (t *Tracker) Connected(v Versions) { t.move(t.Snapshot().AfterConnect(v)) }
 
-// Versioned records more versions that libvirt told.
+// Versioned records more versions that libvirt sent.
 func (t *Tracker) Versioned(v Versions) { t.move(t.Snapshot().AfterVersions(v)) }
 
-// Observed records the domains as libvirt has just told them.
+// Observed records the domains as libvirt has just listed them.
 func (t *Tracker) Observed(o Observation) {
 	now := t.now()
 	next := t.Snapshot().AfterObservation(o, t.HeardAt(), now)

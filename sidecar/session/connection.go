@@ -11,6 +11,7 @@ import (
 	"time"
 
 	libvirt "github.com/digitalocean/go-libvirt"
+	"github.com/digitalocean/go-libvirt/socket/dialers"
 
 	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
 )
@@ -20,7 +21,7 @@ import (
 const closeTimeout = 300 * time.Millisecond
 
 // A connection is one open, read-only connection to libvirt with lifecycle
-// events on. One goroutine uses it; every wait of its is bounded by timeout.
+// events on. One goroutine uses it; each of its waits is bounded by timeout.
 type connection struct {
 	guard   *guard
 	virt    *libvirt.Libvirt
@@ -28,16 +29,11 @@ type connection struct {
 	asking  sync.WaitGroup
 }
 
-// dialer hands a connection that is open already to go-libvirt.
-type dialer struct{ conn net.Conn }
-
-func (d dialer) Dial() (net.Conn, error) { return d.conn, nil }
-
 // open takes conn over; it is closed when open fails. A go-libvirt object is
 // used for one connection only: it does not survive a second.
 func open(ctx context.Context, conn net.Conn, uri string, timeout time.Duration) (*connection, error) {
 	g := newGuard(conn)
-	c := &connection{guard: g, virt: libvirt.NewWithDialer(dialer{g}), timeout: timeout}
+	c := &connection{guard: g, virt: libvirt.NewWithDialer(dialers.NewAlreadyConnected(g)), timeout: timeout}
 	err := c.call(ctx, "open "+uri, func() error { return c.virt.ConnectToURI(libvirt.ConnectURI(uri)) })
 	g.Opened()
 	if err == nil {
@@ -62,7 +58,7 @@ func (c *connection) call(ctx context.Context, what string, rpc func() error) er
 		return nil
 	}
 	if broken := c.guard.Err(); broken != nil && !isRefusal(err) {
-		err = broken // go-libvirt says only that it was interrupted
+		err = broken // go-libvirt reports only that it was interrupted
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }
@@ -92,15 +88,15 @@ func (c *connection) deadline(ctx context.Context) (stop func()) {
 	}
 }
 
-// isRefusal tells libvirt's own answer "no" from the end of a connection.
+// isRefusal reports whether err is libvirt's own answer "no", not the end of a connection.
 func isRefusal(err error) bool {
 	var refusal libvirt.Error
 	return errors.As(err, &refusal)
 }
 
-// observe asks for the state of the domain of the given name, or of every domain where
-// there is none of it; a domain that vanishes meanwhile is left out. Where there are
-// more than maxLooks without that name, only the names are told.
+// observe returns the state of the domain of the given name, or of every domain if none
+// has it; a domain that vanishes meanwhile is left out. Of more than maxLooks domains
+// without that name it returns only the names.
 func (c *connection) observe(ctx context.Context, name string) ([]libvirt.Domain, []hypervisor.State, error) {
 	listed, err := c.list(ctx, name)
 	if err != nil || len(listed) > maxLooks {
@@ -164,8 +160,8 @@ func (c *connection) askHypervisorVersion() <-chan string {
 	return answer
 }
 
-// ask leaves the version empty where libvirt cannot tell it (no emulator for the
-// host's architecture, say); an error means that the connection has ended.
+// ask leaves the version empty if libvirt has none (no emulator for the host's
+// architecture, say); an error means that the connection has ended.
 func ask(rpc func() (uint64, error)) (string, error) {
 	number, err := rpc()
 	if isRefusal(err) {

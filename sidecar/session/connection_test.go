@@ -16,7 +16,7 @@ import (
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
-var update = flag.Bool("update", false, "record testdata/sessions anew from a real libvirtd")
+var update = flag.Bool("update", false, "record testdata/sessions again from a real libvirtd")
 
 const sessionURI = "qemu:///session"
 
@@ -124,7 +124,7 @@ func TestConnection(t *testing.T) {
 	require.NoError(t, guest.Resume(t.Context()))
 	await(t, c.guard.Events())
 	require.True(t, c.guard.Restarted())
-	require.False(t, c.guard.Restarted(), "it is told once")
+	require.False(t, c.guard.Restarted(), "it is reported once")
 
 	c.close()
 	if *update {
@@ -176,9 +176,7 @@ func await[T any](t *testing.T, from <-chan T) (value T) {
 }
 
 func startGuest(t *testing.T) (*libvirttest.Daemon, *libvirttest.Domain) {
-	daemon, err := libvirttest.Start(t.Context(), libvirttest.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, daemon.Close()) })
+	daemon := libvirttest.New(t)
 	guest, err := daemon.Run(t.Context(), libvirttest.Guest{Namespace: "shop", Name: "web"})
 	require.NoError(t, err)
 	return daemon, guest

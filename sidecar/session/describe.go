@@ -10,7 +10,7 @@ import (
 	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
 )
 
-// publish hands on the states with what is known of each domain.
+// publish reports the states with what is known of each domain.
 func (w *watch) publish() {
 	var o hypervisor.Observation
 	waiting := false
@@ -72,7 +72,7 @@ func (w *watch) take(ctx context.Context, answer xmlAnswer) error {
 	return w.ask()
 }
 
-// losePatience shows a domain as unknown that libvirt says nothing of. The answer may
+// losePatience shows a domain as unknown if libvirt does not answer for it. The answer may
 // still come; one that is coming in, or has come and was not taken yet, is waited for.
 func (w *watch) losePatience(ctx context.Context) error {
 	if w.c.guard.ReadsXML() || len(w.c.guard.XML()) > 0 {
@@ -97,7 +97,7 @@ func (w *watch) giveUp(err error) {
 	}
 }
 
-// retryFailed has the XML asked for again where the last answer told nothing.
+// retryFailed marks each domain whose last answer named no type, so that its XML is asked for again.
 func (w *watch) retryFailed() {
 	for id, description := range w.session.known {
 		if description.Err != nil {

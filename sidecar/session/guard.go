@@ -17,7 +17,7 @@ const readOnly = 1
 // errHungUp is the peer's end of the connection, closed.
 var errHungUp = errors.New("libvirt closed the connection")
 
-// errForbidden is a call that the sidecar has no business to make.
+// errForbidden is a call that the sidecar must not make.
 var errForbidden = errors.New("procedure is not on the list of read-only calls")
 
 // A guard is the connection as go-libvirt sees it. It sends nothing but the
@@ -25,7 +25,7 @@ var errForbidden = errors.New("procedure is not on the list of read-only calls")
 // nothing but well-formed answers, each once: go-libvirt panics on a length
 // below its header's, allocates what a length claims, and locks up for ever on
 // a second answer to one call. Lifecycle events are not handed on either, since
-// go-libvirt queues them without bound; Events tells that there were some. Nor does
+// go-libvirt queues them without bound; Events reports that there were some. Nor does
 // go-libvirt ask for XML: see AskXML.
 //
 // Any error is final: the guard then closes the connection and stays broken.
@@ -40,7 +40,7 @@ type guard struct {
 
 	// xmlSince is when the XML that is being read began to come; nil if none is.
 	xmlSince atomic.Pointer[time.Time]
-	// restarted is set when an event has told that a domain starts or goes on.
+	// restarted is set once an event has reported that a domain starts or goes on.
 	restarted atomic.Bool
 	// questions counts those for XML; only the session touches it.
 	questions uint32
@@ -69,11 +69,11 @@ func newGuard(conn net.Conn) *guard {
 // Events receives after one or more lifecycle events have come.
 func (g *guard) Events() <-chan struct{} { return g.events }
 
-// Restarted reports, once, whether one of the events so far told that a domain starts
-// or goes on, after a pause or a migration.
+// Restarted reports, once, whether one of the events so far was of a domain that starts
+// or goes on after a pause or a migration.
 func (g *guard) Restarted() bool { return g.restarted.Swap(false) }
 
-// Done is closed when the connection has ended; Err then tells why.
+// Done is closed when the connection has ended; Err then returns why.
 func (g *guard) Done() <-chan struct{} { return g.done }
 
 // Err returns why the connection has ended, nil while it has not.
@@ -83,7 +83,7 @@ func (g *guard) Err() error {
 	return g.err
 }
 
-// Opened tells that ConnectToURI has returned. Until then nothing is read behind
+// Opened is called once ConnectToURI has returned. Until then nothing is read behind
 // the answer to the opening: go-libvirt makes its channel of disconnection only
 // after that answer, and races with its own reader if the link drops in between.
 func (g *guard) Opened() { close(g.opened) }
@@ -141,8 +141,8 @@ func (g *guard) send(f frame) (int, error) {
 	return n, nil
 }
 
-// hangUp tells the peer's hanging up by one name, whether a read or a write met
-// it first: which of them does is chance, and no reason for another line in the log.
+// hangUp returns one error for the peer's hanging up, whether a read or a write met it
+// first: that is chance and must not add a line to the log.
 func hangUp(err error) error {
 	for _, sign := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err, sign) {
@@ -165,7 +165,7 @@ func (g *guard) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next reads packets until one is to be handed on.
+// next reads packets until there is one for go-libvirt.
 func (g *guard) next() error {
 	if g.hold {
 		<-g.opened
@@ -197,7 +197,7 @@ func (g *guard) next() error {
 	}
 }
 
-// take decides on a packet, and tells whether it is to be handed on.
+// take decides on a packet, and reports whether it is for go-libvirt.
 func (g *guard) take(f frame) (handOn bool, err error) {
 	g.mu.Lock()
 	what, err := judge(f, g.under)

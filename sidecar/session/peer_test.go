@@ -51,8 +51,8 @@ func lifecycleEvent(kind uint32) frame {
 	return packet(programRemote, procEventLifecycle, typeMessage, 0, statusOK, xdr{}.word(1).domain("shop_web").word(kind).word(0))
 }
 
-// A peer stands where libvirt would, for what a real libvirt does not do. It
-// answers as libvirt does, unless twist does something else and says so.
+// A peer is in the place of libvirt, for what a real libvirt does not do. It
+// answers as libvirt does, unless twist does something else and returns true.
 type peer struct {
 	xml   string
 	twist func(conn net.Conn, call frame) (done bool)

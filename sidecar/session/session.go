@@ -1,3 +1,12 @@
+// Package session keeps the sidecar's one connection to libvirt: it dials the
+// pod-local socket, opens it read-only, reads the domains' states whenever libvirt
+// reports a change, asks for their XML beside that, and dials again when libvirt no
+// longer answers.
+//
+// The RPC itself is digitalocean/go-libvirt's. That library trusts its peer and
+// waits for ever, so there is a guard between it and the socket: nothing but a
+// short list of read-only calls goes out, nothing but well-formed answers to
+// them comes in, and closing the guard ends every wait.
 package session
 
 import (
@@ -5,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"time"
@@ -12,15 +22,21 @@ import (
 	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
 )
 
+// The bounds of the wait between two attempts to reach libvirt.
+const (
+	firstWait = 100 * time.Millisecond
+	lastWait  = 5 * time.Second
+)
+
 // Sink takes what the session finds, from one goroutine.
 type Sink interface {
 	// Connected: libvirt answers; only its own version is known so far.
 	Connected(hypervisor.Versions)
-	// Observed: libvirt has just told the domains.
+	// Observed: libvirt has just listed the domains.
 	Observed(hypervisor.Observation)
 	// Heard: libvirt has just answered a ping.
 	Heard()
-	// Versioned: libvirt has told the hypervisor's version as well.
+	// Versioned: libvirt has sent the hypervisor's version as well.
 	Versioned(hypervisor.Versions)
 	// Lost: the connection broke, or could not be made.
 	Lost(error)
@@ -68,7 +84,7 @@ func New(config Config, sink Sink) *Session {
 }
 
 // Run keeps connecting, watching and connecting again until ctx ends; then it
-// takes leave of libvirt and returns. All of its goroutines have ended by then.
+// closes the connection cleanly and returns. All of its goroutines have ended by then.
 func (s *Session) Run(ctx context.Context) {
 	for {
 		err := s.connect(ctx)
@@ -101,7 +117,7 @@ func (s *Session) connect(ctx context.Context) error {
 	return s.explain(err)
 }
 
-// explain adds what somebody who reads the log can do.
+// explain adds what the reader of the log can do.
 func (s *Session) explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -116,8 +132,8 @@ func (s *Session) explain(err error) error {
 }
 
 // explainRefusal explains why a socket that could be dialled led nowhere. Some
-// virtqemuds look at the peer's uid, or admit virt-launcher's process alone, and
-// hang up on everybody else.
+// virtqemuds check the peer's uid, or admit only virt-launcher's process, and
+// hang up on all others.
 func (s *Session) explainRefusal(err error) error {
 	if errors.Is(err, errHungUp) {
 		return fmt.Errorf("libvirt at %s turns uid %d away: check that it admits this uid, and processes other than virt-launcher: %w", s.config.Socket, os.Getuid(), err)
@@ -136,3 +152,16 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return true
 	}
 }
+
+// backoff returns the waits between attempts: each twice the previous one, up to
+// lastWait, and each shortened by up to half at random, so that the sidecars of
+// a node do not connect at the same moment.
+type backoff struct{ next time.Duration }
+
+func (b *backoff) wait() time.Duration {
+	full := min(max(b.next, firstWait), lastWait)
+	b.next = 2 * full
+	return full - rand.N(full/2)
+}
+
+func (b *backoff) reset() { b.next = 0 }

@@ -16,10 +16,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
 )
 
-// A log is a Sink that keeps what it is told.
+// A log is a Sink that keeps what it receives.
 type log struct {
 	mu       sync.Mutex
 	connects int
@@ -37,8 +38,8 @@ func (l *log) newest() []hypervisor.Domain {
 	return l.seen[len(l.seen)-1].Domains
 }
 
-// described tells whether the last observation is of so many domains, of each of which
-// something is known, and what: an error, or its type.
+// described reports whether the last observation is of so many domains, each with a
+// description whose error is want.
 func (l *log) described(count int, want error) bool {
 	domains := l.newest()
 	if len(l.seen) == 0 || len(domains) != count {
@@ -93,16 +94,19 @@ func (l *log) Lost(err error) {
 // await polls until the log is as wanted.
 func (l *log) await(t *testing.T, what string, wanted func(*log) bool) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	testkit.Eventually(t, func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return wanted(l)
-	}, 20*time.Second, 5*time.Millisecond, what)
+		if !wanted(l) {
+			return errors.New(what)
+		}
+		return nil
+	})
 }
 
 // start runs a session against the socket until the test ends.
 func start(t *testing.T, socket string, change func(*Config)) *log {
-	config := Config{Socket: socket, URI: sessionURI, Timeout: time.Second, Resync: time.Hour, Keepalive: time.Hour}
+	config := Config{Socket: socket, URI: sessionURI, Timeout: testkit.Patience, Resync: time.Hour, Keepalive: time.Hour}
 	if change != nil {
 		change(&config)
 	}
@@ -117,8 +121,8 @@ func start(t *testing.T, socket string, change func(*Config)) *log {
 		cancel()
 		select {
 		case <-done:
-		case <-time.After(time.Second):
-			require.Fail(t, "the session did not end within a second")
+		case <-time.After(testkit.Patience):
+			require.Fail(t, "the session did not end")
 		}
 	})
 	return sink
@@ -137,11 +141,11 @@ func TestSessionSees(t *testing.T) {
 	require.Equal(t, "shop_web", domain.Name)
 	require.Equal(t, hypervisor.State{State: 1, Reason: 1}, domain.State)
 	require.Equal(t, hypervisor.KVM, domain.Description.Detection.Type)
-	require.Nil(t, sink.seen[0].Domains[0].Description, "the state is told before the XML is there")
+	require.Nil(t, sink.seen[0].Domains[0].Description, "the state is reported before the XML is there")
 }
 
-// TestSessionSurvives: whatever the peer does, the session says what is wrong and
-// dials again. goleak tells whether anything was left behind.
+// TestSessionSurvives: whatever the peer does, the session reports what is wrong and
+// dials again. goleak reports what was left behind.
 func TestSessionSurvives(t *testing.T) {
 	on := func(procedure uint32, do func(net.Conn, frame)) func(net.Conn, frame) bool {
 		return func(conn net.Conn, call frame) bool {
@@ -153,7 +157,7 @@ func TestSessionSurvives(t *testing.T) {
 		}
 	}
 	send := func(bytes []byte) func(net.Conn, frame) {
-		return func(conn net.Conn, _ frame) { conn.Write(bytes) } //nolint:errcheck // the session tells
+		return func(conn net.Conn, _ frame) { conn.Write(bytes) } //nolint:errcheck // the session shows it
 	}
 	silence := func(net.Conn, frame) {}
 	for name, test := range map[string]struct {
@@ -205,7 +209,7 @@ func TestSessionSurvives(t *testing.T) {
 			}),
 			want: errFrame,
 		},
-		"answers what nobody asked": {
+		"answers what was not asked": {
 			twist: on(procDomainGetState, func(c net.Conn, f frame) {
 				send(packet(programRemote, procDomainGetState, typeReply, f.serial()+1, statusOK, xdr{}.word(1).word(1)))(c, f)
 			}),
@@ -216,7 +220,11 @@ func TestSessionSurvives(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			sink := start(t, peer{xml: "<domain/>", twist: test.twist}.listen(t), nil)
+			sink := start(t, peer{xml: "<domain/>", twist: test.twist}.listen(t), func(c *Config) {
+				if strings.Contains(test.says, "did not answer") {
+					c.Timeout = 500 * time.Millisecond
+				}
+			})
 			sink.await(t, "two attempts", func(l *log) bool { return len(l.lost) >= 2 })
 			sink.mu.Lock()
 			defer sink.mu.Unlock()
@@ -265,7 +273,7 @@ func TestSessionManyDomains(t *testing.T) {
 			if test.ours {
 				list = list.domain("shop_web")
 			}
-			conn.Write(answer(call, list.word(0))) //nolint:errcheck // the session tells
+			conn.Write(answer(call, list.word(0))) //nolint:errcheck // the session shows it
 			return true
 		}}.listen(t)
 		sink := start(t, socket, func(c *Config) { c.Domain = "shop_web" })
@@ -275,17 +283,17 @@ func TestSessionManyDomains(t *testing.T) {
 	}
 }
 
-// TestSessionVanishedDomain: a domain that goes between two calls is no error.
+// TestSessionVanishedDomain: a domain that goes between two calls is not an error.
 func TestSessionVanishedDomain(t *testing.T) {
 	for _, procedure := range []uint32{procDomainGetState, procDomainGetXMLDesc} {
 		gone := false
 		sink := start(t, peer{twist: func(conn net.Conn, call frame) bool {
 			switch {
 			case gone && call.procedure() == procConnectListAllDomains:
-				conn.Write(answer(call, xdr{}.word(0).word(0))) //nolint:errcheck // the session tells
+				conn.Write(answer(call, xdr{}.word(0).word(0))) //nolint:errcheck // the session shows it
 			case call.procedure() == procedure:
 				gone = true
-				conn.Write(refusal(call, 42, "Domain not found")) //nolint:errcheck // the session tells
+				conn.Write(refusal(call, 42, "Domain not found")) //nolint:errcheck // the session shows it
 			default:
 				return false
 			}
@@ -301,7 +309,7 @@ func TestSessionVanishedDomain(t *testing.T) {
 	}
 }
 
-// TestSessionSlowVersion: libvirt may take a minute to tell the hypervisor's
+// TestSessionSlowVersion: libvirt may take a minute to answer with the hypervisor's
 // version; all else goes on meanwhile.
 func TestSessionSlowVersion(t *testing.T) {
 	event := make(chan struct{})
@@ -311,15 +319,15 @@ func TestSessionSlowVersion(t *testing.T) {
 		}
 		go func() {
 			<-event
-			conn.Write(lifecycleEvent(eventResumed)) //nolint:errcheck // the session tells
+			conn.Write(lifecycleEvent(eventResumed)) //nolint:errcheck // the session shows it
 		}()
 		return true // and never answers
 	}}.listen(t)
 	sink := start(t, socket, func(c *Config) { c.Timeout, c.Keepalive = 200*time.Millisecond, 50*time.Millisecond })
 	sink.await(t, "the domain's XML", func(l *log) bool { return l.described(1, hypervisor.ErrNoType) })
-	looks := len(sink.copy())
+	reads := len(sink.copy())
 	close(event)
-	sink.await(t, "a look after the event", func(l *log) bool { return len(l.seen) > looks })
+	sink.await(t, "a read after the event", func(l *log) bool { return len(l.seen) > reads })
 	require.Equal(t, hypervisor.Versions{Libvirt: "9.0.0"}, sink.versions)
 	require.Empty(t, sink.lost)
 }
@@ -382,7 +390,7 @@ func TestVersionPause(t *testing.T) {
 	require.False(t, s.mayAskVersion(), "known")
 }
 
-// TestSessionKeepalive: a libvirt that hangs while nobody asks it anything is found out.
+// TestSessionKeepalive: a libvirt that hangs on an idle connection is noticed.
 func TestSessionKeepalive(t *testing.T) {
 	socket := peer{xml: "<domain/>", twist: func(_ net.Conn, call frame) bool { return call.program() == programKeepalive }}.listen(t)
 	sink := start(t, socket, func(c *Config) { c.Timeout, c.Keepalive = 100*time.Millisecond, 50*time.Millisecond })
@@ -392,18 +400,18 @@ func TestSessionKeepalive(t *testing.T) {
 
 func TestSessionResync(t *testing.T) {
 	sink := start(t, peer{xml: "<domain/>"}.listen(t), func(c *Config) { c.Resync = 20 * time.Millisecond })
-	sink.await(t, "looks that no event asked for", func(l *log) bool { return len(l.seen) > 3 })
+	sink.await(t, "reads that no event asked for", func(l *log) bool { return len(l.seen) > 3 })
 }
 
-// TestSessionEventFlood: events without end cost a bounded number of looks.
+// TestSessionEventFlood: events without end cost a bounded number of reads.
 func TestSessionEventFlood(t *testing.T) {
-	var looks atomic.Int32
+	var reads atomic.Int32
 	stop := make(chan struct{})
 	var flood sync.WaitGroup
 	socket := peer{xml: "<domain/>", twist: func(conn net.Conn, call frame) bool {
 		switch call.procedure() {
 		case procEventRegisterAny:
-			conn.Write(answer(call, xdr{}.word(1))) //nolint:errcheck // the session tells
+			conn.Write(answer(call, xdr{}.word(1))) //nolint:errcheck // the session shows it
 			flood.Go(func() {
 				for {
 					select {
@@ -418,14 +426,14 @@ func TestSessionEventFlood(t *testing.T) {
 			})
 			return true
 		case procConnectListAllDomains:
-			looks.Add(1)
+			reads.Add(1)
 		}
 		return false
 	}}.listen(t)
 	sink := start(t, socket, nil)
 	began := time.Now()
-	sink.await(t, "looks", func(*log) bool { return looks.Load() >= 10 })
-	require.Greater(t, time.Since(began), 5*eventGap, "some of the looks follow the connection, not the events")
+	sink.await(t, "reads", func(*log) bool { return reads.Load() >= 10 })
+	require.Greater(t, time.Since(began), 5*eventGap, "some of the reads follow the connection, not the events")
 	require.Empty(t, sink.lost)
 	close(stop)
 	flood.Wait()

@@ -19,7 +19,7 @@ func TestTicker(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, time.Since(began), 60*time.Millisecond)
-	ticker.Stop() // goleak tells whether its goroutine has ended
+	ticker.Stop() // goleak checks that its goroutine has ended
 
 	_, err = newTicker(-1)
 	require.Error(t, err)

@@ -27,22 +27,22 @@ const (
 
 // A watch follows the domains over one connection. Their states come by calls of high
 // priority alone, each of which is waited for; their XML comes when libvirt has a
-// worker for it, and until then the last answer stands.
+// worker for it, and until then the last answer is valid.
 type watch struct {
 	session *Session
 	c       *connection
 
 	domains []libvirt.Domain
 	states  []hypervisor.State
-	// stale holds the domains whose XML is to be asked for again.
+	// stale holds the domains whose XML must be asked for again.
 	stale map[hypervisor.DomainID]bool
 	// asked is the domain of the question that is open, if one is.
 	asked hypervisor.DomainID
 	open  bool
 	// patience runs while libvirt has not answered for a domain of which nothing is
-	// known yet; nil if there is none.
+	// known yet; nil without such a domain.
 	patience <-chan time.Time
-	// quiet runs while no event is to be acted on; nil otherwise.
+	// quiet runs while events have to wait; nil otherwise.
 	quiet <-chan time.Time
 	// doubt runs until the next read that follows the connection; doubtWait is how long.
 	doubt     <-chan time.Time
@@ -109,8 +109,8 @@ func (w *watch) run(ctx context.Context) error {
 	return err
 }
 
-// begin makes the first read of a connection, which must succeed before libvirt is said
-// to answer: a daemon that refuses the sidecar lets it dial.
+// begin makes the first read of a connection, which must succeed before libvirt counts
+// as answering: a daemon that refuses the sidecar lets it dial.
 func (w *watch) begin(ctx context.Context) error {
 	if err := w.read(ctx); err != nil {
 		return err

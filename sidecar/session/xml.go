@@ -59,7 +59,7 @@ func xmlQuestion(domain libvirt.Domain) []byte {
 	return binary.BigEndian.AppendUint32(payload, 0)
 }
 
-// isXML tells the reply that brings a domain's XML by its header.
+// isXML reports whether a header is that of a reply with a domain's XML.
 func isXML(head frame) bool {
 	return head.program() == programRemote && head.kind() == typeReply && head.procedure() == procDomainGetXMLDesc && head.status() == statusOK
 }
@@ -111,7 +111,7 @@ func refusalOf(f frame) error {
 	return libvirt.Error{Code: binary.BigEndian.Uint32(payload), Message: string(message)}
 }
 
-// isRestart tells whether a lifecycle event, which has eventShape, is of a domain that
+// isRestart reports whether a lifecycle event, which has eventShape, is of a domain that
 // starts or goes on: its last words are the event and its detail.
 func isRestart(f frame) bool {
 	kind := libvirt.DomainEventType(binary.BigEndian.Uint32(f[len(f)-8:]))

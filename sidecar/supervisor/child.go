@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// envRestarts tells the exporter how often it was started anew.
+// envRestarts is how the exporter learns how often it was restarted.
 const envRestarts = "HYPERVISOR_EXPORTER_RESTARTS"
 
 // start starts the command, which dies with the calling thread.
@@ -29,9 +29,8 @@ func environment(own []string, restarts int) []string {
 	return append(env, envRestarts+"="+strconv.Itoa(restarts))
 }
 
-// reap takes leave of every process that has ended: the first process of a
-// container inherits those whose parents are gone. It is true when the child was
-// among them.
+// reap collects every process that has ended: the first process of a container
+// inherits those whose parents are gone. It returns true if the child was among them.
 func reap(child int) (status syscall.WaitStatus, found bool) {
 	for {
 		var one syscall.WaitStatus
@@ -46,20 +45,20 @@ func reap(child int) (status syscall.WaitStatus, found bool) {
 	}
 }
 
-// kill cannot meet a stranger: the child keeps its number until it is reaped.
+// kill cannot hit another process: the child keeps its number until it is reaped.
 func kill(pid int, signal syscall.Signal) {
 	_ = syscall.Kill(pid, signal)
 }
 
-// end is how a child ended: by err, if it never began.
+// end is how a child ended: by err, if it could not be started.
 type end struct {
 	status syscall.WaitStatus
 	err    error
 }
 
-// final says whether the child has done what it was asked to, and not served:
-// --version and --help exit with 0, a health check also with 1, wrong flags with
-// exitUsage. To start it anew would give the same. A panic exits with 2.
+// final reports whether the child has run a command other than serving: version and
+// --help exit with 0, show also with 1, wrong flags with exitUsage. A restart would give
+// the same. A panic exits with 2.
 func (e end) final() bool {
 	if e.err != nil || !e.status.Exited() {
 		return false
@@ -68,7 +67,7 @@ func (e end) final() bool {
 	return code == 0 || code == 1 || code == exitUsage
 }
 
-// code is the exit code to pass on, a signal's as a shell tells it.
+// code is the exit code to pass on, for a signal as a shell has it.
 func (e end) code() int {
 	switch {
 	case e.err != nil:

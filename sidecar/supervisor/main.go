@@ -1,13 +1,12 @@
 // Supervisor is the first process of the sidecar's container. It starts the
-// exporter, and starts it anew when it dies: were the exporter the first process,
+// exporter, and restarts it when it dies: were the exporter the first process,
 // its death would be the container's, and the pod would count as unready, and its
 // VM be without traffic from its Services, until the kubelet's backoff is over
 // (3 s at first, more than 45 s after four times).
 //
 //	supervisor PATH ARGUMENT...
 //
-// It has no flags of its own and sleeps until somebody signals it or its child
-// ends.
+// It has no flags of its own and sleeps until it gets a signal or its child ends.
 package main
 
 import (
@@ -38,21 +37,20 @@ func main() {
 	}))
 }
 
-// supervise keeps the command running until it is told to end, and gives the
-// exit code then.
+// supervise keeps the command running until SIGTERM or SIGINT, and returns the exit code.
 func supervise(command []string, p patience) int {
 	spareThreads(8)
-	// Nothing else that a pod may send is to end the container.
+	// Nothing else that a pod may send ends the container.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
-	told, ended := make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT)
+	terminated, ended := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM, syscall.SIGINT)
 	signal.Notify(ended, syscall.SIGCHLD)
 	s := supervisor{
-		command:  command,
-		patience: p,
-		told:     told,
-		ended:    ended,
-		log:      newLog(os.Stderr.Fd()),
+		command:    command,
+		patience:   p,
+		terminated: terminated,
+		ended:      ended,
+		log:        newLog(os.Stderr.Fd()),
 	}
 	return s.run()
 }

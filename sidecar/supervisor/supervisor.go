@@ -8,18 +8,18 @@ import (
 
 // supervisor keeps one child running.
 type supervisor struct {
-	command  []string
-	patience patience
-	told     <-chan os.Signal // SIGTERM or SIGINT
-	ended    <-chan os.Signal // SIGCHLD: look who
-	log      log
+	command    []string
+	patience   patience
+	terminated <-chan os.Signal // SIGTERM or SIGINT
+	ended      <-chan os.Signal // SIGCHLD: of any child
+	log        log
 
 	restarts int
 	ending   bool
 }
 
-// run starts the child again and again. It returns the exit code when it was told
-// to end, or when the child has done the one thing that it was asked to.
+// run starts the child again and again. It returns the exit code after a signal to end,
+// or once the child has run a command other than serving.
 func (s *supervisor) run() int {
 	pause := time.Duration(-1)
 	for {
@@ -37,13 +37,13 @@ func (s *supervisor) run() int {
 	}
 }
 
-// wait is false when it was told to end meanwhile.
+// wait returns false if a signal to end came meanwhile.
 func (s *supervisor) wait(pause time.Duration) bool {
 	if pause == 0 {
 		return true
 	}
 	select {
-	case <-s.told:
+	case <-s.terminated:
 		return false
 	case <-time.After(pause):
 		return true
@@ -59,7 +59,7 @@ func (s *supervisor) live() end {
 	var overdue <-chan time.Time
 	for {
 		select {
-		case signal := <-s.told:
+		case signal := <-s.terminated:
 			s.ending = true
 			kill(pid, signal.(syscall.Signal))
 			if overdue == nil {
@@ -72,5 +72,29 @@ func (s *supervisor) live() end {
 				return end{status: status}
 			}
 		}
+	}
+}
+
+// patience is how long things may take.
+type patience struct {
+	// first is the pause before the second start in a row; it doubles, up to most.
+	// There is none before the first.
+	first, most time.Duration
+	// reset is how long a child must have lived for its end to count as the first.
+	reset time.Duration
+	// kill is how long a child may take to end after a signal.
+	kill time.Duration
+}
+
+// pause returns the time until the next start: lived is how long the last child lived, and
+// before the pause before that one, or less than 0 if that was the first.
+func (p patience) pause(lived, before time.Duration) time.Duration {
+	switch {
+	case before < 0 || lived >= p.reset:
+		return 0
+	case before == 0:
+		return p.first
+	default:
+		return min(2*before, p.most)
 	}
 }

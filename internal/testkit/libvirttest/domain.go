@@ -3,12 +3,12 @@ package libvirttest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"time"
+	"syscall"
 )
 
 // Domain is one guest on one daemon, defined or running.
@@ -37,33 +37,19 @@ func (d *Daemon) Run(ctx context.Context, g Guest) (*Domain, error) {
 	return domain, domain.Start(ctx)
 }
 
-// DefineXML makes any domain known to the daemon; name is the one in the XML.
-func (d *Daemon) DefineXML(ctx context.Context, name, xml string) (*Domain, error) {
-	return d.makeXML(ctx, name, xml, "define")
-}
-
-// Domain is the handle of a domain that came by another way, as by a migration.
-func (d *Daemon) Domain(name string) *Domain {
-	return &Domain{daemon: d, name: name, serial: d.serial(name)}
-}
-
 func (d *Daemon) make(ctx context.Context, g Guest, verb string) (*Domain, error) {
 	xml, err := d.xml(g)
 	if err != nil {
 		return nil, err
 	}
-	return d.makeXML(ctx, g.domainName(), xml, verb)
-}
-
-func (d *Daemon) makeXML(ctx context.Context, name, xml, verb string) (*Domain, error) {
-	path := filepath.Join(d.folder.guests(), name+".xml")
+	path := filepath.Join(d.folder.guests(), g.domainName()+".xml")
 	if err := d.write(path, []byte(xml)); err != nil {
-		return nil, fmt.Errorf("%s %s: %w", verb, name, err)
+		return nil, fmt.Errorf("%s %s: %w", verb, g.domainName(), err)
 	}
 	if _, err := d.Virsh(ctx, verb, path); err != nil {
 		return nil, err
 	}
-	return d.Domain(name), nil
+	return &Domain{daemon: d, name: g.domainName(), serial: d.serial(g.domainName())}, nil
 }
 
 // Name is the domain's name in libvirt.
@@ -134,20 +120,43 @@ func (d *Domain) virsh(ctx context.Context, verb string, args ...string) error {
 // AwaitProgram waits until the guest's program has begun times times since the domain
 // was defined or created: once after each start, again after each reset.
 func (d *Domain) AwaitProgram(ctx context.Context, times int) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		said, err := os.ReadFile(d.serial)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		if bytes.Count(said, []byte("R")) >= times {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("guest %s did not reach its program %d times, it said %q: %w", d.name, times, said, ctx.Err())
-		}
+	return poll(ctx, nil, fmt.Sprintf("guest %s did not reach its program %d times", d.name, times), func() (string, bool) {
+		printed, _ := os.ReadFile(d.serial) // it may not be there yet
+		return string(printed), bytes.Count(printed, []byte("R")) >= times
+	})
+}
+
+// qemuPid is the process id of the domain's QEMU.
+func (d *Domain) qemuPid() (int, error) {
+	// qemuProcess.c: a session daemon keeps its pid files in <runtime>/libvirt/qemu/run.
+	text, err := os.ReadFile(filepath.Join(d.daemon.folder.sockets(), "qemu", "run", d.name+".pid"))
+	if err != nil {
+		return 0, fmt.Errorf("domain %s has no QEMU: %w", d.name, err)
 	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
+}
+
+// KillQEMU kills the domain's QEMU and returns when it is gone, which libvirtd may
+// not have noticed yet.
+func (d *Domain) KillQEMU() error {
+	pid, err := d.qemuPid()
+	if err != nil {
+		return err
+	}
+	killAll([]int{pid})
+	return nil
+}
+
+// StopQEMU freezes the domain's QEMU: it runs, but answers nothing.
+func (d *Domain) StopQEMU() error { return d.signalQEMU(syscall.SIGSTOP) }
+
+// ContQEMU ends StopQEMU.
+func (d *Domain) ContQEMU() error { return d.signalQEMU(syscall.SIGCONT) }
+
+func (d *Domain) signalQEMU(sig syscall.Signal) error {
+	pid, err := d.qemuPid()
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(pid, sig)
 }

@@ -1,6 +1,7 @@
 package libvirttest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -8,14 +9,15 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // folderPrefix is short: a unix socket's path has at most 107 characters, and
 // libvirt adds up to 60 of its own for a guest's monitor.
 const folderPrefix = "lvt-"
 
-// Settings of the session. Security drivers, namespaces and virtlogd want root or
-// a system bus; a cleared capability set would cost QEMU the post-copy of migrate.go.
+// Settings of the session. Security drivers, namespaces and virtlogd need root or
+// a system bus; a cleared capability set would cost QEMU the post-copy of migration.go.
 const (
 	qemuConf = `stdio_handler = "file"
 security_driver = "none"
@@ -37,11 +39,12 @@ func (f folder) run() string     { return filepath.Join(string(f), "run") }
 func (f folder) config() string  { return filepath.Join(string(f), "config") }
 func (f folder) cache() string   { return filepath.Join(string(f), "cache") }
 func (f folder) guests() string  { return filepath.Join(string(f), "guests") }
+func (f folder) mount() string   { return filepath.Join(string(f), "mnt") }
 func (f folder) log() string     { return filepath.Join(string(f), "libvirtd.log") }
 func (f folder) sockets() string { return filepath.Join(f.run(), "libvirt") }
 
-// environ is all that libvirtd and virsh get to see. The bus address leads nowhere,
-// so that nothing of the machine's is asked or told.
+// environ is the whole environment of libvirtd and virsh. The bus address leads nowhere,
+// so that they do not talk to the machine's own services.
 func (f folder) environ() []string {
 	return []string{
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
@@ -55,43 +58,42 @@ func (f folder) environ() []string {
 	}
 }
 
-// newFolder makes and fills the folder and gives it to uid and gid. Its name tells
+// newFolder makes and fills the folder and gives it to the uid. Its name shows
 // the process it belongs to, for sweep.
-func newFolder(uid, gid int) (folder, error) {
+func newFolder(uid int) (folder, error) {
 	dir, err := os.MkdirTemp("", folderPrefix+strconv.Itoa(os.Getpid())+"-")
 	if err != nil {
 		return "", fmt.Errorf("temporary folder of the session libvirtd: %w", err)
 	}
 	f := folder(dir)
-	if err := f.fill(uid, gid); err != nil {
+	if err := f.fill(uid); err != nil {
 		return "", fmt.Errorf("fill the folder of the session libvirtd: %w", errors.Join(err, os.RemoveAll(dir)))
 	}
 	return f, nil
 }
 
-func (f folder) fill(uid, gid int) error {
-	conf := filepath.Join(f.config(), "libvirt")
-	for _, dir := range []string{f.sockets(), conf, f.cache(), f.guests()} {
+func (f folder) fill(uid int) error {
+	conf, qemu := filepath.Join(f.config(), "libvirt"), filepath.Join(f.cache(), "libvirt/qemu/cache")
+	// What libvirt finds out about a QEMU takes it 4 s, so all daemons share it. libvirt itself checks that it is not
+	// stale: it compares the versions, times of change, kernel and KVM (qemu_capabilities.c, virQEMUCapsIsValid).
+	shared := filepath.Join(os.TempDir(), fmt.Sprint("libvirttest-capabilities-", uid))
+	for _, dir := range []string{f.sockets(), conf, qemu, f.guests(), f.mount(), shared} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	loadCapabilities(f)
-	files := map[string]string{"qemu.conf": qemuConf, "libvirtd.conf": fmt.Sprintf(libvirtdConf, f.log())}
-	for name, text := range files {
+	for name, text := range map[string]string{"qemu.conf": qemuConf, "libvirtd.conf": fmt.Sprintf(libvirtdConf, f.log())} {
 		if err := os.WriteFile(filepath.Join(conf, name), []byte(text), 0o600); err != nil {
 			return err
 		}
 	}
-	return filepath.WalkDir(string(f), func(path string, _ os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return os.Lchown(path, uid, gid)
+	err := filepath.WalkDir(string(f), func(path string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, uid, uid))
 	})
+	return errors.Join(err, os.Lchown(shared, uid, uid), os.Symlink(shared, filepath.Join(qemu, "capabilities")))
 }
 
-// sweep clears what runs that were killed left behind: folders whose process is
+// sweep clears what killed runs have left: folders whose process is
 // gone, and the QEMUs that live in them.
 func sweep() {
 	left, _ := filepath.Glob(filepath.Join(os.TempDir(), folderPrefix+"*-*"))
@@ -104,4 +106,49 @@ func sweep() {
 		killAll(processesOf(folder(dir)))
 		_ = os.RemoveAll(dir)
 	}
+}
+
+// processesOf lists the processes that belong to a folder: libvirtd by its
+// environment, QEMU (which libvirt starts in a session of its own) by its command line.
+func processesOf(f folder) []int {
+	var pids []int
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		if mentions(pid, "environ", "XDG_RUNTIME_DIR="+f.run()+"\x00") || mentions(pid, "cmdline", string(f)+"/") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func mentions(pid int, file, text string) bool {
+	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), file))
+	return err == nil && bytes.Contains(data, []byte(text))
+}
+
+// killAll kills and waits until the processes are gone (a stopped one dies as well).
+func killAll(pids []int) {
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for _, pid := range pids {
+		for alive(pid) && time.Now().Before(deadline) {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+}
+
+// alive is false for zombies, too: they hold nothing any more.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return false
+	}
+	_, after, found := bytes.Cut(stat, []byte(") "))
+	return found && len(after) > 0 && after[0] != 'Z' && after[0] != 'X'
 }

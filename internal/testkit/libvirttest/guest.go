@@ -2,6 +2,7 @@ package libvirttest
 
 import (
 	"bytes"
+	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +19,57 @@ const (
 	KVM Type = "kvm"
 )
 
-// Guest says what a domain should be. It has 64 MiB, one CPU and no network; the
+// HaveKVM returns why a Daemon could not start guests of type KVM here, or nil.
+func HaveKVM() error {
+	device, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("no KVM guests on this machine: %w", err)
+	}
+	return device.Close()
+}
+
+// Program is what a guest's boot sector does (boot/boot.S). Programs run under TCG
+// and KVM: 16 bits, no kernel.
+type Program uint8
+
+// The programs. NoProgram is a guest without a disk: its firmware finds nothing to boot.
+const (
+	NoProgram Program = iota
+	// Idle halts for ever.
+	Idle
+	// PowerOff enters ACPI S5, as a guest's operating system does when it shuts down.
+	PowerOff
+	// Reset resets the machine.
+	Reset
+	// Panic reports a crash through pvpanic, as Linux and Windows do.
+	Panic
+	// Suspend enters ACPI S3, suspend to memory.
+	Suspend
+	// Busy writes into 40 MiB of memory again and again, so that pre-copy with a
+	// bounded bandwidth does not end.
+	Busy
+)
+
+//go:embed boot/boot.bin
+var bootSector []byte
+
+const (
+	programOffset = 0x1fc
+	onButton      = 0x80
+)
+
+// image is the boot sector with its program set, padded to a size QEMU accepts.
+func (p Program) image(waitForButton bool) []byte {
+	code := byte(p - Idle) // boot.S counts from idle = 0
+	if waitForButton {
+		code |= onButton
+	}
+	disk := append(bytes.Clone(bootSector), make([]byte, 1<<20-len(bootSector))...)
+	disk[programOffset] = code
+	return disk
+}
+
+// Guest describes a domain. It has 64 MiB, one CPU and no network; the
 // zero value of each field but the names is good.
 type Guest struct {
 	// Namespace and Name are the VMI's. The domain is named <namespace>_<name>.
@@ -35,7 +86,7 @@ type Guest struct {
 	DomainName string
 	// NoMetadata leaves out KubeVirt's metadata.
 	NoMetadata bool
-	// Metadata is XML that stands before KubeVirt's.
+	// Metadata is XML before KubeVirt's.
 	Metadata string
 }
 
@@ -102,7 +153,7 @@ var domainXML = template.Must(template.New("domain").Parse(`<domain type='{{.Typ
 `))
 
 // xml renders the domain and writes the disk it boots from into the daemon's folder;
-// what an earlier guest of that name said is forgotten.
+// what an earlier guest of that name printed is removed.
 func (d *Daemon) xml(g Guest) (string, error) {
 	if g.Type == "" {
 		g.Type = TCG
@@ -138,5 +189,5 @@ func (d *Daemon) write(path string, data []byte) error {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return err
 	}
-	return os.Lchown(path, d.uid, d.gid)
+	return os.Lchown(path, d.uid, d.uid)
 }

@@ -2,9 +2,7 @@ package libvirttest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,8 +17,6 @@ type MigrateOptions struct {
 	Bandwidth int
 	// PostCopyBandwidth bounds the copying once the target runs, in MiB/s.
 	PostCopyBandwidth int
-	// Breakable leads the data through a relay that Migration.Break cuts.
-	Breakable bool
 }
 
 // Migration is a live migration under way.
@@ -28,9 +24,8 @@ type Migration struct {
 	// Source and Target are the domain on both sides.
 	Source, Target *Domain
 
-	relay *relay
-	done  chan struct{}
-	err   error
+	done chan struct{}
+	err  error
 }
 
 // Migrate moves a running domain to another daemon and waits for it.
@@ -44,11 +39,11 @@ func (d *Domain) Migrate(ctx context.Context, to *Daemon, o MigrateOptions) (*Do
 
 // StartMigration begins to move a running domain to another daemon, with the flags
 // and URIs of KubeVirt 1.9 (pkg/virt-launcher/virtwrap/live-migration-source.go): live,
-// peer to peer, persistent on the target. Whoever starts it must Wait for it; when ctx
+// peer to peer, persistent on the target. The caller must Wait for it; when ctx
 // ends, Wait returns, and libvirt goes on.
 func (d *Domain) StartMigration(ctx context.Context, to *Daemon, o MigrateOptions) (*Migration, error) {
 	m := &Migration{Source: d, Target: &Domain{daemon: to, name: d.name, serial: d.serial}, done: make(chan struct{})}
-	args := []string{"migrate", "--live", "--p2p", "--persistent", d.name, "--desturi", to.URI()}
+	args := []string{"migrate", "--live", "--p2p", "--persistent", d.name, "--desturi", to.uri()}
 	if o.PostCopy {
 		args = append(args, "--postcopy")
 	}
@@ -58,26 +53,11 @@ func (d *Domain) StartMigration(ctx context.Context, to *Daemon, o MigrateOption
 	if o.PostCopyBandwidth > 0 {
 		args = append(args, "--postcopy-bandwidth", strconv.Itoa(o.PostCopyBandwidth))
 	}
-	if o.Breakable {
-		relay, err := newRelay()
-		if err != nil {
-			return nil, err
-		}
-		m.relay = relay
-		args = append(args, "--migrateuri", "tcp://"+relay.front(), "--listen-address", relayBackHost)
-	} else {
-		sock := filepath.Join(to.folder.run(), fmt.Sprintf("migrate-%d.sock", time.Now().UnixNano()))
-		args = append(args, "--migrateuri", "unix://"+sock)
-	}
+	sock := filepath.Join(to.folder.run(), fmt.Sprintf("migrate-%d.sock", time.Now().UnixNano()))
+	args = append(args, "--migrateuri", "unix://"+sock)
 	go func() {
 		defer close(m.done)
 		_, m.err = d.daemon.Virsh(ctx, args...)
-		if m.relay != nil {
-			m.relay.close()
-		}
-		if m.err != nil && strings.Contains(m.err.Error(), "ostcopy is not supported") {
-			m.err = errors.Join(m.err, userfaultfd())
-		}
 	}()
 	return m, nil
 }
@@ -91,7 +71,7 @@ func (m *Migration) Wait() error {
 // Abort cancels the migration.
 func (m *Migration) Abort(ctx context.Context) error { return m.Source.virsh(ctx, "domjobabort") }
 
-// SetBandwidth bounds the copying anew, in MiB/s.
+// SetBandwidth changes the bound of the copying, in MiB/s.
 func (m *Migration) SetBandwidth(ctx context.Context, bandwidth int) error {
 	return m.Source.virsh(ctx, "migrate-setspeed", strconv.Itoa(bandwidth))
 }
@@ -102,46 +82,16 @@ func (m *Migration) SwitchToPostCopy(ctx context.Context) error {
 	if err := m.Source.virsh(ctx, "migrate-postcopy"); err != nil {
 		return err
 	}
-	return m.poll(ctx, "go on at its target", func() (string, bool) {
+	return poll(ctx, m.done, "migration of "+m.Source.name+" did not switch over", func() (string, bool) {
 		state, err := m.Target.daemon.Virsh(ctx, "domstate", m.Target.name)
 		return state, err == nil && state == "running"
 	})
 }
 
-// Break cuts the data between both QEMUs for good, as a broken network would. The
-// migration must be Breakable.
-func (m *Migration) Break() { m.relay.close() }
-
 // AwaitCopying waits until memory is on its way.
 func (m *Migration) AwaitCopying(ctx context.Context) error {
-	return m.poll(ctx, "copy", func() (string, bool) {
+	return poll(ctx, m.done, "migration of "+m.Source.name+" did not begin to copy", func() (string, bool) {
 		info, err := m.Source.daemon.Virsh(ctx, "domjobinfo", m.Source.name)
 		return info, err == nil && strings.Contains(info, "Memory processed")
 	})
-}
-
-// poll asks until it is done, the migration has ended or ctx has.
-func (m *Migration) poll(ctx context.Context, what string, ask func() (answer string, done bool)) error {
-	tick := time.NewTicker(30 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		answer, done := ask()
-		if done {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-m.done:
-			return fmt.Errorf("migration of %s ended before it did %s: %w", m.Source.name, what, m.err)
-		case <-ctx.Done():
-			return fmt.Errorf("migration of %s did not %s: %w: %s", m.Source.name, what, ctx.Err(), answer)
-		}
-	}
-}
-
-// userfaultfd explains why post-copy was refused.
-func userfaultfd() error {
-	value, _ := os.ReadFile("/proc/sys/vm/unprivileged_userfaultfd")
-	return fmt.Errorf("post-copy needs userfaultfd: run as root, or set vm.unprivileged_userfaultfd=1 (it is %s)",
-		strings.TrimSpace(string(value)))
 }

@@ -21,7 +21,7 @@ type Occupation struct {
 }
 
 // Occupy makes calls that need the domain's QEMU, and makes each again that libvirt
-// gives up, until Close. With a QEMU that is stopped each of them holds one of libvirt's
+// abandons, until Close. With a QEMU that is stopped each of them holds one of libvirt's
 // workers, of which there are 20.
 func (d *Domain) Occupy(calls int) (*Occupation, error) {
 	o := &Occupation{}
