@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kubevirt-hypervisor-exporter/e2e/cluster"
+	"kubevirt-hypervisor-exporter/e2e/node"
 )
 
 // row is a VM in the plugin's output.
@@ -45,8 +47,13 @@ func TestHypervisorctl(t *testing.T) {
 		require.Contains(t, reader.call(t, "list", "-n", namespace, "-l", "check=ctl-web", "-o", "yaml").out, "\n  type: kvm\n")
 	})
 	t.Run("check", func(t *testing.T) {
-		certificates.Lock()
-		defer certificates.Unlock()
+		f.must(node.Until(f.ctx, 4*patience, "the product to be intact", func(context.Context) error {
+			if !intact.TryLock() { // Lock would hold up other checks
+				return errors.New("a check has spoiled a part of it")
+			}
+			return nil
+		}))
+		defer intact.Unlock()
 		for source, flags := range map[string][]string{"relay": nil, "prometheus": f.prometheusFlags()} {
 			got := reader.call(t, append([]string{"check", "-n", namespace}, flags...)...)
 			require.Zero(t, got.code, "all is well")
