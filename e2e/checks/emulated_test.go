@@ -3,6 +3,8 @@ package checks
 import (
 	"fmt"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 // KubeVirt's setting for emulation applies to all VMs, and a guest that acts is emulated (README). So these checks run
@@ -77,18 +79,20 @@ func checkTurned(f *framework) {
 	}
 }
 
-// A VM that is paused and goes on keeps its sidecar, and its series is there all along.
+// A VM that is paused and goes on keeps its sidecar, and its series is there all along. KubeVirt makes the pod of a paused
+// VM unready, with or without us.
 func TestPause(t *testing.T) {
 	t.Parallel()
 	f := connect(t)
 	v := vm{namespace: labelled, name: "pause"}
 	f.start(v)
 	f.awaitInfo(v)
-	requireUntouched := f.observe(v)
+	compute := f.computeID(v)
 	f.subresource(v, "pause")
 	f.requireThroughout(v, "kvm")
 	f.subresource(v, "unpause")
-	requireUntouched()
+	f.requireAlive(v, compute)
+	require.Zero(t, f.sidecarState(v).RestartCount)
 }
 
 // After a soft reboot VM and pod are as before, the sidecar is the same, and the series is there all along: libvirt keeps

@@ -1,7 +1,6 @@
 package checks
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kubevirt-hypervisor-exporter/e2e/cluster"
-	"kubevirt-hypervisor-exporter/e2e/node"
 )
 
 // row is a VM in the plugin's output.
@@ -47,13 +45,7 @@ func TestHypervisorctl(t *testing.T) {
 		require.Contains(t, reader.call(t, "list", "-n", namespace, "-l", "check=ctl-web", "-o", "yaml").out, "\n  type: kvm\n")
 	})
 	t.Run("check", func(t *testing.T) {
-		f.must(node.Until(f.ctx, 4*patience, "the product to be intact", func(context.Context) error {
-			if !intact.TryLock() { // Lock would hold up other checks
-				return errors.New("a check has spoiled a part of it")
-			}
-			return nil
-		}))
-		defer intact.Unlock()
+		defer f.lockIntact()()
 		for source, flags := range map[string][]string{"relay": nil, "prometheus": f.prometheusFlags()} {
 			got := reader.call(t, append([]string{"check", "-n", namespace}, flags...)...)
 			require.Zero(t, got.code, "all is well")
@@ -90,6 +82,7 @@ func TestHypervisorctl(t *testing.T) {
 		require.NotContains(t, got.out, "fail  ", "what could not be checked has not failed")
 	})
 	t.Run("a namespace that is not labelled", func(t *testing.T) {
+		defer f.lockIntact()()
 		got := reader.call(t, "check", "-n", plain)
 		require.Equal(t, 1, got.code)
 		require.Contains(t, got.out, "warn  the namespace plain is not labelled for sidecars")

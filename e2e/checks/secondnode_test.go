@@ -1,6 +1,8 @@
 package checks
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -15,6 +17,18 @@ import (
 
 // intact is held for reading by a check that spoils a part of the product, and for writing by one that needs all to be well.
 var intact sync.RWMutex
+
+// lockIntact waits until no check spoils a part of the product, and keeps others from it until unlock is called.
+func (f *framework) lockIntact() (unlock func()) {
+	// Lock would hold up the checks that only read.
+	f.must(node.Until(f.ctx, 4*patience, "the product to be intact", func(context.Context) error {
+		if !intact.TryLock() {
+			return errors.New("a check has spoiled a part of it")
+		}
+		return nil
+	}))
+	return intact.Unlock
+}
 
 // What needs a second node, or what would disturb the VMs of other checks on the first.
 func TestSecondNode(t *testing.T) {
