@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// kube-state-metrics tells the rules what Prometheus cannot see by itself: which namespaces ask for sidecars, also where no
+// kube-state-metrics gives the rules what Prometheus cannot see by itself: which namespaces ask for sidecars, also where no
 // VM has one, and which VMs opted out. So the alert is about the one VM that was started too early, and not about the one
 // beside it that opted out, and it ends when the namespace no longer asks.
 func TestKubeStateMetrics(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 var migrationKind = schema.GroupVersionKind{Group: "kubevirt.io", Version: "v1", Kind: "VirtualMachineInstanceMigration"}
 
 // checkMigration: a live migration between two nodes goes on with a sidecar on either side as without one. A VM that had
-// none has it after its first migration, as the README says; after the second the series has followed it, and at no time
+// none has it after its first migration, as README.md promises; after the second the series has followed it, and at no time
 // did two pods' series count for the one VM. A sidecar that is frozen on the source delays nothing.
 func (f *framework) checkMigration(v vm, second *node.Node) {
 	f.namespace(v.namespace)
