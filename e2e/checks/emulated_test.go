@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // KubeVirt's setting for emulation applies to all VMs, and a guest that acts is emulated (README). So these checks run
@@ -108,8 +109,14 @@ func checkSoftReboot(f *framework) {
 	requireUntouched()
 }
 
-// subresource calls an action of KubeVirt's API on the VM.
+// subresource calls an action of KubeVirt's API on the VM. On a busy machine the API server may find that API unavailable.
 func (f *framework) subresource(v vm, action string) {
-	f.must(f.CoreV1().RESTClient().Put().AbsPath(fmt.Sprintf("/apis/subresources.kubevirt.io/v1/namespaces/%s/virtualmachineinstances/%s/%s",
-		v.namespace, v.name, action)).Body([]byte("{}")).Do(f.ctx).Error(), action)
+	path := fmt.Sprintf("/apis/subresources.kubevirt.io/v1/namespaces/%s/virtualmachineinstances/%s/%s", v.namespace, v.name, action)
+	f.eventually(action, func() error {
+		err := f.CoreV1().RESTClient().Put().AbsPath(path).Body([]byte("{}")).Do(f.ctx).Error()
+		if !apierrors.IsServiceUnavailable(err) {
+			f.must(err, action)
+		}
+		return err
+	})
 }
