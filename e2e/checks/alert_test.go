@@ -90,7 +90,7 @@ func vmLabels(v vm, pod *corev1.Pod, hypervisor string) map[string]string {
 }
 
 // awaitAlert waits until the alert fires in its short copy with exactly these labels, and where the copy differs only in
-// how long it waits, until the product's own is at least pending. Its text has to say what is wrong, with what, and where
+// how long it waits, until the product's own is at least pending. Its text has to name what is wrong, with what, and where
 // to read on.
 func (f *framework) awaitAlert(name string, labels map[string]string) {
 	began := time.Now()

@@ -30,7 +30,7 @@ func TestAuthorization(t *testing.T) {
 		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: hypervisor-exporter-scraper},
 		subjects: [{kind: ServiceAccount, namespace: %s, name: reader}]}`, plain)
 	narrow := f.tokenFor("reader", "hypervisor-exporter-relay")
-	stranger := f.tokenFor("stranger")
+	without := f.tokenFor("without-rights")
 	missing := strings.Replace(url, "/pods/", "/pods/00000000", 1)
 	for _, c := range []struct {
 		who, token, url string
@@ -41,8 +41,8 @@ func TestAuthorization(t *testing.T) {
 		{"a token of another cluster", "not-of-this-cluster", url, http.StatusUnauthorized},
 		{"a token of another cluster", "not-of-this-cluster", own, http.StatusUnauthorized},
 		{"a token for another server", f.tokenFor("reader", "another-server"), url, http.StatusUnauthorized},
-		{"an account without the right", stranger, url, http.StatusForbidden},
-		{"an account without the right", stranger, own, http.StatusForbidden},
+		{"an account without the right", without, url, http.StatusForbidden},
+		{"an account without the right", without, own, http.StatusForbidden},
 		{"a scraper of the user's", f.tokenFor("reader"), url, http.StatusOK},
 		{"a token for relays only", narrow, url, http.StatusOK},
 		{"Prometheus", f.prometheusToken(), url, http.StatusOK},

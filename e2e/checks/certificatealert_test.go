@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,17 +19,14 @@ import (
 
 const certsProcess = "hypervisor-exporter-certs"
 
-// certificates is held by a check that spoils the webhook's, and by one that needs all to be well.
-var certificates sync.Mutex
-
 // While the process that renews certificates is away, the webhook's comes near its end, and an alert reports that; when
 // the process is back, it renews the certificate, and the alert ends. To have one that ends in six days, the check signs
 // it with the CA's key, as the process did 24 days ago.
 func TestCertificateExpiring(t *testing.T) {
 	t.Parallel()
 	f := connect(t)
-	certificates.Lock()
-	t.Cleanup(certificates.Unlock)
+	intact.RLock()
+	t.Cleanup(intact.RUnlock)
 	f.scale(certsProcess, "certs", 0, 1)
 	secrets := f.CoreV1().Secrets(cluster.Product)
 	ca, err := secrets.Get(f.ctx, "hypervisor-exporter-webhook-ca", metav1.GetOptions{})

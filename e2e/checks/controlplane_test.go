@@ -75,7 +75,7 @@ func TestImageMissing(t *testing.T) {
 	}
 }
 
-// A stranger sends the webhook a request that it cannot answer. That is counted, and fires no alert: anyone who reaches
+// A client sends the webhook a request that it cannot answer. That is counted, and fires no alert: anyone who reaches
 // the port can send such requests.
 func TestWebhookAsked(t *testing.T) {
 	t.Parallel()

@@ -18,7 +18,7 @@ import (
 type ending struct {
 	name, disk string
 	act        func(f *framework, v vm)
-	states     []string // of VM and pod at last
+	states     []string // the last ones, of VM and pod
 }
 
 // endings are the ways that a VM ends.

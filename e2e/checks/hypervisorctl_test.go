@@ -45,8 +45,7 @@ func TestHypervisorctl(t *testing.T) {
 		require.Contains(t, reader.call(t, "list", "-n", namespace, "-l", "check=ctl-web", "-o", "yaml").out, "\n  type: kvm\n")
 	})
 	t.Run("check", func(t *testing.T) {
-		certificates.Lock()
-		defer certificates.Unlock()
+		defer f.lockIntact()()
 		for source, flags := range map[string][]string{"relay": nil, "prometheus": f.prometheusFlags()} {
 			got := reader.call(t, append([]string{"check", "-n", namespace}, flags...)...)
 			require.Zero(t, got.code, "all is well")
@@ -83,6 +82,7 @@ func TestHypervisorctl(t *testing.T) {
 		require.NotContains(t, got.out, "fail  ", "what could not be checked has not failed")
 	})
 	t.Run("a namespace that is not labelled", func(t *testing.T) {
+		defer f.lockIntact()()
 		got := reader.call(t, "check", "-n", plain)
 		require.Equal(t, 1, got.code)
 		require.Contains(t, got.out, "warn  the namespace plain is not labelled for sidecars")

@@ -11,6 +11,7 @@ import (
 
 // A VM that opted out, or a pod that could not use a sidecar, has none.
 func TestNoSidecar(t *testing.T) {
+	t.Parallel()
 	f := connect(t)
 	for _, v := range []vm{
 		{namespace: labelled, name: "opted-out", annotations: map[string]string{inject: "false"}, node: nowhere},

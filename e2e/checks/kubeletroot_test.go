@@ -1,11 +1,9 @@
 package checks
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -45,7 +43,6 @@ func TestKubeletRoot(t *testing.T) {
 	require.Equal(t, second.Name, f.awaitInfo(v).Metric["node"])
 	requireUntouched()
 	f.remove(v) // before its node goes
-	f.part("reboot", func(f *framework) { f.checkReboot(second) })
 }
 
 // restartRelay deletes the node's relay, and waits for the container of the next to run.
@@ -67,33 +64,4 @@ func (f *framework) awaitRelayLog(n *node.Node, text string) {
 		}
 		return err
 	})
-}
-
-// checkReboot reboots the node when a VM's sidecar runs and its own container does not yet, which a missing image holds
-// back. The VM ends as the one without a sidecar beside it: the next kubelet admits neither pod, as the devices that
-// KubeVirt offers are not there yet (UnexpectedAdmissionError), and KubeVirt has both VMs fail, for a VirtualMachine to
-// start again.
-func (f *framework) checkReboot(n *node.Node) {
-	f.removeImage(n, "/virt-launcher:")
-	var pair []*recorder
-	for _, namespace := range []string{plain, labelled} {
-		v := vm{namespace: namespace, name: "reboot", node: n.Name, noConsoleLog: true} // KubeVirt's own sidecar would wait for the image, too
-		pair = append(pair, f.watch(v))
-		f.create(v)
-	}
-	f.eventually("the sidecar to run", func() error {
-		if s := f.sidecarState(pair[1].vm); s.State.Running == nil {
-			return errors.New(cluster.ContainerState(s))
-		}
-		return nil
-	})
-	f.must(n.Reboot(f.ctx))
-	rebooted := time.Now()
-	f.must(f.WaitNode(f.ctx, n.Name))
-	for _, state := range []string{"pod Failed", "vmi Failed"} {
-		for _, r := range pair {
-			f.t.Logf("%s: %s %.1f s after the node began to boot", r.key(), state, f.await(r, state).Sub(rebooted).Seconds())
-			require.NotContains(f.t, r.states(), "vmi Running", r.namespace)
-		}
-	}
 }

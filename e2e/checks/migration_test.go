@@ -2,7 +2,6 @@ package checks
 
 import (
 	"fmt"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -16,26 +15,18 @@ import (
 
 var migrationKind = schema.GroupVersionKind{Group: "kubevirt.io", Version: "v1", Kind: "VirtualMachineInstanceMigration"}
 
-// A live migration between two nodes goes on with a sidecar on either side as without one: a VM that had none has it
-// after its first migration, as the README says; after the second the series has followed it, and at no time did two
-// pods' series count for the one VM. A sidecar that is frozen on the source delays nothing.
-func TestMigration(t *testing.T) {
-	t.Parallel()
-	f := connect(t)
-	v := vm{namespace: "migration", name: "migration", migratable: true}
-	f.must(f.Namespace(f.ctx, v.namespace, nil))
-	f.start(v)
-	require.False(t, hasSidecar(f.pod(v)), "it started before its namespace was labelled")
-	second := f.secondNode(node.DefaultKubeletRoot)
-
+// checkMigration: a live migration between two nodes goes on with a sidecar on either side as without one. A VM that had
+// none has it after its first migration, as README.md promises; after the second the series has followed it, and at no time
+// did two pods' series count for the one VM. A sidecar that is frozen on the source delays nothing.
+func (f *framework) checkMigration(v vm, second *node.Node) {
 	f.namespace(v.namespace)
 	began := time.Now()
 	f.migrate(v, "there", second.Name)
 	f.migrate(v, "back", f.node.Name) // from a sidecar to another
-	most := f.query(`max_over_time(count(%s)[%ds:1s])`, fmt.Sprintf("vmi:kubevirt_vmi_hypervisor_info:newest{namespace=%q,name=%q}", v.namespace, v.name),
-		int(time.Since(began).Seconds()))
-	require.Len(t, most, 1, "the recording rule has the VM")
-	require.Equal(t, "1", most[0].Value[1], "the most series at a time")
+	most := f.query(`max_over_time(count(vmi:kubevirt_vmi_hypervisor_info:newest{namespace=%q,name=%q})[%ds:1s])`,
+		v.namespace, v.name, int(time.Since(began).Seconds()))
+	require.Len(f.t, most, 1, "the recording rule has the VM")
+	require.Equal(f.t, "1", most[0].Value[1], "the most series at a time")
 
 	pids := f.processes(f.onlyLauncher(v), sidecar)
 	f.kill("STOP", pids[len(pids)-1])

@@ -123,11 +123,12 @@ func count(scrapes []bool, up bool) int {
 	return len(slices.DeleteFunc(slices.Clone(scrapes), func(s bool) bool { return s != up }))
 }
 
-// scrapesWithout is how many scrapes of the VM in the last while came through without its series.
+// scrapesWithout is how many scrapes of the VM in the last while came through without its series. It is one query: between
+// two, there may be a scrape.
 func (f *framework) scrapesWithout(v vm, hypervisor string, last time.Duration) float64 {
-	seconds := int(last.Seconds()) + 1
-	return f.number(`sum_over_time(%s[%ds])`, v.series("up"), seconds) -
-		f.number(`count_over_time(%s[%ds])`, v.series("kubevirt_vmi_hypervisor_info", fmt.Sprintf("hypervisor_type=%q", hypervisor)), seconds)
+	info := v.series("kubevirt_vmi_hypervisor_info", fmt.Sprintf("hypervisor_type=%q", hypervisor))
+	return f.number(`(sum(sum_over_time(%[1]s[%[3]ds])) or vector(0)) - (sum(count_over_time(%[2]s[%[3]ds])) or vector(0))`,
+		v.series("up"), info, max(1, int(last.Seconds())))
 }
 
 // requireThroughout watches the VM until three scrapes have come through, and fails unless its series was there all along:

@@ -106,7 +106,7 @@ func TestContainerKilled(t *testing.T) {
 	}{ // the kubelet holds the second one back for 10 s, and later ones for longer
 		{"Error", func(pid string) { f.kill("KILL", pid) }},
 		{"OOMKilled", func(pid string) {
-			// A process put into its cgroup eats the memory that is left; the kernel is told to end the sidecar first.
+			// A process put into its cgroup eats the memory that is left; oom_score_adj has the kernel end the sidecar first.
 			_, err := f.node.Run(f.ctx, "sh", "-c", fmt.Sprintf(`echo 1000 > /proc/%[1]s/oom_score_adj
 				c=/sys/fs/cgroup/memory$(sed -n 's/.*:memory://p' /proc/%[1]s/cgroup); echo $$ > $c/cgroup.procs; exec tail /dev/zero`, pid))
 			require.Error(t, err, "the eater is ended too")

@@ -26,7 +26,7 @@ func (f *framework) checkStart(hypervisor string) {
 	f.t.Logf("series %.1f s after phase Running: %v", time.Since(running).Seconds(), found.Metric)
 	require.Equal(f.t, pod.Name, found.Metric["pod"])
 	f.requireMeasured(v, hypervisor)
-	require.LessOrEqual(f.t, f.scrapesWithout(v, hypervisor, time.Hour), 1.0, "scrapes that came through without the series")
+	require.LessOrEqual(f.t, f.scrapesWithout(v, hypervisor, time.Since(running)), 1.0, "scrapes that came through without the series")
 	f.requireListed(v, hypervisor)
 	f.remove(v)
 	f.awaitNoSeries(v)

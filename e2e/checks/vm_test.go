@@ -186,7 +186,7 @@ func (f *framework) removeNow(v vm) {
 		f.must(err)
 	}
 	f.must(f.CoreV1().Pods(v.namespace).DeleteCollection(f.ctx, now, metav1.ListOptions{LabelSelector: "check=" + v.name}))
-	assert.Eventually(f.t, func() bool { return f.isIn(v, "gone") == nil }, patience, 300*time.Millisecond, // others are to be removed too
+	assert.Eventually(f.t, func() bool { return f.isIn(v, "gone") == nil }, patience, 300*time.Millisecond, // not require: there are others to remove
 		"VM %s to be gone", v.key())
 }
 
