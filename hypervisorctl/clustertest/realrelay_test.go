@@ -44,7 +44,7 @@ func listenFlag(t *testing.T) string {
 func startRelay(t *testing.T) string {
 	t.Helper()
 	dir, account := t.TempDir(), t.TempDir()
-	ca, err := pki.NewAuthority(cluster.RelayServerName, time.Now(), time.Hour)
+	ca, err := pki.NewCA(cluster.RelayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
 	leaf, err := pki.IssueLeaf(ca, cluster.RelayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)

@@ -56,7 +56,7 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 // serveRelay makes it the relay of node-9, with a certificate of the PodMonitor's CA.
 func serveRelay(t *testing.T, r *relay) {
 	t.Helper()
-	ca, err := pki.NewAuthority(cluster.RelayServerName, time.Now(), time.Hour)
+	ca, err := pki.NewCA(cluster.RelayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
 	leaf, err := pki.IssueLeaf(ca, cluster.RelayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
@@ -200,7 +200,7 @@ func TestRelay(t *testing.T) {
 		trusted(t, r.ca)
 	})
 	t.Run("one that the PodMonitor's CA has not signed gets no token", func(t *testing.T) {
-		other, err := pki.NewAuthority(cluster.RelayServerName, time.Now(), time.Hour)
+		other, err := pki.NewCA(cluster.RelayServerName, time.Now(), time.Hour)
 		require.NoError(t, err)
 		trusted(t, other.CertPEM)
 		r.seen = nil
