@@ -6,16 +6,14 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
-	clientprometheus "github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,7 +25,6 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
-	"kubevirt-hypervisor-exporter/webhook/admission"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
@@ -66,7 +63,7 @@ func uninstall(t *testing.T) {
 	require.NoError(t, client.CoreV1().Pods(cluster.RelayNamespace).DeleteCollection(ctx, at, all))
 }
 
-// serveWebhook lets the webhook's handler serve, makes it the Service's one address, lets the API server trust its CA,
+// serveWebhook starts a webhook, makes it the Service's one address, lets the API server trust its CA,
 // and reports for its pod and its Deployment what kubelet and controllers would. It returns once pods are injected.
 func serveWebhook(t *testing.T, namespace string) {
 	t.Helper()
@@ -77,14 +74,11 @@ func serveWebhook(t *testing.T, namespace string) {
 	require.NoError(t, err)
 	pair, err := tls.X509KeyPair(leaf.CertPEM, leaf.KeyPEM)
 	require.NoError(t, err)
-	registry := clientprometheus.NewRegistry()
-	decide := func(pod *inject.Pod) inject.Decision { return inject.Decide(config, pod) }
-	handler := admission.NewHandler(decide, admission.NewMetrics(registry), slog.New(slog.DiscardHandler))
-	web := serve(t, handler, &tls.Config{Certificates: []tls.Certificate{pair}})
-	end := clientprometheus.NewGauge(clientprometheus.GaugeOpts{Name: "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds"})
-	end.Set(float64(pair.Leaf.NotAfter.Unix()))
-	registry.MustRegister(end)
-	metrics := serve(t, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), nil)
+	web := serve(t, webhook(config), &tls.Config{Certificates: []tls.Certificate{pair}})
+	metrics := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		const name = "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds"
+		_, _ = fmt.Fprintf(w, "# TYPE %s gauge\n%s %d\n", name, name, pair.Leaf.NotAfter.Unix())
+	}), nil)
 
 	join(t, web)
 	trust(t, ca.CertPEM)
@@ -93,6 +87,26 @@ func serveWebhook(t *testing.T, namespace string) {
 	eventually(t, func() bool {
 		got := call(t, administrator(t), "check", "-n", namespace, "-o", "json")
 		return bytes.Contains([]byte(got.out), []byte("gets the sidecar (dry run)"))
+	})
+}
+
+// webhook answers reviews as the product's webhook: with the same decision.
+func webhook(config inject.Config) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var review admissionv1.AdmissionReview
+		if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
+		if pod, err := inject.ParsePod(review.Request.Object.Raw); err == nil {
+			if decision := inject.Decide(config, pod); decision.Injected() {
+				kind := admissionv1.PatchTypeJSONPatch
+				review.Response.Patch, _ = json.Marshal(decision.Patch) // operations of our own
+				review.Response.PatchType = &kind
+			}
+		}
+		_ = json.NewEncoder(w).Encode(review)
 	})
 }
 
