@@ -104,10 +104,10 @@ func TestListFromPrometheus(t *testing.T) {
 func TestListInPages(t *testing.T) {
 	define(t)
 	namespace := server.Namespace(t, "many", nil)
-	const many = 2000
-	padding := strings.Repeat("x", 8<<10) // 16 MiB in all: more than may be held
+	const many = 600
+	padding := strings.Repeat("x", 32<<10) // 19 MiB in all: more than may be held
 	for i := range many {
-		vmi := testVM{namespace: namespace, name: fmt.Sprintf("vm-%04d", i), node: "node-1"}.object()
+		vmi := testVM{namespace: namespace, name: fmt.Sprintf("vm-%03d", i), node: "node-1"}.object()
 		vmi.SetAnnotations(map[string]string{"padding": padding})
 		_, err := server.Create(t.Context(), vmi, metav1.CreateOptions{})
 		require.NoError(t, err)
@@ -128,13 +128,13 @@ func TestListInPages(t *testing.T) {
 			most = max(most, held)
 		}
 	})
-	got := call(t, kubeconfig(t, counting, ""), "list", "-n", namespace, "--source=none", "--chunk-size=100", "-o", "json")
+	got := call(t, kubeconfig(t, counting, ""), "list", "-n", namespace, "--source=none", "--chunk-size=30", "-o", "json")
 	require.Zero(t, got.code, got.err)
 	var list command.List
 	require.NoError(t, json.Unmarshal([]byte(got.out), &list))
 	require.Len(t, list.Items, many)
 	require.Equal(t, 20, pages)
-	require.Equal(t, 100, largest)
+	require.Equal(t, 30, largest)
 	require.Less(t, most, first+8<<20, "pages that were read are freed")
 }
 
