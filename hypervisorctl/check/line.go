@@ -1,16 +1,13 @@
-// Package check is the command check: it follows a metric from KubeVirt to Prometheus and checks each step. What could not
-// be checked is never ok.
 package check
 
 import (
-	"errors"
 	"fmt"
+	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 )
 
 // Level is the result of a step.
@@ -43,7 +40,7 @@ func (l Level) String() string {
 // MarshalText is the word, for JSON.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// Line is one step.
+// Line is one result.
 type Line struct {
 	Section string `json:"section"`
 	Level   Level  `json:"level"`
@@ -54,13 +51,41 @@ type Line struct {
 	Objects []string `json:"objects,omitempty"`
 }
 
+func ok(format string, args ...any) Line { return Line{Text: fmt.Sprintf(format, args...)} }
+
+func warn(hint, format string, args ...any) Line {
+	return Line{Level: Warn, Text: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+func fail(hint, format string, args ...any) Line {
+	return Line{Level: Fail, Text: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// about returns the line with the objects that it is about, sorted.
+func (l Line) about(objects []string) Line {
+	slices.Sort(objects)
+	l.Objects = objects
+	return l
+}
+
+// rightsHint is for what the user may not read.
+const rightsHint = "the rights for all checks are in hypervisorctl/rbac.yaml; an administrator can grant them"
+
+// unread returns the line about what could not be read.
+func unread(what string, err error) Line {
+	if cluster.IsDenied(err) {
+		return warn(rightsHint, "%s: not checked: %s", what, err)
+	}
+	return fail("try again; if it fails again, check the API server", "%s: could not be read: %s", what, err)
+}
+
 // The kind of the report that json and yaml print. It is not a resource of the cluster.
 const (
 	APIVersion = "hypervisorctl.hypervisor-exporter.kubevirt.io/v1"
 	Kind       = "CheckReport"
 )
 
-// Report has all steps, in the order in which a metric passes them.
+// Report has all lines, in the order in which a metric passes the steps.
 type Report struct {
 	metav1.TypeMeta `json:",inline"`
 	// Result is the worst level of the lines.
@@ -68,7 +93,7 @@ type Report struct {
 	Lines  []Line `json:"lines"`
 }
 
-// NewReport puts lines together.
+// NewReport returns a report of the lines.
 func NewReport(lines []Line) *Report {
 	report := &Report{TypeMeta: metav1.TypeMeta{APIVersion: APIVersion, Kind: Kind}, Lines: lines}
 	for _, line := range lines {
@@ -77,42 +102,68 @@ func NewReport(lines []Line) *Report {
 	return report
 }
 
-// DeepCopyObject implements runtime.Object, for the printers of cli-runtime.
-func (r *Report) DeepCopyObject() runtime.Object {
-	copied := *r
-	copied.Lines = append([]Line(nil), r.Lines...)
-	return &copied
-}
-
 // ExitCode is 0 if all is ok, 1 if something should be fixed or was not checked, 2 if something failed.
 func (r *Report) ExitCode() int { return int(r.Result) }
 
-// section makes lines of one name.
-type section string
-
-func (s section) ok(format string, args ...any) Line {
-	return Line{Section: string(s), Level: OK, Text: fmt.Sprintf(format, args...)}
+// Printer writes lines as text, one by one.
+type Printer struct {
+	out     *terminal.Writer
+	most    int
+	section string
+	err     error
 }
 
-func (s section) warn(hint, format string, args ...any) Line {
-	return Line{Section: string(s), Level: Warn, Text: fmt.Sprintf(format, args...), Hint: hint}
-}
+// NewPrinter writes to out. It shows at most the given number of a line's objects, or all with 0.
+func NewPrinter(out *terminal.Writer, most int) *Printer { return &Printer{out: out, most: most} }
 
-func (s section) fail(hint, format string, args ...any) Line {
-	return Line{Section: string(s), Level: Fail, Text: fmt.Sprintf(format, args...), Hint: hint}
-}
-
-// rightsHint says which file has the rights that a check needs.
-const rightsHint = "the rights for all checks are in hypervisorctl/rbac.yaml"
-
-// unread is the line of what could not be read. It is not for what does not exist: the caller knows what that means.
-func (s section) unread(what string, err error) Line {
-	var denied *cluster.AccessError
-	if errors.As(err, &denied) {
-		return s.warn(rightsHint, "%s: not checked: %s", what, denied)
+// Line writes one line and, if it has one, its hint below.
+func (p *Printer) Line(line Line) {
+	if line.Section != p.section {
+		if p.section != "" {
+			p.printf("\n")
+		}
+		p.printf("%s\n", line.Section)
+		p.section = line.Section
 	}
-	return s.fail("try again; if it stays, check the API server", "%s: could not be read: %s", what, err)
+	p.printf("  %-4s  %s\n", line.Level, line.Text)
+	p.objects(line.Objects)
+	if line.Hint != "" {
+		p.printf("        hint: %s\n", line.Hint)
+	}
 }
 
-// absent says whether an object, or the API that it belongs to, does not exist.
-func absent(err error) bool { return apierrors.IsNotFound(err) }
+// End writes the result, and returns the first error of writing.
+func (p *Printer) End(report *Report) error {
+	counts := map[Level]int{}
+	for _, line := range report.Lines {
+		counts[line.Level]++
+	}
+	p.printf("\n%s: %d ok, %d warn, %d fail\n", report.Result, counts[OK], counts[Warn], counts[Fail])
+	return p.err
+}
+
+func (p *Printer) objects(all []string) {
+	shown := all
+	if p.most > 0 && len(all) > p.most {
+		shown = all[:p.most]
+	}
+	for i, object := range shown { // one by one: what is printed at once is cut at some length
+		before := ", "
+		if i == 0 {
+			before = "        "
+		}
+		p.printf("%s%s", before, object)
+	}
+	if more := len(all) - len(shown); more > 0 {
+		p.printf(" and %d more (--all shows them)", more)
+	}
+	if len(all) > 0 {
+		p.printf("\n")
+	}
+}
+
+func (p *Printer) printf(format string, args ...any) {
+	if p.err == nil {
+		p.err = p.out.Printf(format, args...)
+	}
+}

@@ -22,12 +22,12 @@ import (
 
 func TestBundle(t *testing.T) {
 	now := time.Now()
-	authority := func(lifetime time.Duration) []byte {
+	ca := func(lifetime time.Duration) []byte {
 		pair, err := pki.NewCA("x.y.svc", now.Add(-time.Hour), lifetime+time.Hour)
 		require.NoError(t, err)
 		return pair.CertPEM
 	}
-	good, soonOver, over := authority(90*24*time.Hour), authority(24*time.Hour), authority(-time.Minute)
+	good, soonOver, over := ca(90*24*time.Hour), ca(24*time.Hour), ca(-time.Minute)
 	tests := map[string]struct {
 		bundle []byte
 		level  Level
@@ -38,7 +38,7 @@ func TestBundle(t *testing.T) {
 		"ends soon":        {soonOver, Warn, "was not renewed in time"},
 		"ended":            {over, Fail, "expired on"},
 		"empty":            {nil, Fail, "is empty"},
-		"not PEM":          {[]byte("x"), Fail, "holds no certificate"},
+		"not PEM":          {[]byte("x"), Fail, "contains no certificate"},
 		"not certificates": {[]byte("-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"), Fail, "cannot be read"},
 	}
 	for name, test := range tests {
@@ -56,10 +56,10 @@ func TestReplicas(t *testing.T) {
 		two := int32(2)
 		deployment := &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &two}}
 		deployment.Status = appsv1.DeploymentStatus{ReadyReplicas: ready, UpdatedReplicas: 2}
-		require.Equal(t, want, deploymentLines(deployment)[0].Level, ready)
+		require.Equal(t, want, replicaLine(deployment).Level, ready)
 	}
 	none := int32(0)
-	scaled := deploymentLines(&appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &none}})[0]
+	scaled := replicaLine(&appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &none}})
 	require.Equal(t, Fail, scaled.Level)
 	require.Contains(t, scaled.Text, "is scaled to 0")
 }
@@ -68,7 +68,7 @@ func TestServingCertificate(t *testing.T) {
 	gauge := func(value string) []byte {
 		return []byte("# TYPE " + certificateMetric + " gauge\n" + certificateMetric + " " + value + "\n")
 	}
-	require.Equal(t, Fail, servingLine("a", []byte("x 1\n"), time.Now()).Level, "no certificate is no ok")
+	require.Equal(t, Fail, servingLine("a", []byte("x 1\n"), time.Now()).Level, "a page without the metric is not ok")
 	require.Equal(t, Fail, servingLine("a", []byte("{"), time.Now()).Level)
 	require.Equal(t, Fail, servingLine("a", gauge("1"), time.Now()).Level, "1970")
 	require.Equal(t, OK, servingLine("a", gauge("4e9"), time.Now()).Level)
@@ -107,7 +107,7 @@ func TestRelayOfEachNode(t *testing.T) {
 		}}
 	}
 	pods := []corev1.Pod{pod("a", corev1.ConditionTrue), pod("b", corev1.ConditionFalse), pod("c", corev1.ConditionFalse)}
-	lines := relayLines(pods, map[string]int{"a": 1, "b": 1, "d": 3}, map[string]string{"b": "node not ready"})
+	lines := relayLines(pods, map[string]int{"a": 1, "b": 1, "d": 3}, map[string]bool{"b": true})
 	require.Len(t, lines, 3)
 	require.Equal(t, []string{"d"}, lines[0].Objects, "no relay")
 	require.Equal(t, []string{"b"}, lines[1].Objects, "not ready")
@@ -131,18 +131,18 @@ func TestPolicy(t *testing.T) {
 	policy.Spec.FailurePolicy = nil // the API's default is Fail
 	require.Equal(t, Warn, policyLines(policy, true)[1].Level)
 	policy.Spec.Variables[0].Expression = "params.image"
-	require.Empty(t, policyImage(policy), "no text constant")
+	require.Empty(t, policyImage(policy), "not a text constant")
 	policy.Spec.Variables = nil
 	require.Empty(t, policyImage(policy))
 }
 
 func TestWhatCannotBeReadIsNeverOK(t *testing.T) {
-	line := section("x").unread("something", errors.New("broken"))
+	line := unread("something", errors.New("broken"))
 	require.Equal(t, Fail, line.Level)
 }
 
 func TestPrinterShortensLongLists(t *testing.T) {
-	line := Line{Section: "vms", Level: Warn, Text: "some", Objects: []string{"a", "b", "c"}}
+	line := Line{Level: Warn, Text: "some", Objects: []string{"a", "b", "c"}}
 	var short, whole bytes.Buffer
 	NewPrinter(terminal.NewWriter(&short), 2).Line(line)
 	NewPrinter(terminal.NewWriter(&whole), 0).Line(line)
@@ -168,27 +168,23 @@ func TestMeasured(t *testing.T) {
 		source source.Source
 		want   []Line
 	}{
-		"none": {nil, asked, []Line{{Section: "vms", Text: "no VM runs in a namespace that is labelled for sidecars"}}},
-		"all":  {[]survey.VM{good}, asked, []Line{{Section: "vms", Text: "1 of 1 VMs are measured (asked: prometheus)"}}},
+		"none": {nil, asked, []Line{{Text: "no VM runs in a namespace that is labelled for sidecars"}}},
+		"all":  {[]survey.VM{good}, asked, []Line{{Text: "1 of 1 VMs are measured (source: prometheus)"}}},
 		"no series": {[]survey.VM{good, failing("lost", source.ErrNoSeries)}, asked, []Line{
-			{Section: "vms", Text: "1 of 2 VMs are measured (asked: prometheus)"},
-			{Section: "vms", Level: Fail, Text: "1 VM is not measured although the sidecar runs: " + source.ErrNoSeries.Error(), Objects: []string{"shop/lost"}},
+			{Text: "1 of 2 VMs are measured (source: prometheus)"},
+			{Level: Fail, Text: "1 VM is not measured although the sidecar runs: " + source.ErrNoSeries.Error(), Objects: []string{"shop/lost"}},
 		}},
 		"no series at all": {[]survey.VM{failing("b", source.ErrNoSeries), failing("a", source.ErrNoSeries)}, asked, []Line{
-			{Section: "vms", Level: Fail, Text: "2 VMs are not measured although the sidecar runs: " + source.ErrNoSeries.Error(), Objects: []string{"shop/a", "shop/b"}},
+			{Level: Fail, Text: "2 VMs are not measured although the sidecar runs: " + source.ErrNoSeries.Error(), Objects: []string{"shop/a", "shop/b"}},
 		}},
 		"no source": {[]survey.VM{one("a", vm.Cause{}), one("b", vm.Cause{Why: vm.Ambiguous})}, nil, []Line{
-			{Section: "vms", Level: Warn, Text: "the sidecar runs beside 1 of 2 VMs; whether they are measured was not checked: because"},
-			{Section: "vms", Level: Fail, Text: "1 VM has no metric: ambiguous_pod: " + vm.Cause{Why: vm.Ambiguous}.Sentence(), Objects: []string{"shop/b"}},
+			{Level: Warn, Text: "the sidecar runs in 1 of 2 VMs; not checked whether they are measured: because"},
+			{Level: Fail, Text: "1 VM has no metric: ambiguous_pod: " + vm.Cause{Why: vm.Ambiguous}.Sentence(), Objects: []string{"shop/b"}},
 		}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			people := newPopulation()
-			for _, one := range test.vms {
-				people.add(one)
-			}
-			got := people.lines(test.source, "because")
+			got := newPopulation(test.vms).lines(test.source, "because", false)
 			for i := range got {
 				got[i].Hint = ""
 			}
@@ -203,7 +199,7 @@ func TestManyReasons(t *testing.T) {
 		byReason[reason] = []string{"shop/" + reason}
 	}
 	byReason["f"] = append(byReason["f"], "shop/more")
-	reasons := most(byReason)
+	reasons := mostFrequent(byReason)
 	require.Len(t, reasons, mostReasons)
 	require.Equal(t, []string{"f", "a", "b", "c"}, reasons[:mostReasons-1])
 	require.Equal(t, []string{"shop/d", "shop/e", "shop/g"}, byReason[reasons[mostReasons-1]])

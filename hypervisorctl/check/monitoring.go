@@ -7,35 +7,59 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
-	"kubevirt-hypervisor-exporter/hypervisorctl/product"
+	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-const monitoringSection section = "monitoring"
+// monitoring checks whether a Prometheus finds the VMs.
+func (r *run) monitoring() ([]Line, error) {
+	// The PodMonitor is in the relay's namespace, where the token is, or in the exporter's if there is no relay
+	// (manifests/overlays/direct).
+	namespace := r.request.Relay
+	if r.config.Exposure == inject.Direct {
+		namespace = r.request.Exporter
+	}
+	monitor, err := r.reader.PodMonitor(r.ctx, namespace)
+	if absent(err) {
+		return []Line{warn("kubectl apply -k manifests; without the Prometheus operator, use manifests/overlays/without-prometheus-operator/scrape-config.yaml "+
+			"and check with --prometheus-url", "PodMonitor %s does not exist, or the Prometheus operator is not installed", cluster.PodMonitor)}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := r.reader.Prometheuses(r.ctx)
+	if err != nil {
+		return []Line{unread("Prometheus objects", err)}, nil
+	}
+	namespaceLabels, err := r.reader.NamespaceLabels(r.ctx, namespace)
+	if err != nil {
+		return []Line{unread("labels of the namespace "+namespace, err)}, nil
+	}
+	return []Line{selectionLine(all, monitor, namespace, namespaceLabels)}, nil
+}
 
 // selectionLine judges whether a Prometheus selects the PodMonitor, as the operator does: by its labels
 // (podMonitorSelector) and its namespace's labels (podMonitorNamespaceSelector). Namespace is the PodMonitor's.
 func selectionLine(all []cluster.Prometheus, monitor labels.Set, namespace string, namespaceLabels labels.Set) Line {
-	const s = monitoringSection
 	if len(all) == 0 {
-		return s.fail("create a Prometheus object, or use manifests/overlays/without-prometheus-operator", "the Prometheus operator runs no Prometheus")
+		return fail("create a Prometheus object, or use manifests/overlays/without-prometheus-operator", "there is no Prometheus object")
 	}
 	var reasons []string
 	for _, one := range all {
-		reason := refusal(one, monitor, namespace, namespaceLabels)
+		reason := ignores(one, monitor, namespace, namespaceLabels)
 		if reason == "" {
-			return s.ok("PodMonitor %s is selected by %s %s/%s", product.PodMonitor, one.Kind, one.Namespace, one.Name)
+			return ok("PodMonitor %s is selected by %s %s/%s", cluster.PodMonitor, one.Kind, one.Namespace, one.Name)
 		}
 		reasons = append(reasons, fmt.Sprintf("%s/%s: %s", one.Namespace, one.Name, reason))
 	}
-	return s.fail("label the PodMonitor or its namespace so that a selector matches: "+strings.Join(reasons, "; "),
-		"PodMonitor %s is selected by none of %d Prometheus", product.PodMonitor, len(all))
+	return fail("label the PodMonitor or its namespace so that a selector matches: "+strings.Join(reasons, "; "),
+		"PodMonitor %s is selected by none of %s", cluster.PodMonitor, count(len(all), "Prometheus object", "Prometheus objects"))
 }
 
-// refusal says why a Prometheus does not select the PodMonitor; empty if it does.
-func refusal(one cluster.Prometheus, monitor labels.Set, namespace string, namespaceLabels labels.Set) string {
+// ignores returns why a Prometheus does not select the PodMonitor; empty if it does.
+func ignores(one cluster.Prometheus, monitor labels.Set, namespace string, namespaceLabels labels.Set) string {
 	switch {
 	case one.Narrow:
-		return "has ignoreNamespaceSelectors, and finds no pod of another namespace than the PodMonitor's (docs/platforms.md)"
+		return "has ignoreNamespaceSelectors, and finds pods only in the PodMonitor's own namespace (docs/platforms.md)"
 	case one.Monitors == nil:
 		return "has no podMonitorSelector, and selects none"
 	case !one.Monitors.Matches(monitor):

@@ -1,12 +1,55 @@
 package check
 
 import (
+	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
-const relaySection section = "relay"
+const relayPodsHint = "kubectl -n hypervisor-exporter-relay get pods -o wide -l app.kubernetes.io/component=relay"
+
+// relaySet checks the relay's DaemonSet, if there is one.
+func (r *run) relaySet() ([]Line, error) {
+	set, err := r.reader.RelaySet(r.ctx, r.request.Relay)
+	if absent(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var lines []Line
+	if r.configRead {
+		lines = imageLine(r.config.Image, pulled(&set.Spec.Template.Spec), "the relay's pods")
+	}
+	var events []corev1.Event
+	if set.Status.DesiredNumberScheduled > set.Status.CurrentNumberScheduled {
+		err := r.reader.EachFailedCreate(r.ctx, r.request.Relay, "DaemonSet", func(event *corev1.Event) { events = append(events, *event) })
+		if err != nil {
+			lines = append(lines, unread("events of DaemonSet "+cluster.Relay, err))
+		}
+	}
+	return append(lines, refusedSet(set, events)...), nil
+}
+
+// relayPods checks whether each node with sidecars that listen on a socket has a relay.
+func (r *run) relayPods() ([]Line, error) {
+	found, err := r.population()
+	if err != nil {
+		return nil, nil // the step of the VMs reports it; without them, no one knows which nodes need a relay
+	}
+	pods, err := r.reader.Pods(r.ctx, r.request.Relay, cluster.RelaySelector)
+	if err != nil {
+		return nil, err
+	}
+	_, unready := relayNodes(pods)
+	lines := relayLines(pods, found.sockets, r.spared(slices.Sorted(maps.Keys(unready))))
+	return append(lines, r.folders(pods)...), nil
+}
 
 // relayNodes returns the nodes with a ready relay, and those with one that is not ready.
 func relayNodes(pods []corev1.Pod) (ready, unready map[string]bool) {
@@ -28,15 +71,14 @@ func isReady(pod *corev1.Pod) bool {
 	})
 }
 
-// relayLines judges whether each node with sidecars that listen on a socket has a relay. Needed counts those sidecars by
-// node; spared are nodes that need no relay that works, and why.
-func relayLines(pods []corev1.Pod, needed map[string]int, spared map[string]string) []Line {
-	const s = relaySection
+// relayLines judges the relay's pods. Needed counts the sidecars with a socket by node; spared are nodes that need no relay
+// that works.
+func relayLines(pods []corev1.Pod, needed map[string]int, spared map[string]bool) []Line {
 	ready, unready := relayNodes(pods)
 	if len(pods) == 0 && len(needed) == 0 {
-		return []Line{s.ok("no relay is installed, and no sidecar needs one")}
+		return []Line{ok("no relay is installed, and no sidecar needs one")}
 	}
-	var without, broken []string
+	var without, broken, idle []string
 	for node := range needed {
 		switch {
 		case ready[node]:
@@ -46,44 +88,100 @@ func relayLines(pods []corev1.Pod, needed map[string]int, spared map[string]stri
 			without = append(without, node)
 		}
 	}
+	for node := range unready {
+		if !ready[node] && needed[node] == 0 && !spared[node] {
+			idle = append(idle, node)
+		}
+	}
 	var lines []Line
 	if len(without) > 0 {
-		line := s.fail("install the relay, or let its DaemonSet run there (taints): kubectl -n hypervisor-exporter-relay get daemonset hypervisor-exporter-relay",
-			"nodes have sidecars that listen on a socket, and no relay: nothing scrapes them")
-		line.Objects = sorted(without)
-		lines = append(lines, line)
+		lines = append(lines, fail("kubectl -n hypervisor-exporter-relay get daemonset hypervisor-exporter-relay: install the relay, or let it run there (taints)",
+			"these nodes have sidecars and no relay: nothing scrapes them").about(without))
 	}
 	if len(broken) > 0 {
-		line := s.fail("kubectl -n hypervisor-exporter-relay get pods -o wide -l app.kubernetes.io/component=relay", "the relay of these nodes is not ready")
-		line.Objects = sorted(broken)
-		lines = append(lines, line)
+		lines = append(lines, fail(relayPodsHint, "the relay of these nodes is not ready: nothing scrapes their sidecars").about(broken))
 	}
-	if idle := idleNodes(unready, ready, needed, spared); len(idle) > 0 {
-		line := s.warn("kubectl -n hypervisor-exporter-relay get pods -o wide -l app.kubernetes.io/component=relay", "the relay of these nodes is not ready; no sidecar needs it yet")
-		line.Objects = idle
-		lines = append(lines, line)
+	if len(idle) > 0 {
+		lines = append(lines, warn(relayPodsHint, "the relay of these nodes is not ready; no sidecar needs it yet").about(idle))
 	}
 	switch {
 	case len(lines) > 0:
 		return lines
 	case len(needed) == 0:
-		return []Line{s.ok("no sidecar needs a relay yet (relays that are ready: %d)", len(ready))}
+		return []Line{ok("no sidecar needs a relay yet (ready relays: %d)", len(ready))}
 	default:
-		return []Line{s.ok("each node with sidecars has a relay (nodes with sidecars: %d, relays that are ready: %d)", len(needed), len(ready))}
+		return []Line{ok("each node with sidecars has a ready relay (nodes with sidecars: %d, ready relays: %d)", len(needed), len(ready))}
 	}
 }
 
-func idleNodes(unready, ready map[string]bool, needed map[string]int, spared map[string]string) []string {
-	var idle []string
-	for node := range unready {
-		if !ready[node] && needed[node] == 0 && spared[node] == "" {
-			idle = append(idle, node)
+// mostNodes is how many nodes and logs are read to explain relays that are not ready.
+const mostNodes = 10
+
+// spared returns those of the nodes that need no relay that works. A node that cannot be read needs one.
+func (r *run) spared(nodes []string) map[string]bool {
+	found := map[string]bool{}
+	for _, name := range nodes[:min(len(nodes), mostNodes)] {
+		node, err := r.reader.Node(r.ctx, name)
+		found[name] = err == nil && needsNoRelay(node)
+	}
+	return found
+}
+
+// needsNoRelay: our images are for KubeVirt's three architectures (Makefile), nodes without a kubelet run no VM
+// (manifests/relay/daemonset.yaml leaves out the same), and on a node that is not ready no pod is.
+func needsNoRelay(node *corev1.Node) bool {
+	architecture := node.Status.NodeInfo.Architecture
+	return node.Labels["type"] == "virtual-kubelet" || node.Labels["eks.amazonaws.com/compute-type"] == "fargate" ||
+		node.Labels["liqo.io/type"] == "virtual-node" ||
+		architecture != "" && !slices.Contains([]string{"amd64", "arm64", "s390x"}, architecture) ||
+		slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
+			return c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue
+		})
+}
+
+// folders reads the logs of relays that are not ready: they name a wrong folder of the kubelet.
+func (r *run) folders(pods []corev1.Pod) []Line {
+	byFlag := map[string][]string{}
+	read := 0
+	for i := range pods {
+		pod := &pods[i]
+		if isReady(pod) || pod.Spec.NodeName == "" || pod.DeletionTimestamp != nil || read == mostNodes {
+			continue
+		}
+		read++
+		log, err := r.reader.RelayLog(r.ctx, pod)
+		if err != nil {
+			return []Line{unread("log of pod "+pod.Name, err)}
+		}
+		if flag := wrongFolder(log); flag != "" {
+			byFlag[flag] = append(byFlag[flag], pod.Spec.NodeName)
 		}
 	}
-	return sorted(idle)
+	var lines []Line
+	for _, flag := range slices.Sorted(maps.Keys(byFlag)) {
+		lines = append(lines, fail("set the folder pods below the kubelet's --root-dir: relay.kubeletPodsDir with Helm, docs/install.md (The kubelet's folder) "+
+			"with kustomize; the relay's log suggests one if it can",
+			"the relay of these nodes finds no VM, because its own pod is not in %s", flag).about(byFlag[flag]))
+	}
+	return lines
 }
 
-func sorted(names []string) []string {
-	slices.Sort(names)
-	return names
+// folderFlag is what the relay's message about its kubelet's folder begins with (relay/kubeletfolder.go).
+const folderFlag = "--kubelet-pods-dir="
+
+// wrongFolder returns the flag with the folder in which a relay does not find its pod, by its log; empty if it found it.
+func wrongFolder(log []byte) string {
+	lines := strings.Split(string(log), "\n")
+	slices.Reverse(lines)
+	for _, line := range lines {
+		if strings.Contains(line, "the kubelet's folder of pods can be used now") {
+			return ""
+		}
+		if _, text, found := strings.Cut(line, folderFlag); found && strings.Contains(line, "not ready") {
+			if folder, _, whole := strings.Cut(text, " is not where "); whole {
+				return vm.Brief(folderFlag + folder)
+			}
+		}
+	}
+	return ""
 }

@@ -2,7 +2,6 @@ package check
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -11,28 +10,30 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
-const vmsSection section = "vms"
-
 // population counts the VMs of a check: those that are measured, and the others by why they are not.
 type population struct {
-	// running counts those in enabled namespaces; outside those in other namespaces, of which none is expected.
+	// notes are lines about what could not be read.
+	notes []Line
+	// running counts those in enabled namespaces; outside those in other namespaces, which need not be measured.
 	running, outside int
 	// measured counts those whose series the source has.
 	measured int
 	byCause  map[vm.Cause][]string
-	// missing and unasked have, by the source's error, VMs whose sidecar runs: without a series, and not asked about.
+	// missing and unasked are VMs whose sidecar runs, by the source's error: those without a series, and those about which
+	// the source could not be asked.
 	missing, unasked map[string][]string
-	// byPolicy says that the API server injects, without a webhook.
-	byPolicy bool
 	// sockets counts, by node, the sidecars that need a relay.
 	sockets map[string]int
 }
 
-func newPopulation() *population {
-	return &population{byCause: map[vm.Cause][]string{}, missing: map[string][]string{}, unasked: map[string][]string{}, sockets: map[string]int{}}
+func newPopulation(vms []survey.VM) *population {
+	p := &population{byCause: map[vm.Cause][]string{}, missing: map[string][]string{}, unasked: map[string][]string{}, sockets: map[string]int{}}
+	for _, one := range vms {
+		p.add(one)
+	}
+	return p
 }
 
-// add counts one VM.
 func (p *population) add(one survey.VM) {
 	if launcher := one.Launcher; launcher != nil && launcher.Sidecar.State != vm.Absent && launcher.Sidecar.State != vm.Ended && launcher.Sidecar.Socket {
 		p.sockets[launcher.Node]++
@@ -40,15 +41,13 @@ func (p *population) add(one survey.VM) {
 	switch one.Cause.Why {
 	case vm.NotRunning:
 		return
-	case vm.PodsRefused:
-		p.byCause[one.Cause] = append(p.byCause[one.Cause], one.VMI.Key().String())
-		return
 	case vm.NotEnabled:
 		p.outside++
 		return
-	case vm.Expected, vm.NoPod, vm.Ambiguous, vm.Refused, vm.Unread, vm.Missed, vm.RefusedBefore, vm.SidecarStarting, vm.SidecarFailing, vm.SidecarEnded:
+	case vm.PodsRefused: // it does not run either, but should
+	default:
+		p.running++
 	}
-	p.running++
 	name := one.VMI.Key().String()
 	p.byCause[one.Cause] = append(p.byCause[one.Cause], name)
 	switch {
@@ -62,28 +61,30 @@ func (p *population) add(one survey.VM) {
 }
 
 // lines judges the VMs. A VM counts as measured only if the source has its series; without a source that is not known.
-func (p *population) lines(from source.Source, unasked string) []Line {
-	const s = vmsSection
-	carrying := len(p.byCause[vm.Cause{}])
-	var lines []Line
+func (p *population) lines(from source.Source, noSource string, byPolicy bool) []Line {
+	lines, withSidecar := p.notes, len(p.byCause[vm.Cause{}])
 	switch {
 	case p.running == 0:
-		lines = append(lines, s.ok("no VM runs in a namespace that is labelled for sidecars"))
-	case from == nil && carrying > 0:
-		lines = append(lines, s.warn("give --prometheus-url, or get the Role hypervisorctl-relay (hypervisorctl/rbac.yaml)", "the sidecar runs beside %d of %d VMs; whether they are measured was not checked: %s", carrying, p.running, unasked))
+		lines = append(lines, ok("no VM runs in a namespace that is labelled for sidecars"))
+	case from == nil && withSidecar > 0:
+		lines = append(lines, warn("set --prometheus-url, or get the Role hypervisorctl-relay (hypervisorctl/rbac.yaml)",
+			"the sidecar runs in %d of %d VMs; not checked whether they are measured: %s", withSidecar, p.running, noSource))
 	case from != nil && p.measured > 0:
-		lines = append(lines, s.ok("%d of %d VMs are measured (asked: %s)", p.measured, p.running, from.Name()))
+		lines = append(lines, ok("%d of %d VMs are measured (source: %s)", p.measured, p.running, from.Name()))
 	}
-	lines = append(lines, p.unmeasured()...)
+	for _, reason := range mostFrequent(p.missing) {
+		lines = append(lines, fail("check whether the target is up; a VM with the binding masquerade or bridge needs the exposure unix and the relay (docs/operations.md)",
+			"%s not measured although the sidecar runs: %s", count(len(p.missing[reason]), "VM is", "VMs are"), reason).about(p.missing[reason]))
+	}
+	for _, reason := range mostFrequent(p.unasked) {
+		lines = append(lines, warn(rightsHint, "not checked whether %s measured: %s",
+			count(len(p.unasked[reason]), "VM is", "VMs are"), reason).about(p.unasked[reason]))
+	}
 	for _, cause := range p.causes() {
-		line := causeLine(cause, p.byCause[cause])
-		if p.byPolicy && cause.Why == vm.PodsRefused { // a webhook would leave a later pod alone
-			line.Level = Fail
-		}
-		lines = append(lines, line)
+		lines = append(lines, causeLine(cause, p.byCause[cause], byPolicy))
 	}
 	if p.outside > 0 {
-		lines = append(lines, s.ok("%s in namespaces that are not labelled for sidecars", vms(p.outside, "runs", "run")))
+		lines = append(lines, ok("%s in namespaces that are not labelled for sidecars", count(p.outside, "VM runs", "VMs run")))
 	}
 	return lines
 }
@@ -91,26 +92,8 @@ func (p *population) lines(from source.Source, unasked string) []Line {
 // mostReasons is how many of a source's errors have a line each.
 const mostReasons = 5
 
-// unmeasured has the VMs whose sidecar runs and that the source does not know, or was not asked about.
-func (p *population) unmeasured() []Line {
-	const s = vmsSection
-	var lines []Line
-	for _, reason := range most(p.missing) {
-		line := s.fail("is the target up? A VM with the binding masquerade or bridge needs the exposure unix and the relay (docs/operations.md)",
-			"%s not measured although the sidecar runs: %s", vms(len(p.missing[reason]), "is", "are"), reason)
-		line.Objects = sorted(p.missing[reason])
-		lines = append(lines, line)
-	}
-	for _, reason := range most(p.unasked) {
-		line := s.warn(rightsHint, "whether %s measured was not checked: %s", vms(len(p.unasked[reason]), "is", "are"), reason)
-		line.Objects = sorted(p.unasked[reason])
-		lines = append(lines, line)
-	}
-	return lines
-}
-
-// most returns the reasons that hold for most VMs, and puts the VMs of the others under one reason.
-func most(byReason map[string][]string) []string {
+// mostFrequent returns the reasons that most VMs have, and puts the VMs with the others under one reason.
+func mostFrequent(byReason map[string][]string) []string {
 	const others = "for other reasons: kubectl hypervisor list -o yaml shows each"
 	reasons := slices.SortedFunc(maps.Keys(byReason), func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(byReason[b]), len(byReason[a])), cmp.Compare(a, b))
@@ -124,7 +107,7 @@ func most(byReason map[string][]string) []string {
 	return append(reasons[:mostReasons-1], others)
 }
 
-// causes are those for which VMs have no metric, in a fixed order.
+// causes returns those for which VMs have no metric, in a fixed order.
 func (p *population) causes() []vm.Cause {
 	all := slices.DeleteFunc(slices.Collect(maps.Keys(p.byCause)), func(cause vm.Cause) bool { return cause.Why == vm.Expected })
 	slices.SortFunc(all, func(a, b vm.Cause) int {
@@ -133,33 +116,21 @@ func (p *population) causes() []vm.Cause {
 	return all
 }
 
-func causeLine(cause vm.Cause, names []string) Line {
-	return Line{
-		Section: string(vmsSection), Level: causeLevel(cause), Hint: cause.Hint(), Objects: sorted(names),
-		Text: fmt.Sprintf("%s no metric: %s: %s", vms(len(names), "has", "have"), cause.Short(), cause.Sentence()),
-	}
-}
-
-// causeLevel: a VM that cannot get a sidecar is a warning; a sidecar that should run and does not is a failure.
-func causeLevel(cause vm.Cause) Level {
+// causeLine: a VM that should have no sidecar is ok, one that cannot get one is a warning, and a sidecar that should run and
+// does not is a failure. A policy refuses a VM's later pods, too; a webhook would leave a later pod alone.
+func causeLine(cause vm.Cause, names []string, byPolicy bool) Line {
+	line := warn(cause.Hint(), "%s no metric: %s: %s", count(len(names), "VM has", "VMs have"), cause.Short(), cause.Sentence())
 	switch cause.Why {
-	case vm.Expected, vm.NotRunning, vm.NotEnabled:
-		return OK
-	case vm.Refused, vm.Unread, vm.Missed, vm.RefusedBefore, vm.PodsRefused, vm.SidecarStarting:
-		if cause.Wanted() {
-			return OK
-		}
-		return Warn
 	case vm.NoPod, vm.Ambiguous, vm.SidecarFailing, vm.SidecarEnded:
-		return Fail
+		line.Level = Fail
+	case vm.PodsRefused:
+		if byPolicy {
+			line.Level = Fail
+		}
 	default:
-		return Fail
+		if cause.Wanted() {
+			line.Level = OK
+		}
 	}
-}
-
-func vms(n int, one, many string) string {
-	if n == 1 {
-		return "1 VM " + one
-	}
-	return fmt.Sprintf("%d VMs %s", n, many)
+	return line.about(names)
 }

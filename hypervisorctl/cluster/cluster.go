@@ -1,5 +1,5 @@
-// Package cluster reads from the API server what the commands need, page by page and each request with a deadline. What
-// is missing and what is not allowed are different errors: apierrors.IsNotFound and AccessError.
+// Package cluster reads from the API server what the commands need, page by page and each request with a deadline. A
+// missing object and a missing right are different errors: apierrors.IsNotFound and AccessError.
 package cluster
 
 import (
@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,19 +23,6 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// Resources of other projects. Their Go types would double the size of the program.
-func vmis() schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: "kubevirt.io", Version: "v1", Resource: "virtualmachineinstances"}
-}
-
-func kubevirts() schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: "kubevirt.io", Version: "v1", Resource: "kubevirts"}
-}
-
-func monitoring(resource string) schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: "monitoring.coreos.com", Version: "v1", Resource: resource}
-}
-
 // Cluster reads an API server as one user. Its methods may be called from many goroutines.
 type Cluster struct {
 	client  kubernetes.Interface
@@ -43,77 +31,110 @@ type Cluster struct {
 	chunk int64
 }
 
-// New makes a client of the API server of the configuration. Each request takes at most config.Timeout.
+// New returns a client of the API server of the configuration. Each request takes at most config.Timeout.
 func New(config *rest.Config, chunk int64) (*Cluster, error) {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("make a client of the API server: %w", err)
+		return nil, fmt.Errorf("create a client of the API server: %w", err)
 	}
 	dynamicClient, err := dynamic.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("make a client of the API server: %w", err)
+		return nil, fmt.Errorf("create a client of the API server: %w", err)
 	}
 	return &Cluster{client: client, dynamic: dynamicClient, chunk: chunk}, nil
 }
 
-// EachVMI calls use for each VMI of a namespace, or of all namespaces if it is empty, that matches the label selector. It
-// holds two pages of them at most.
-func (c *Cluster) EachVMI(ctx context.Context, namespace, selector string, use func(vm.VMI)) error {
-	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-		return c.dynamic.Resource(vmis()).Namespace(namespace).List(ctx, options)
+// get reads one object. With an error it returns the zero value: client-go returns an empty object, which a caller could
+// take for a real one.
+func get[T any](
+	ctx context.Context, read func(context.Context, string, metav1.GetOptions) (T, error),
+	resource schema.GroupResource, namespace, name string,
+) (T, error) {
+	object, err := read(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		var none T
+		return none, access(err, "get", resource, "", namespace, name)
 	}
-	err := c.each(ctx, list, selector, func(object runtime.Object) error {
-		item, ok := object.(*unstructured.Unstructured)
+	return object, nil
+}
+
+// each calls use for each object of a list, and holds two pages of them at most. If the list takes so long that its
+// continuation expires, it is listed again as a whole (pager: FullListIfExpired), so use may get an object twice.
+func each[L runtime.Object, T any](
+	ctx context.Context, c *Cluster, list func(context.Context, metav1.ListOptions) (L, error),
+	resource schema.GroupResource, namespace string, options metav1.ListOptions, use func(*T),
+) error {
+	pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return list(ctx, options)
+	})
+	pages.PageSize, pages.PageBufferSize = c.chunk, 1
+	err := pages.EachListItem(ctx, options, func(object runtime.Object) error {
+		one, ok := any(object).(*T)
 		if !ok {
-			return fmt.Errorf("the API server's list of VMIs holds a %T", object)
+			return fmt.Errorf("the API server's list contains a %T", object)
 		}
-		use(vm.FromObject(item))
+		use(one)
 		return nil
 	})
-	return access(err, "list", vmis().GroupResource(), "", namespace, "")
+	return access(err, "list", resource, "", namespace, "")
+}
+
+// EachVMI calls use for each VMI of a namespace, or of all namespaces if it is empty, that matches the label selector.
+func (c *Cluster) EachVMI(ctx context.Context, namespace, selector string, use func(vm.VMI)) error {
+	return each(ctx, c, c.dynamic.Resource(vmis()).Namespace(namespace).List, vmis().GroupResource(), namespace,
+		metav1.ListOptions{LabelSelector: selector}, func(object *unstructured.Unstructured) { use(vm.FromObject(object)) })
 }
 
 // EachLauncher calls use for each virt-launcher pod of a namespace, or of all namespaces if it is empty.
 func (c *Cluster) EachLauncher(ctx context.Context, namespace string, cfg inject.Config, use func(vm.Launcher)) error {
-	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-		return c.client.CoreV1().Pods(namespace).List(ctx, options)
-	}
-	err := c.each(ctx, list, vm.LauncherSelector, func(object runtime.Object) error {
-		pod, ok := object.(*corev1.Pod)
-		if !ok {
-			return fmt.Errorf("the API server's list of pods holds a %T", object)
-		}
-		use(vm.FromPod(cfg, pod))
-		return nil
-	})
-	return access(err, "list", corev1.Resource("pods"), "", namespace, "")
+	return each(ctx, c, c.client.CoreV1().Pods(namespace).List, corev1.Resource("pods"), namespace,
+		metav1.ListOptions{LabelSelector: vm.LauncherSelector}, func(pod *corev1.Pod) { use(vm.FromPod(cfg, pod)) })
 }
 
-// each lists in pages of c.chunk. If a list takes so long that its continuation expires, it is listed again as a whole
-// (pager: FullListIfExpired), so that use may get an object twice.
-func (c *Cluster) each(ctx context.Context, list pager.ListPageFunc, selector string, use func(runtime.Object) error) error {
-	pages := pager.New(list)
-	pages.PageSize = c.chunk
-	pages.PageBufferSize = 1
-	return pages.EachListItem(ctx, metav1.ListOptions{LabelSelector: selector}, use)
+// EachNamespace calls use for each namespace.
+func (c *Cluster) EachNamespace(ctx context.Context, use func(*corev1.Namespace)) error {
+	return each(ctx, c, c.client.CoreV1().Namespaces().List, corev1.Resource("namespaces"), "", metav1.ListOptions{}, use)
+}
+
+// EachLimitRange calls use for each LimitRange of a namespace, or of all namespaces if it is empty.
+func (c *Cluster) EachLimitRange(ctx context.Context, namespace string, use func(*corev1.LimitRange)) error {
+	list := c.client.CoreV1().LimitRanges(namespace).List
+	return each(ctx, c, list, corev1.Resource("limitranges"), namespace, metav1.ListOptions{}, use)
+}
+
+// EachQuota calls use for each ResourceQuota of a namespace, or of all namespaces if it is empty.
+func (c *Cluster) EachQuota(ctx context.Context, namespace string, use func(*corev1.ResourceQuota)) error {
+	list := c.client.CoreV1().ResourceQuotas(namespace).List
+	return each(ctx, c, list, corev1.Resource("resourcequotas"), namespace, metav1.ListOptions{}, use)
+}
+
+// EachFailedCreate calls use for each event about pods that could not be created for objects of a kind.
+func (c *Cluster) EachFailedCreate(ctx context.Context, namespace, kind string, use func(*corev1.Event)) error {
+	failed := metav1.ListOptions{FieldSelector: "reason=" + vm.RefusalReason + ",involvedObject.kind=" + kind}
+	return each(ctx, c, c.client.CoreV1().Events(namespace).List, corev1.Resource("events"), namespace, failed, use)
 }
 
 // VMI reads one VMI.
 func (c *Cluster) VMI(ctx context.Context, key vm.Key) (vm.VMI, error) {
-	object, err := c.dynamic.Resource(vmis()).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	object, err := c.object(ctx, vmis(), key.Namespace, key.Name)
 	if err != nil {
-		return vm.VMI{}, access(err, "get", vmis().GroupResource(), "", key.Namespace, key.Name)
+		return vm.VMI{}, err
 	}
 	return vm.FromObject(object), nil
 }
 
 // Node reads a node.
 func (c *Cluster) Node(ctx context.Context, name string) (*corev1.Node, error) {
-	node, err := c.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	return get(ctx, c.client.CoreV1().Nodes().Get, corev1.Resource("nodes"), "", name)
+}
+
+// NamespaceLabels reads one namespace's labels.
+func (c *Cluster) NamespaceLabels(ctx context.Context, name string) (map[string]string, error) {
+	namespace, err := get(ctx, c.client.CoreV1().Namespaces().Get, corev1.Resource("namespaces"), "", name)
 	if err != nil {
-		return nil, access(err, "get", corev1.Resource("nodes"), "", "", name)
+		return nil, err
 	}
-	return node, nil
+	return namespace.Labels, nil
 }
 
 // Version is the API server's, such as v1.36.3.
@@ -129,27 +150,14 @@ func (c *Cluster) Version(ctx context.Context) (string, error) {
 	return info.GitVersion, nil
 }
 
-// EachNamespace calls use for each namespace.
-func (c *Cluster) EachNamespace(ctx context.Context, use func(name string, labels map[string]string)) error {
-	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-		return c.client.CoreV1().Namespaces().List(ctx, options)
-	}
-	err := c.each(ctx, list, "", func(object runtime.Object) error {
-		namespace, ok := object.(*corev1.Namespace)
-		if !ok {
-			return fmt.Errorf("the API server's list of namespaces holds a %T", object)
-		}
-		use(namespace.Name, namespace.Labels)
-		return nil
-	})
-	return access(err, "list", corev1.Resource("namespaces"), "", "", "")
-}
-
-// Namespace reads one namespace's labels.
-func (c *Cluster) Namespace(ctx context.Context, name string) (map[string]string, error) {
-	namespace, err := c.client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+// May asks the API server whether the user has a right. Every authenticated user may ask (ClusterRole system:basic-user).
+func (c *Cluster) May(ctx context.Context, verb, resource, subresource, namespace string) (bool, error) {
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: verb, Resource: resource, Subresource: subresource, Namespace: namespace},
+	}}
+	answer, err := c.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 	if err != nil {
-		return nil, access(err, "get", corev1.Resource("namespaces"), "", "", name)
+		return false, fmt.Errorf("ask the API server which rights you have: %w", err)
 	}
-	return namespace.Labels, nil
+	return answer.Status.Allowed, nil
 }

@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"kubevirt-hypervisor-exporter/hypervisorctl/product"
 	"kubevirt-hypervisor-exporter/internal/contract"
 )
 
@@ -21,9 +20,9 @@ const (
 	tokenMargin   = 2 * time.Minute
 )
 
-// RelayToken returns a function that gives a token of the scraper's ServiceAccount. Its audience is the relay's, so the API
-// server itself does not accept it. The function may be called from many goroutines; it asks for another token before the
-// last one expires.
+// RelayToken returns a function that returns a token of the scraper's ServiceAccount. Its audience is the relay's, so the
+// API server itself does not accept it. The function may be called from many goroutines; it requests another token before
+// the last one expires.
 func (c *Cluster) RelayToken(namespace string) func(context.Context) (string, error) {
 	var mu sync.Mutex
 	var token string
@@ -45,13 +44,13 @@ func (c *Cluster) RelayToken(namespace string) func(context.Context) (string, er
 
 func (c *Cluster) requestToken(ctx context.Context, namespace string) (authenticationv1.TokenRequestStatus, error) {
 	seconds := int64(tokenLifetime.Seconds())
-	answer, err := c.client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, product.Scraper, &authenticationv1.TokenRequest{
+	answer, err := c.client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, Scraper, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{Audiences: []string{contract.RelayAudience}, ExpirationSeconds: &seconds},
 	}, metav1.CreateOptions{})
-	err = access(err, "create", corev1.Resource("serviceaccounts"), "token", namespace, product.Scraper)
+	err = access(err, "create", corev1.Resource("serviceaccounts"), "token", namespace, Scraper)
 	switch {
 	case IsDenied(err):
-		return authenticationv1.TokenRequestStatus{}, fmt.Errorf("%w; an administrator gives it with the Role hypervisorctl-relay of hypervisorctl/rbac.yaml", err)
+		return authenticationv1.TokenRequestStatus{}, fmt.Errorf("%w; an administrator can grant it with the Role hypervisorctl-relay of hypervisorctl/rbac.yaml", err)
 	case err != nil:
 		return authenticationv1.TokenRequestStatus{}, err
 	}

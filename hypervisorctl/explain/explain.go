@@ -5,7 +5,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
@@ -33,7 +32,7 @@ type Explanation struct {
 	metav1.TypeMeta `json:",inline"`
 	Namespace       string `json:"namespace"`
 	Name            string `json:"name"`
-	// Type is what its sidecar says: kvm, qemu-tcg or unknown. A domain of type hyperv in a pod that has the device mshv is
+	// Type is what its sidecar reports: kvm, qemu-tcg or unknown. A domain of type hyperv in a pod that has the device mshv is
 	// hyperv-direct. Empty if the sidecar was not asked or did not answer.
 	Type   string `json:"type,omitempty"`
 	Source string `json:"source,omitempty"`
@@ -46,13 +45,6 @@ type Explanation struct {
 	Facts    []Fact  `json:"facts"`
 }
 
-// DeepCopyObject implements runtime.Object, for the printers of cli-runtime.
-func (e *Explanation) DeepCopyObject() runtime.Object {
-	copied := *e
-	copied.Facts = append([]Fact(nil), e.Facts...)
-	return &copied
-}
-
 // The types. The sidecar's label hypervisor_type has the first three.
 const (
 	kvm     = "kvm"
@@ -62,7 +54,7 @@ const (
 	hypervDirect = "hyperv-direct"
 )
 
-// Explain finds the verdict.
+// Explain returns the verdict and what it is based on.
 func Explain(in Input) *Explanation {
 	e := &Explanation{
 		TypeMeta:  metav1.TypeMeta{APIVersion: APIVersion, Kind: Kind},
@@ -83,9 +75,10 @@ func Explain(in Input) *Explanation {
 		e.Type = typeOf(in)
 		e.Verdict = judge(in, e.Type, e.Expected, because)
 	}
-	e.Sentence, e.Advice = e.Verdict.Sentence(), e.Verdict.Advice()
+	text := Texts()[e.Verdict]
+	e.Sentence, e.Advice = text.Sentence, text.Advice
 	if e.Verdict == EmulationAllowed && in.KubeVirt != nil && !in.KubeVirt.UseEmulation {
-		e.Advice = "useEmulation is off now: restart the VM, and it gets the device: virtctl restart NAME."
+		e.Advice = "useEmulation is off now. Restart the VM, and it gets the device: virtctl restart NAME."
 	}
 	if e.Type == "" && e.Expected != "" {
 		e.Sentence = "Not measured; expected from the pod spec: " + e.Sentence
@@ -103,7 +96,7 @@ func named(text string, in Input) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-// typeOf is the sidecar's type, and a type of its own for hyperv-direct, which the sidecar does not tell from others.
+// typeOf returns the sidecar's type, or hyperv-direct, for which the sidecar reports unknown.
 func typeOf(in Input) string {
 	options := in.Launcher.Options
 	if in.Finding.Type == unknown && in.Finding.DomainType == "hyperv" && options.Hypervisor == hypervDirect && options.Device {
@@ -112,16 +105,16 @@ func typeOf(in Input) string {
 	return in.Finding.Type
 }
 
-// judge compares what was seen with what is expected.
-func judge(in Input, seen, expected string, because Verdict) Verdict {
+// judge compares the measured type with the expected one.
+func judge(in Input, measured, expected string, because Verdict) Verdict {
 	switch {
-	case seen == expected:
+	case measured == expected:
 		return because
-	case because == CrossArchitectureOpen && seen == tcg:
+	case because == CrossArchitectureOpen && measured == tcg:
 		return CrossArchitecture
-	case because == CrossArchitectureOpen && seen == kvm:
+	case because == CrossArchitectureOpen && measured == kvm:
 		return CrossArchitectureHardware
-	case seen == unknown && in.Finding.DomainType == "":
+	case measured == unknown && in.Finding.DomainType == "":
 		return NotHeard
 	case in.Launcher.Options.Hooks:
 		return Rewritten
@@ -172,7 +165,7 @@ func crosses(in Input) bool {
 	return host != "" && host != in.VMI.Architecture
 }
 
-// hasDevice says whether the node offers the device. The kubelet does not count an unhealthy device as allocatable, and
+// hasDevice reports whether the node offers the device. The kubelet does not count an unhealthy device as allocatable, and
 // KubeVirt's device plugin reports a device as unhealthy while its file is missing.
 func hasDevice(in Input) bool {
 	quantity := in.Node.Status.Allocatable[deviceName(in)]

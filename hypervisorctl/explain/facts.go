@@ -14,8 +14,7 @@ type Fact struct {
 }
 
 func facts(in Input) []Fact {
-	list := []Fact{{"VMI", vmiFact(in)}}
-	list = append(list, Fact{"domain", domainFact(in)})
+	list := []Fact{{"VMI", vmiFact(in)}, {"domain", domainFact(in)}}
 	if in.Launcher != nil {
 		list = append(list, Fact{"pod", podFact(in)})
 	}
@@ -54,24 +53,18 @@ func domainFact(in Input) string {
 func podFact(in Input) string {
 	options := in.Launcher.Options
 	words := []string{in.Launcher.Name}
-	if options.Device {
-		words = append(words, "asks for "+string(deviceName(in)))
-	} else {
-		words = append(words, "does not ask for "+string(deviceName(in)))
+	add := func(when bool, word string) {
+		if when {
+			words = append(words, word)
+		}
 	}
-	words = append(words, "emulation "+allowed(options.AllowEmulation))
-	if options.AllowCrossArchitecture {
-		words = append(words, "cross-architecture emulation allowed")
-	}
-	if options.Hypervisor != "" {
-		words = append(words, "hypervisor "+options.Hypervisor)
-	}
-	if options.Hooks {
-		words = append(words, "with hook sidecars")
-	}
-	if rivals := in.Launcher.Rivals; len(rivals) > 0 {
-		words = append(words, "or instead "+strings.Join(rivals, " or "))
-	}
+	add(options.Device, "asks for "+string(deviceName(in)))
+	add(!options.Device, "does not ask for "+string(deviceName(in)))
+	add(true, "emulation "+allowed(options.AllowEmulation))
+	add(options.AllowCrossArchitecture, "cross-architecture emulation allowed")
+	add(options.Hypervisor != "", "hypervisor "+options.Hypervisor)
+	add(options.Hooks, "with hook sidecars")
+	add(len(in.Launcher.Rivals) > 0, "or instead "+strings.Join(in.Launcher.Rivals, " or "))
 	return strings.Join(words, ", ")
 }
 
@@ -80,11 +73,12 @@ func nodeFacts(in Input) []Fact {
 		return []Fact{{"node", fmt.Sprintf("%s, could not be read: %v", in.VMI.Node, in.NodeErr)}}
 	}
 	allocatable, capacity := in.Node.Status.Allocatable[deviceName(in)], in.Node.Status.Capacity[deviceName(in)]
-	list := []Fact{
-		{"node", fmt.Sprintf("%s, architecture %s, kernel %s", in.Node.Name, orNone(in.Node.Status.NodeInfo.Architecture), orNone(in.Node.Status.NodeInfo.KernelVersion))},
+	info := in.Node.Status.NodeInfo
+	return []Fact{
+		{"node", fmt.Sprintf("%s, architecture %s, kernel %s", in.Node.Name, orNone(info.Architecture), orNone(info.KernelVersion))},
 		{"node devices", fmt.Sprintf("%s: %s allocatable of %s", deviceName(in), allocatable.String(), capacity.String())},
+		{"node labels", labelFact(in.Node.Labels)},
 	}
-	return append(list, Fact{"node labels", labelFact(in.Node.Labels)})
 }
 
 // labelFact shows the labels that KubeVirt sets and that matter for the type.
@@ -96,7 +90,7 @@ func labelFact(labels map[string]string) string {
 		}
 	}
 	if len(words) == 0 {
-		return "none of KubeVirt's: virt-handler does not run on it"
+		return "none of KubeVirt's: virt-handler does not run on this node"
 	}
 	return strings.Join(words, ", ")
 }

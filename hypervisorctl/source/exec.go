@@ -8,25 +8,22 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
-
-// execPatience is what one command may take; it answers in milliseconds.
-const execPatience = 15 * time.Second
 
 // showCommand prints the sidecar's page from its own listener.
 func showCommand() []string { return []string{"/sidecar", "show"} }
 
-// Allowed says whether the user may run commands in a namespace's pods.
+// Allowed reports whether the user may run commands in a namespace's pods.
 type Allowed func(ctx context.Context, namespace string) (bool, error)
 
-// Exec runs a command in the sidecar that prints its page. It works for anyone who owns a namespace, whatever the VM's
-// network is, and starts a process beside the sidecar for a few milliseconds.
+// Exec runs a command in the sidecar that prints its page. It works for the owner of a namespace, with any network of the
+// VM, and runs a process beside the sidecar for a few milliseconds.
 type Exec struct {
 	config  *rest.Config
 	allowed Allowed
@@ -37,7 +34,7 @@ type Exec struct {
 	denied map[string]error // by namespace; nil if allowed
 }
 
-// NewExec makes the source; the configuration is the user's.
+// NewExec returns the source; the configuration is the user's.
 func NewExec(config *rest.Config, allowed Allowed) *Exec {
 	const atOnce = 4
 	streaming := rest.CopyConfig(config)
@@ -53,29 +50,36 @@ func (e *Exec) Close() {}
 
 // Find implements Source.
 func (e *Exec) Find(ctx context.Context, target Target) (Finding, error) {
-	if !target.Launcher.Sidecar.Socket {
-		// With the exposure "direct" it accepts nothing over loopback, where with masquerade the guest answers.
-		return Finding{}, errors.New("the sidecar has no socket, and cannot be reached from inside its pod")
-	}
-	if err := e.check(ctx, target.Launcher.Namespace); err != nil {
-		return Finding{}, err
-	}
 	select {
-	case e.slots <- struct{}{}:
+	case e.slots <- struct{}{}: // the page's deadline does not run while it waits
 		defer func() { <-e.slots }()
 	case <-ctx.Done():
 		return Finding{}, &UnaskedError{ctx.Err()}
 	}
-	ctx, cancel := context.WithTimeout(ctx, execPatience)
-	defer cancel()
-	page, err := e.run(ctx, target.Launcher.Namespace, target.Launcher.Name)
-	if err != nil {
-		return Finding{}, err
-	}
-	return Parse(page, target.VMI.Key())
+	return findOnPage(ctx, target, e.page)
 }
 
-// check asks once per namespace whether the user may run commands there, so that 2,000 pods do not cost 2,000 refusals.
+func (e *Exec) page(ctx context.Context, launcher vm.Launcher) ([]byte, error) {
+	if err := e.check(ctx, launcher.Namespace); err != nil {
+		return nil, err
+	}
+	executor, err := e.executor(launcher.Namespace, launcher.Name)
+	if err != nil {
+		return nil, err
+	}
+	stdout, stderr := &bounded{}, &bounded{}
+	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: stdout, Stderr: stderr}); err != nil {
+		words, _, _ := strings.Cut(strings.TrimSpace(stderr.buffer.String()), "\n")
+		return nil, fmt.Errorf("run %s in the sidecar of pod %s: %w: %s", strings.Join(showCommand(), " "), launcher.Name, err, printable(words))
+	}
+	if stdout.full {
+		return nil, errTooMuch
+	}
+	return stdout.buffer.Bytes(), nil
+}
+
+// check asks the API server once per namespace whether the user may run commands there, so that 2,000 pods do not cost 2,000
+// refused requests.
 func (e *Exec) check(ctx context.Context, namespace string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -93,22 +97,6 @@ func (e *Exec) check(ctx context.Context, namespace string) error {
 	return err
 }
 
-func (e *Exec) run(ctx context.Context, namespace, pod string) ([]byte, error) {
-	executor, err := e.executor(namespace, pod)
-	if err != nil {
-		return nil, err
-	}
-	stdout, stderr := &bounded{}, &bounded{}
-	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: stdout, Stderr: stderr}); err != nil {
-		words, _, _ := strings.Cut(strings.TrimSpace(stderr.buffer.String()), "\n")
-		return nil, fmt.Errorf("run %s in the sidecar of pod %s: %w: %s", strings.Join(showCommand(), " "), pod, err, printable(words))
-	}
-	if stdout.full {
-		return nil, errTooMuch
-	}
-	return stdout.buffer.Bytes(), nil
-}
-
 // executor uses WebSockets, or SPDY if the API server or a proxy does not support them, as kubectl does.
 func (e *Exec) executor(namespace, pod string) (remotecommand.Executor, error) {
 	target, err := podURL(e.config, namespace, pod, "exec")
@@ -123,24 +111,24 @@ func (e *Exec) executor(namespace, pod string) (remotecommand.Executor, error) {
 	target.RawQuery = query.Encode()
 	sockets, err := remotecommand.NewWebSocketExecutor(e.config, http.MethodGet, target.String())
 	if err != nil {
-		return nil, fmt.Errorf("make a client for exec: %w", err)
+		return nil, fmt.Errorf("create a client for exec: %w", err)
 	}
 	older, err := remotecommand.NewSPDYExecutor(e.config, http.MethodPost, target)
 	if err != nil {
-		return nil, fmt.Errorf("make a client for exec: %w", err)
+		return nil, fmt.Errorf("create a client for exec: %w", err)
 	}
 	return remotecommand.NewFallbackExecutor(sockets, older, olderServer)
 }
 
-// bounded keeps what a stranger prints, up to the largest page. The buffer is not embedded: io.Copy would use its
+// bounded keeps what a command prints, up to the largest page. The buffer is not embedded: io.Copy would use its
 // ReadFrom, which has no bound.
 type bounded struct {
 	buffer bytes.Buffer
-	// full says that something was left out; remotecommand does not return an error of Write.
+	// full: something was left out; remotecommand does not return an error of Write.
 	full bool
 }
 
-var errTooMuch = errors.New("it prints more than a page of metrics")
+var errTooMuch = errors.New("the sidecar prints more than a page of metrics")
 
 // Write implements io.Writer.
 func (b *bounded) Write(p []byte) (int, error) {

@@ -20,7 +20,7 @@ const (
 	largestPage = 256 << 10
 )
 
-// Parse reads a sidecar's page in the text format and returns what it says about the VMI. A tenant may have written the
+// Parse reads a sidecar's page in the text format and returns what it reports about the VMI. A tenant may have written the
 // page: it is used only if its one series names the VMI, and what cannot be printed is replaced.
 func Parse(page []byte, key vm.Key) (Finding, error) {
 	if len(page) > largestPage {
@@ -45,11 +45,13 @@ func Parse(page []byte, key vm.Key) (Finding, error) {
 	return finding(info, domain)
 }
 
-// noSeries says what a page has that does not have the VMI.
+// noSeries is the error for a page without a series of the VMI: it names another VM if there is one.
 func noSeries(family *dto.MetricFamily) error {
 	for _, metric := range family.GetMetric() {
 		one := labelsOf(metric)
-		return fmt.Errorf("the sidecar's page names another VM, %s/%s: webhooks of earlier releases take the name from an annotation that the VM's owner can write; upgrade the webhook, then migrate or restart the VM", printable(one["namespace"]), printable(one["name"]))
+		return fmt.Errorf("the sidecar's page names another VM, %s/%s: webhooks of earlier releases take the name from "+
+			"an annotation that the VM's owner can write; upgrade the webhook, then migrate or restart the VM",
+			printable(one["namespace"]), printable(one["name"]))
 	}
 	return ErrNoSeries
 }

@@ -12,7 +12,7 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
-// A series is the VM's by its target labels, whatever else a page says.
+// A series belongs to the VM by its target labels alone, whatever the page contains.
 func TestPrometheusSelectsByTargetLabels(t *testing.T) {
 	info := func(pod, name, kind string, more ...string) map[string]string {
 		series := map[string]string{"namespace": "shop", "pod": pod, "name": name, "node": "node-1", "hypervisor_type": kind}
@@ -40,7 +40,7 @@ func TestPrometheusSelectsByTargetLabels(t *testing.T) {
 		"two replicas that agree":      {[]map[string]string{info("launcher", "web", "kvm", "replica", "a"), info("launcher", "web", "kvm", "replica", "b")}, []map[string]string{domain("launcher", "kvm", "replica", "a"), domain("launcher", "kvm", "replica", "b")}, Finding{Type: "kvm", DomainType: "kvm"}, ""},
 		"two types":                    {[]map[string]string{info("launcher", "web", "kvm", "replica", "a"), info("launcher", "web", "qemu-tcg", "replica", "b")}, nil, Finding{}, "with different types"},
 		"two domains":                  {[]map[string]string{info("launcher", "web", "kvm")}, []map[string]string{domain("launcher", "kvm"), domain("launcher", "qemu", "x", "y")}, Finding{Type: "kvm"}, ""},
-		"a type of nobody's":           {[]map[string]string{info("launcher", "web", "\x1b[2J")}, nil, Finding{}, `hypervisor_type "\\u001b[2J"`},
+		"an unknown type":              {[]map[string]string{info("launcher", "web", "\x1b[2J")}, nil, Finding{}, `hypervisor_type "\\u001b[2J"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestPrometheusSelectsByTargetLabels(t *testing.T) {
 				_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": "vector", "result": result}})
 			}))
 			defer web.Close()
-			source, err := NewPrometheus(t.Context(), web.URL, "shop", http.DefaultTransport)
+			source, err := NewPrometheus(t.Context(), web.URL, "shop", http.DefaultClient)
 			require.NoError(t, err)
 			require.Equal(t, []string{
 				`kubevirt_vmi_hypervisor_info{job="hypervisor-exporter/hypervisor-exporter-vms",namespace="shop"}`,

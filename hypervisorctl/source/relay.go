@@ -11,19 +11,15 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	"k8s.io/client-go/rest"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
-	"kubevirt-hypervisor-exporter/hypervisorctl/product"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 	"kubevirt-hypervisor-exporter/internal/contract"
 )
 
-// relayPatience is what one page may take; the relay's own deadline for a pod is shorter.
-const relayPatience = 15 * time.Second
-
-// RelayConfig says how to reach the relays.
+// RelayConfig is how to reach the relays.
 type RelayConfig struct {
 	// Config is the user's way to the API server, for the port-forward. Relays never get credentials from it.
 	Config *rest.Config
@@ -36,7 +32,7 @@ type RelayConfig struct {
 	Token func(context.Context) (string, error)
 }
 
-// Relay asks the relay of the VMI's node for the sidecar's page, through one port-forward for each node. The API server's
+// Relay reads the sidecar's page from the relay of the VMI's node, through one port-forward for each node. The API server's
 // pod proxy does not work: it removes the Authorization header (k8s.io/apiserver pkg/endpoints/filters/authentication.go).
 type Relay struct {
 	config RelayConfig
@@ -53,7 +49,7 @@ type node struct {
 	err    error
 }
 
-// NewRelay makes the source; it connects to nothing yet.
+// NewRelay returns the source; it connects to nothing yet.
 func NewRelay(config RelayConfig) *Relay {
 	config.Config = rest.CopyConfig(config.Config)
 	config.Config.Timeout = 0 // it would end the tunnel
@@ -65,20 +61,29 @@ func (r *Relay) Name() string { return "relay" }
 
 // Find implements Source.
 func (r *Relay) Find(ctx context.Context, target Target) (Finding, error) {
-	if !target.Launcher.Sidecar.Socket {
-		return Finding{}, errors.New("the sidecar has no socket for the relay")
-	}
-	ctx, cancel := context.WithTimeout(ctx, relayPatience)
-	defer cancel()
-	node, err := r.node(ctx, target.Launcher.Node)
+	return findOnPage(ctx, target, r.page)
+}
+
+// page reads a page from the relay of the pod's node.
+func (r *Relay) page(ctx context.Context, launcher vm.Launcher) ([]byte, error) {
+	node, err := r.node(ctx, launcher.Node)
 	if err != nil {
-		return Finding{}, err
+		return nil, err
 	}
-	page, err := r.get(ctx, node.client, target.Launcher.UID)
+	request, err := r.request(ctx, launcher.UID)
 	if err != nil {
-		return Finding{}, err
+		return nil, err
 	}
-	return Parse(page, target.VMI.Key())
+	response, err := node.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }() // nothing was written
+	body, err := io.ReadAll(io.LimitReader(response.Body, largestPage+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the sidecar's page: %w", err)
+	}
+	return body, refusal(response, body)
 }
 
 // node opens the tunnel to a node's relay, once.
@@ -95,7 +100,7 @@ func (r *Relay) node(ctx context.Context, name string) (*node, error) {
 	}
 	r.mu.Unlock()
 	to.open.Do(func() {
-		if to.tunnel, to.err = openTunnel(ctx, r.config.Config, r.config.Namespace, pod, product.RelayPort); to.err != nil {
+		if to.tunnel, to.err = openTunnel(ctx, r.config.Config, r.config.Namespace, pod, cluster.RelayPort); to.err != nil {
 			to.err = &UnaskedError{to.err}
 			return
 		}
@@ -119,29 +124,12 @@ func (r *Relay) client(address string) (*http.Client, error) {
 	if !r.config.Trust.HTTPS {
 		return client, nil
 	}
-	authorities := x509.NewCertPool()
-	if !authorities.AppendCertsFromPEM(r.config.Trust.Authority) {
-		return nil, errors.New("the relay's CA holds no certificate")
+	ca := x509.NewCertPool()
+	if !ca.AppendCertsFromPEM(r.config.Trust.CA) {
+		return nil, errors.New("the relay's CA contains no certificate")
 	}
-	transport.TLSClientConfig = &tls.Config{RootCAs: authorities, ServerName: r.config.Trust.ServerName, MinVersion: tls.VersionTLS12}
+	transport.TLSClientConfig = &tls.Config{RootCAs: ca, ServerName: r.config.Trust.ServerName, MinVersion: tls.VersionTLS12}
 	return client, nil
-}
-
-func (r *Relay) get(ctx context.Context, client *http.Client, uid string) ([]byte, error) {
-	request, err := r.request(ctx, uid)
-	if err != nil {
-		return nil, err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = response.Body.Close() }() // nothing was written
-	body, err := io.ReadAll(io.LimitReader(response.Body, largestPage+1))
-	if err != nil {
-		return nil, fmt.Errorf("read the sidecar's page: %w", err)
-	}
-	return body, refusal(response, body)
 }
 
 func (r *Relay) request(ctx context.Context, uid string) (*http.Request, error) {
@@ -149,7 +137,7 @@ func (r *Relay) request(ctx context.Context, uid string) (*http.Request, error) 
 	if r.config.Trust.HTTPS {
 		scheme = "https"
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+product.Relay+"/pods/"+uid+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+cluster.Relay+"/pods/"+uid+"/metrics", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -168,20 +156,21 @@ func (r *Relay) request(ctx context.Context, uid string) (*http.Request, error) 
 // podAnswered is how relays of earlier releases begin the text of a pod's own status.
 const podAnswered = "the pod answered with status "
 
-// refusal makes an error of a status, about this pod alone: relays of earlier releases pass a pod's own 401 and 403 on, so
-// one answer must not stop the questions to others. Of those, only the relay's own 401 has a challenge, and a pod's 403
-// always has the text podAnswered.
+// refusal returns the error for a status. It is about this pod alone: relays of earlier releases pass on a pod's own 401
+// and 403, so one answer must not stop the requests for other pods. Only the relay's own 401 has a challenge, and a pod's
+// 403 always has the text podAnswered.
 func refusal(response *http.Response, body []byte) error {
 	text, _, _ := strings.Cut(string(body), "\n")
 	switch {
 	case response.StatusCode == http.StatusOK:
 		return nil
 	case response.StatusCode == http.StatusUnauthorized && response.Header.Get("WWW-Authenticate") != "":
-		return &UnaskedError{fmt.Errorf("the relay does not accept the token's audience %s; upgrade it to the release of this hypervisorctl", contract.RelayAudience)}
+		return &UnaskedError{fmt.Errorf("the relay does not accept tokens for the audience %s: upgrade it to the release of this hypervisorctl", contract.RelayAudience)}
 	case response.StatusCode == http.StatusForbidden && !strings.HasPrefix(text, podAnswered):
-		return &UnaskedError{fmt.Errorf("it answered 403: %s (the ServiceAccount %s must be allowed to get %s: apply manifests/relay/scraper.yaml again)", printable(text), product.Scraper, product.RelayPath)}
+		return &UnaskedError{fmt.Errorf("the relay answered 403: %s (the ServiceAccount %s must be allowed to get %s: "+
+			"apply manifests/relay/scraper.yaml again)", printable(text), cluster.Scraper, cluster.RelayPath)}
 	default:
-		return fmt.Errorf("it answered %d: %s", response.StatusCode, printable(text))
+		return fmt.Errorf("the relay answered %d: %s", response.StatusCode, printable(text))
 	}
 }
 

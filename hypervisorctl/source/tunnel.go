@@ -32,8 +32,8 @@ type tunnel struct {
 	err     error // how it ended; read after ended is closed
 }
 
-// openTunnel asks the API server for a tunnel. It lasts until close, or until the API server, the kubelet or the pod ends
-// it.
+// openTunnel opens a tunnel through the API server. It lasts until close, or until the API server, the kubelet or the pod
+// ends it.
 func openTunnel(ctx context.Context, config *rest.Config, namespace, pod string, port int) (*tunnel, error) {
 	dialer, err := tunnelDialer(config, namespace, pod)
 	if err != nil {
@@ -79,17 +79,17 @@ func tunnelDialer(config *rest.Config, namespace, pod string) (httpstream.Dialer
 	}
 	sockets, err := portforward.NewSPDYOverWebsocketDialerForStreaming(target, config)
 	if err != nil {
-		return nil, fmt.Errorf("make a client for port-forward: %w", err)
+		return nil, fmt.Errorf("create a client for port-forward: %w", err)
 	}
 	transport, upgrader, err := spdy.RoundTripperFor(config)
 	if err != nil {
-		return nil, fmt.Errorf("make a client for port-forward: %w", err)
+		return nil, fmt.Errorf("create a client for port-forward: %w", err)
 	}
 	older := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, "POST", target)
 	return portforward.NewFallbackDialerForStreaming(sockets, older, olderServer), nil
 }
 
-// olderServer says whether an upgrade failed in a way that the older protocol may not. A missing right is one: WebSockets
+// olderServer reports whether an upgrade failed in a way that the older protocol may not. A missing right is one: WebSockets
 // begin with a GET, for which the API server requires the verb get in addition to create; SPDY begins with a POST, for
 // which create is enough (measured with Kubernetes 1.36).
 func olderServer(err error) bool {

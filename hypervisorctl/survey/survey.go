@@ -1,4 +1,4 @@
-// Package survey finds, for each VMI, its pod, what its sidecar says, and why there is no metric if there is none.
+// Package survey finds, for each VMI, its pod, what its sidecar reports, and why there is no metric if there is none.
 package survey
 
 import (
@@ -25,37 +25,39 @@ type Reader interface {
 	EachFailedCreate(ctx context.Context, namespace, kind string, use func(*corev1.Event)) error
 }
 
-// Request says which VMIs, and how to find out what they run on.
+// Request selects VMIs, and sets how to find out what they run on.
 type Request struct {
 	// Namespace is empty for all.
 	Namespace string
 	Selector  string
 	// Config is the webhook's: why does a pod have no sidecar?
 	Config inject.Config
-	// Enabled says whether a namespace is labelled for sidecars. It is called from many goroutines.
+	// Enabled reports whether a namespace is labelled for sidecars. It is called from many goroutines.
 	Enabled func(ctx context.Context, namespace string) vm.Enabled
 	// Source is asked about each VMI whose sidecar runs; nil means that nothing is asked.
 	Source source.Source
 	Now    time.Time
 	// Note is called if events could not be read, so that what refused a VMI's pods is not known.
 	Note func(error)
+	// Progress is called with how far List is, from many goroutines; nil shows nothing.
+	Progress func(text string)
 }
 
-// VM is what was found out about one VMI.
+// VM is what was found about one VMI.
 type VM struct {
 	VMI vm.VMI
 	// Launcher is its pod; nil if it has none.
 	Launcher *vm.Launcher
 	// Cause is why there is no metric, as far as Kubernetes knows.
 	Cause vm.Cause
-	// Finding is what its sidecar says; nil if it was not asked, or Err says why there is no answer.
+	// Finding is what its sidecar reports; nil if it was not asked, or if it did not answer: Err is the reason.
 	Finding *source.Finding
-	// Source is who answered.
+	// Source is the name of the source that answered.
 	Source string
 	Err    error
 }
 
-// Unasked says whether the error only means that the VM could not be asked about.
+// Unasked reports whether the error only means that the source could not be asked about the VM.
 func (v VM) Unasked() bool {
 	var unasked *source.UnaskedError
 	return errors.As(v.Err, &unasked)
@@ -64,10 +66,12 @@ func (v VM) Unasked() bool {
 // atOnce is how many sidecars are asked at a time.
 const atOnce = 8
 
-// List lists VMIs and asks about each. Of the API server's objects it keeps half a kilobyte each. An error means that the
-// list failed; a VM that could not be asked about has its own.
-func List(ctx context.Context, reader Reader, request Request, progress Progress) ([]VM, error) {
-	defer progress.Done()
+// List lists VMIs and asks the source about each. It keeps half a kilobyte of each object. An error means that the list
+// failed; a VM about which the source did not answer has its own error.
+func List(ctx context.Context, reader Reader, request Request) ([]VM, error) {
+	if request.Progress == nil {
+		request.Progress = func(string) {}
+	}
 	var found []vm.VMI
 	seen := map[string]bool{}
 	err := reader.EachVMI(ctx, request.Namespace, request.Selector, func(vmi vm.VMI) {
@@ -76,7 +80,7 @@ func List(ctx context.Context, reader Reader, request Request, progress Progress
 		}
 		seen[vmi.UID] = true
 		found = append(found, vmi)
-		progress.Listed(len(found))
+		request.Progress(fmt.Sprintf("listed %d VMIs …", len(found)))
 	})
 	if err != nil {
 		return nil, err
@@ -90,15 +94,15 @@ func List(ctx context.Context, reader Reader, request Request, progress Progress
 	if err != nil {
 		return nil, err
 	}
-	vms, err := ask(ctx, request, found, launchers, progress)
+	vms, err := ask(ctx, request, found, launchers)
 	if err != nil {
 		return nil, err
 	}
 	return vms, Refusals(ctx, reader, request, vms)
 }
 
-// Refusals explains VMs without a sidecar by KubeVirt's events about pods that were refused. Where none could explain one,
-// no event is read. It fails only if ctx ended.
+// Refusals explains VMs without a sidecar by KubeVirt's events about pods that were refused. It reads events only if they
+// could explain a VM. It fails only if ctx ended.
 func Refusals(ctx context.Context, reader Reader, request Request, vms []VM) error {
 	open := map[string]*VM{}
 	for i := range vms {
@@ -129,7 +133,7 @@ func Refusals(ctx context.Context, reader Reader, request Request, vms []VM) err
 	return ctx.Err()
 }
 
-func ask(ctx context.Context, request Request, found []vm.VMI, launchers map[string][]vm.Launcher, progress Progress) ([]VM, error) {
+func ask(ctx context.Context, request Request, found []vm.VMI, launchers map[string][]vm.Launcher) ([]VM, error) {
 	vms := make([]VM, len(found))
 	var done atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
@@ -137,7 +141,7 @@ func ask(ctx context.Context, request Request, found []vm.VMI, launchers map[str
 	for i, vmi := range found {
 		group.Go(func() error {
 			vms[i] = One(ctx, request, vmi, launchers[vmi.UID])
-			progress.Asked(int(done.Add(1)), len(found))
+			request.Progress(fmt.Sprintf("read %d of %d VMIs …", done.Add(1), len(found)))
 			return ctx.Err()
 		})
 	}
@@ -147,7 +151,7 @@ func ask(ctx context.Context, request Request, found []vm.VMI, launchers map[str
 	return vms, nil
 }
 
-// One finds out about one VMI.
+// One returns what is found about one VMI.
 func One(ctx context.Context, request Request, vmi vm.VMI, launchers []vm.Launcher) VM {
 	found := VM{VMI: vmi, Launcher: vm.Choose(vmi, launchers)}
 	found.Cause = vm.Diagnose(vmi, found.Launcher, vm.EnabledUnknown)

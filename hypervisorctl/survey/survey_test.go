@@ -15,8 +15,8 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// world is a cluster that lists everything twice, as a list that was started again does.
-type world struct {
+// lister is a cluster that lists everything twice, as a list that was started again does.
+type lister struct {
 	vmis      []vm.VMI
 	launchers []vm.Launcher
 	err       error
@@ -24,7 +24,7 @@ type world struct {
 	eventsErr error
 }
 
-func (w world) EachVMI(_ context.Context, _, _ string, use func(vm.VMI)) error {
+func (w lister) EachVMI(_ context.Context, _, _ string, use func(vm.VMI)) error {
 	for range 2 {
 		for _, one := range w.vmis {
 			use(one)
@@ -33,7 +33,7 @@ func (w world) EachVMI(_ context.Context, _, _ string, use func(vm.VMI)) error {
 	return w.err
 }
 
-func (w world) EachLauncher(_ context.Context, _ string, _ inject.Config, use func(vm.Launcher)) error {
+func (w lister) EachLauncher(_ context.Context, _ string, _ inject.Config, use func(vm.Launcher)) error {
 	for range 2 {
 		for _, one := range w.launchers {
 			use(one)
@@ -42,7 +42,7 @@ func (w world) EachLauncher(_ context.Context, _ string, _ inject.Config, use fu
 	return w.err
 }
 
-func (w world) EachFailedCreate(_ context.Context, _, _ string, use func(*corev1.Event)) error {
+func (w lister) EachFailedCreate(_ context.Context, _, _ string, use func(*corev1.Event)) error {
 	for i := range w.events {
 		use(&w.events[i])
 	}
@@ -59,7 +59,7 @@ func (a answers) Find(_ context.Context, target source.Target) (source.Finding, 
 }
 
 func TestList(t *testing.T) {
-	var w world
+	var w lister
 	for _, name := range []string{"good", "lost", "absent", "stolen", "starting"} {
 		phase := vm.Running
 		if name == "starting" {
@@ -82,7 +82,7 @@ func TestList(t *testing.T) {
 		Source:  answers{"lost": source.ErrNoSeries},
 		Enabled: Once(func(context.Context, string) vm.Enabled { read++; return vm.EnabledYes }),
 	}
-	vms, err := List(t.Context(), w, request, Silent{})
+	vms, err := List(t.Context(), w, request)
 	require.NoError(t, err)
 	require.Len(t, vms, 5)
 	byName := map[string]VM{}
@@ -97,14 +97,14 @@ func TestList(t *testing.T) {
 	require.False(t, byName["lost"].Unasked())
 	require.Equal(t, vm.Missed, byName["absent"].Cause.Why)
 	require.Equal(t, vm.Ambiguous, byName["stolen"].Cause.Why)
-	require.Nil(t, byName["stolen"].Finding, "no pod is asked that may not be the VM's")
+	require.Nil(t, byName["stolen"].Finding, "a pod that may not be the VM's is not asked")
 	require.Equal(t, vm.NotRunning, byName["starting"].Cause.Why)
 	require.Equal(t, 1, read, "the label is read where it matters, and once")
 
 	explained := func(event corev1.Event) vm.Cause {
 		again := w
 		again.events = []corev1.Event{event}
-		vms, err := List(t.Context(), again, request, Silent{})
+		vms, err := List(t.Context(), again, request)
 		require.NoError(t, err)
 		for _, one := range vms {
 			if one.VMI.Name == "absent" {
@@ -126,16 +126,16 @@ func TestList(t *testing.T) {
 	var note error
 	request.Note = func(err error) { note = err }
 	require.Equal(t, vm.Missed, explained(refused).Why)
-	require.ErrorIs(t, note, w.eventsErr, "said, and no failure")
+	require.ErrorIs(t, note, w.eventsErr, "a note, not a failure")
 
 	request.Source = nil
-	vms, err = List(t.Context(), w, request, Silent{})
+	vms, err = List(t.Context(), w, request)
 	require.NoError(t, err)
 	for _, one := range vms {
 		require.Nil(t, one.Finding)
 		require.NoError(t, one.Err)
 	}
 	w.err = errors.New("gone")
-	_, err = List(t.Context(), w, request, Silent{})
+	_, err = List(t.Context(), w, request)
 	require.ErrorIs(t, err, w.err)
 }

@@ -1,4 +1,4 @@
-// Package terminal writes text of others (VM owners, pods, servers) so that it can neither act on a terminal nor look
+// Package terminal writes text of others (VM owners, pods, servers) so that it can neither control a terminal nor look
 // like a line of ours. All output of hypervisorctl goes through it.
 package terminal
 
@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// longest is how many characters of one value are shown. The longest honest values are hints of some hundred.
+// longest is how many characters of one value are shown. The longest values of our own are hints of some hundred.
 const longest = 2000
 
 // Line returns the text on one line, of at most 2000 characters. What is not printable is escaped as in JSON: control
@@ -28,7 +28,7 @@ func cut(text string) string {
 	return string([]rune(text)[:longest-1]) + "…"
 }
 
-// escape leaves the characters of keep as they are.
+// escape escapes what is not printable, but leaves the characters of keep as they are.
 func escape(text, keep string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -51,7 +51,7 @@ func escape(text, keep string) string {
 	return b.String()
 }
 
-// Clean makes a Line of every string in the value that object points to: in its exported fields, slices and maps, keys
+// Clean replaces every string in the value that object points to by its Line: in exported fields, slices and maps, keys
 // included.
 func Clean(object any) { clean(reflect.ValueOf(object)) }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -61,7 +62,7 @@ func TestPrintf(t *testing.T) {
 	require.Equal(t, `a\nb c    |7 true x\u001by`+"\n", out.String())
 }
 
-// JSON that was escaped again says the same.
+// JSON that was escaped again has the same value.
 func TestFilterKeepsJSON(t *testing.T) {
 	text := "a\u202eb\u009b\x7f\U000e0041\n"
 	var out bytes.Buffer
@@ -72,16 +73,33 @@ func TestFilterKeepsJSON(t *testing.T) {
 	require.Equal(t, text, got)
 }
 
-func TestStatus(t *testing.T) {
+func TestProgressIsShownOnceItTakesLong(t *testing.T) {
+	now := time.Unix(0, 0)
+	clock := func() time.Time { return now }
 	var out bytes.Buffer
 	w := NewWriter(&out)
-	require.False(t, w.IsTerminal())
-	require.NoError(t, w.Status("listed 1\x1b"))
-	require.NoError(t, w.Status(""))
-	require.Equal(t, "\r\x1b[Klisted 1\\u001b\r\x1b[K", out.String())
+	show, done := w.Progress(clock)
+	now = now.Add(quiet)
+	show("not a terminal")
+	done()
+	require.Empty(t, out.String())
+
+	show, done = w.progress(clock)
+	show("listed 500 VMIs")
+	done()
+	require.Empty(t, out.String(), "nothing within the first second")
+
+	show, done = w.progress(clock)
+	now = now.Add(quiet)
+	show("listed 1000 VMIs\x1b")
+	show("listed 1500 VMIs") // too soon after the last
+	now = now.Add(step)
+	show("read 10 of 2000 VMIs")
+	done()
+	require.Equal(t, "\r\x1b[Klisted 1000 VMIs\\u001b\r\x1b[Kread 10 of 2000 VMIs\r\x1b[K", out.String())
 }
 
-// FuzzLine holds Line to what it promises.
+// FuzzLine: a line has no control character and a bounded length.
 func FuzzLine(f *testing.F) {
 	f.Add(strings.Repeat("\x1b", longest))
 	f.Add("a\n\x1b[2J\u202e\xff\U000e0041")

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
+	"time"
 
 	"golang.org/x/term"
 )
@@ -12,7 +14,7 @@ import (
 // not escaped.
 type Writer struct{ out io.Writer }
 
-// NewWriter writes to out.
+// NewWriter returns a Writer to out.
 func NewWriter(out io.Writer) *Writer { return &Writer{out} }
 
 // Printf prints like fmt.Printf, with each argument on one line (see Line). The format must be a constant: its line ends
@@ -31,8 +33,8 @@ func (w *Writer) Printf(format string, args ...any) error {
 	return err
 }
 
-// Filter is for libraries that want an io.Writer, such as cobra and kubectl's printers. It escapes everything but line
-// ends. Values must have been through Clean, or their line ends would be printed too. A write must hold whole characters.
+// Filter is for libraries that need an io.Writer, such as cobra and kubectl's printers. It escapes everything but line
+// ends. Clean the values first, or their line ends are printed too. A write must contain whole characters.
 func (w *Writer) Filter() io.Writer { return filter{w.out} }
 
 type filter struct{ out io.Writer }
@@ -45,7 +47,7 @@ func (f filter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// IsTerminal says whether a person reads it as it is written.
+// IsTerminal reports whether the output is a terminal.
 func (w *Writer) IsTerminal() bool {
 	file, ok := w.out.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
@@ -54,8 +56,38 @@ func (w *Writer) IsTerminal() bool {
 // clearLine moves to the beginning of the line and clears it (ECMA-48, EL).
 const clearLine = "\r\x1b[K"
 
-// Status shows text in place of the last status, on a line that is not ended. An empty text clears it.
-func (w *Writer) Status(text string) error {
-	_, err := io.WriteString(w.out, clearLine+Line(text))
-	return err
+const (
+	// quiet is how long a command may take before it shows its progress.
+	quiet = time.Second
+	// step is the least time between two changes of what is shown.
+	step = 100 * time.Millisecond
+)
+
+// Progress returns show, which shows text on a line that replaces the last one, once the command takes longer than a
+// second, and done, which removes the line. Show may be called from many goroutines; now is the clock. If no person watches,
+// nothing is shown.
+func (w *Writer) Progress(now func() time.Time) (show func(string), done func()) {
+	if !w.IsTerminal() {
+		return func(string) {}, func() {}
+	}
+	return w.progress(now)
+}
+
+func (w *Writer) progress(now func() time.Time) (show func(string), done func()) {
+	var mu sync.Mutex
+	next, shown := now().Add(quiet), false
+	show = func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if at := now(); !at.Before(next) {
+			next, shown = at.Add(step), true
+			_, _ = io.WriteString(w.out, clearLine+Line(text)) // the command goes on if the terminal is gone
+		}
+	}
+	done = func() {
+		if shown {
+			_, _ = io.WriteString(w.out, clearLine)
+		}
+	}
+	return show, done
 }

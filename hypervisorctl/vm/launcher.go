@@ -12,7 +12,7 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// LauncherSelector selects the pods that run VMs. KubeVirt sets the label over what a VM's template says.
+// LauncherSelector selects the pods that run VMs. KubeVirt sets the label over the one of a VM's template.
 const LauncherSelector = "kubevirt.io=virt-launcher"
 
 // deviceNamespace is KubeVirt's prefix of the devices that it gives to pods (device-manager, DeviceNamespace).
@@ -46,9 +46,9 @@ type LauncherOptions struct {
 	AllowCrossArchitecture bool
 	// Hypervisor is the flag --hypervisor; empty before KubeVirt 1.8.
 	Hypervisor string
-	// Device says that the pod asks the kubelet for the hypervisor's device, without which there is none in it.
+	// Device: the pod asks the kubelet for the hypervisor's device, without which there is none in it.
 	Device bool
-	// Hooks says that hook sidecars run in the pod, which may rewrite the domain.
+	// Hooks: hook sidecars run in the pod, which may rewrite the domain.
 	Hooks bool
 }
 

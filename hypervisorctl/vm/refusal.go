@@ -17,7 +17,7 @@ const RefusalReason = "FailedCreate"
 // mostOfRefusal is how many characters of an event are shown. Quotas and policies name all that they count.
 const mostOfRefusal = 300
 
-// Refusal is what KubeVirt's event on a VMI says of a pod that the API server refused. Anyone who may create events in the
+// Refusal is what KubeVirt's event on a VMI reports about a pod that the API server refused. Anyone who may create events in the
 // namespace can write one, so it only explains what is known from elsewhere: that the VMI's pod has no sidecar, or that it
 // has no pod.
 type Refusal struct {
@@ -25,7 +25,7 @@ type Refusal struct {
 	At time.Time
 }
 
-// podName is the generated name of the refused pod, which would be another each time.
+// podName is the generated name of the refused pod, which differs each time.
 var podName = regexp.MustCompile(`^pods "[^"]*" is forbidden: `)
 
 // RefusalOf reads an event; false if it is not about a pod of a VMI that was refused. KubeVirt 1.9,
@@ -45,7 +45,7 @@ func RefusalOf(event *corev1.Event) (Refusal, bool) {
 	return Refusal{By: by, At: LastSeen(event)}, by != ""
 }
 
-// Brief is a text of others, cut to a length that fits into a line.
+// Brief cuts a text of others to a length that fits into a line.
 func Brief(text string) string {
 	if runes := []rune(text); len(runes) > mostOfRefusal {
 		return string(runes[:mostOfRefusal-1]) + "…"
@@ -68,15 +68,15 @@ func LastSeen(event *corev1.Event) time.Time {
 }
 
 const (
-	// beforeCreation is how long before its pod's creation a VMI's pods can have been refused for our sake: the webhook
-	// leaves a pod alone once a second has passed since the VM's first (webhook/refusals).
+	// beforeCreation is how long before its pod's creation a VMI's pods can have been refused because of the sidecar: the
+	// webhook leaves a pod alone once a second has passed since the VM's first (webhook/refusals).
 	beforeCreation = 10 * time.Minute
 	// refusedLately is longer than KubeVirt waits between two tries (workqueue.DefaultTypedControllerRateLimiter: at
 	// most 1000 s).
 	refusedLately = 20 * time.Minute
 )
 
-// Explicable says whether a refusal could be the reason.
+// Explicable reports whether a refusal could be the reason.
 func (c Cause) Explicable(vmi VMI, launcher *Launcher) bool {
 	return c.Why == Missed || c.Why == NotRunning && launcher == nil && (vmi.Phase == "" || vmi.Phase == "Pending")
 }

@@ -39,7 +39,7 @@ func TestRefusalOf(t *testing.T) {
 	require.False(t, ok)
 }
 
-// FuzzRefusalOf: an event's message is foreign text.
+// FuzzRefusalOf: an event's message may contain anything.
 func FuzzRefusalOf(f *testing.F) {
 	f.Add(`Error creating pod: pods "x" is forbidden: y`)
 	f.Add("Error creating pod: \xff denied the request")

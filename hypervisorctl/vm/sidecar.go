@@ -1,7 +1,6 @@
 package vm
 
 import (
-	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,40 +8,22 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// SidecarState is the state of the exporter's container.
-type SidecarState int
+// SidecarState is the state of the exporter's container, as tables show it.
+type SidecarState string
 
-// The states. Absent is the zero value.
+// The states.
 const (
 	// Absent: the pod has no such container.
-	Absent SidecarState = iota
+	Absent SidecarState = "absent"
 	// Starting: the kubelet has not started it yet, and reports no error.
-	Starting
+	Starting SidecarState = "starting"
 	// Up: it runs.
-	Up
-	// Failing: it does not run, and the kubelet says why.
-	Failing
+	Up SidecarState = "running"
+	// Failing: it does not run, and the kubelet reports why.
+	Failing SidecarState = "failing"
 	// Ended: it ended, with its pod or before it.
-	Ended
+	Ended SidecarState = "ended"
 )
-
-// String is the word for tables.
-func (s SidecarState) String() string {
-	switch s {
-	case Absent:
-		return "absent"
-	case Starting:
-		return "starting"
-	case Up:
-		return "running"
-	case Failing:
-		return "failing"
-	case Ended:
-		return "ended"
-	default:
-		return fmt.Sprintf("state_%d", int(s))
-	}
-}
 
 // Sidecar is the exporter's container in one pod.
 type Sidecar struct {
@@ -53,12 +34,12 @@ type Sidecar struct {
 	Version string
 	// Restarts since the pod started.
 	Restarts int32
-	// Socket says that it listens on a unix socket in a volume of its own, which the node's relay reads.
+	// Socket: it listens on a unix socket in a volume of its own, which the node's relay reads.
 	Socket bool
 }
 
 func sidecarOf(pod *corev1.Pod) Sidecar {
-	sidecar := Sidecar{Version: pod.Annotations[inject.AnnotationStatus]}
+	sidecar := Sidecar{State: Absent, Version: pod.Annotations[inject.AnnotationStatus]}
 	at := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == inject.ContainerName })
 	if at < 0 {
 		return sidecar

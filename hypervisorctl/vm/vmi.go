@@ -1,4 +1,4 @@
-// Package vm reads a VMI and its virt-launcher pod and says why a VMI has no metric. It does no I/O.
+// Package vm reads a VMI and its virt-launcher pod and finds out why a VMI has no metric. It does no I/O.
 package vm
 
 import (
@@ -18,7 +18,7 @@ type VMI struct {
 	Namespace, Name, UID string
 	// Phase is KubeVirt's, such as Running.
 	Phase string
-	// Node is where KubeVirt says that it runs.
+	// Node is where it runs, as KubeVirt reports it.
 	Node string
 	// Architecture of the guest as Kubernetes writes it, such as amd64; empty if the VMI does not name one.
 	Architecture string
@@ -65,7 +65,7 @@ func activePods(object *unstructured.Unstructured) []string {
 	return slices.Sorted(maps.Keys(pods))
 }
 
-// isTrue says whether a condition of the VMI has the status True.
+// isTrue reports whether a condition of the VMI has the status True.
 func isTrue(object *unstructured.Unstructured, condition string) bool {
 	conditions, _, err := unstructured.NestedSlice(object.Object, "status", "conditions")
 	return err == nil && slices.ContainsFunc(conditions, func(one any) bool {

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"fmt"
+	"strings"
 
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -9,70 +10,70 @@ import (
 // Why is why a VMI has no metric, as far as Kubernetes knows.
 type Why int
 
-// The reasons, in the order in which Diagnose checks them. Expected is the zero value and what is left: nothing in
-// Kubernetes explains a missing metric.
+// The reasons, in the order in which Diagnose checks them; texts explains each. Expected is the zero value and what is
+// left: nothing in Kubernetes explains a missing metric.
 const (
-	// Expected: the sidecar runs, so there should be a metric.
 	Expected Why = iota
-	// NotRunning: no hypervisor, no metric.
 	NotRunning
-	// NoPod: KubeVirt says that the VMI runs, but it has no pod on its node.
 	NoPod
-	// Ambiguous: several pods on its node are controlled by the VMI.
 	Ambiguous
-	// NotEnabled: the namespace is not labelled for sidecars.
 	NotEnabled
-	// Refused: the webhook does not inject into such a pod; inject.Reason says why.
+	// Refused: inject.Reason says why the webhook does not inject into such a pod.
 	Refused
-	// Unread: the pod has no sidecar, and the namespace's label could not be read.
+	// Unread: the namespace's label could not be read, and nothing else explains it.
 	Unread
-	// Missed: the pod would get the sidecar now, but has none.
 	Missed
-	// RefusedBefore: the API server refused the VMI's pods with the sidecar, so the webhook left the next one alone.
 	RefusedBefore
-	// PodsRefused: the API server refuses the VMI's pods, and it does not start.
 	PodsRefused
-	// SidecarStarting: not started yet.
 	SidecarStarting
-	// SidecarFailing: the kubelet cannot run it.
 	SidecarFailing
-	// SidecarEnded: it ended, and its VMI did not.
 	SidecarEnded
 )
 
-// String is the value for JSON: one of a fixed set, in snake case.
-func (w Why) String() string {
+// whyText is what is printed about a reason: the value for JSON (one of a fixed set, in snake case), a sentence, and what to
+// do, if anything. DETAIL is the cause's detail.
+type whyText struct{ value, sentence, hint string }
+
+func texts(w Why) whyText {
 	switch w {
 	case Expected:
-		return "expected"
+		return whyText{"expected", "the sidecar runs", ""}
 	case NotRunning:
-		return "not_running"
+		return whyText{"not_running", "the VMI does not run (phase DETAIL), so it has no hypervisor", ""}
 	case NoPod:
-		return "no_pod"
+		return whyText{"no_pod", "the VMI has no pod on its node", "kubectl describe vmi NAME: check its events"}
 	case Ambiguous:
-		return "ambiguous_pod"
+		return whyText{"ambiguous_pod", "several pods on the VMI's node name it as their controller; KubeVirt runs only one of them",
+			"kubectl get pods -l kubevirt.io=virt-launcher -o wide: delete those that KubeVirt did not create"}
 	case NotEnabled:
-		return "namespace_not_enabled"
+		return whyText{"namespace_not_enabled", "its namespace is not labelled " + inject.AnnotationInject + "=enabled",
+			"kubectl label namespace NAMESPACE " + inject.AnnotationInject + "=enabled, then migrate the VMs"}
 	case Refused:
-		return "refused"
+		return whyText{"refused", "the webhook does not inject into such a pod", "see docs/operations.md; after the fix, migrate or restart the VM"}
 	case Unread:
-		return "namespace_not_read"
+		return whyText{"namespace_not_read", "its pod has no sidecar, and you may not read the namespace's label", "kubectl auth can-i get namespaces"}
 	case Missed:
-		return "missed"
+		return whyText{"missed", "its pod was created before the namespace was labelled, or while the webhook did not answer",
+			"virtctl migrate NAME: the new pod gets the sidecar"}
 	case RefusedBefore:
-		return "refused_before"
+		return whyText{"refused_before", "the API server refused its pods with the sidecar, so it started without: DETAIL",
+			"let what refused the pods admit the sidecar, then virtctl migrate NAME; or opt the VM out (docs/operations.md, Quotas and limits)"}
 	case PodsRefused:
-		return "pods_refused"
+		return whyText{"pods_refused", "the VMI does not start, because the API server refuses its pods: DETAIL",
+			"let what refuses the pods admit them; to start without the sidecar, set the annotation " + inject.AnnotationInject + `: "false" in the VM's template`}
 	case SidecarStarting:
-		return "sidecar_starting"
+		return whyText{"sidecar_starting", "the sidecar has not started yet", ""}
 	case SidecarFailing:
-		return "sidecar_failing"
+		return whyText{"sidecar_failing", "the sidecar does not run: DETAIL", "kubectl describe pod POD: check the events for image-pull errors and crashes"}
 	case SidecarEnded:
-		return "sidecar_ended"
+		return whyText{"sidecar_ended", "the sidecar ended: DETAIL", "kubectl logs POD -c " + inject.ContainerName}
 	default:
-		return fmt.Sprintf("why_%d", int(w))
+		return whyText{fmt.Sprintf("why_%d", int(w)), "unknown reason", ""}
 	}
 }
+
+// String is the value for JSON.
+func (w Why) String() string { return texts(w).value }
 
 // Cause is a Why with what belongs to it.
 type Cause struct {
@@ -83,7 +84,7 @@ type Cause struct {
 	Detail string
 }
 
-// Enabled says what is known about a namespace's label.
+// Enabled is what is known about a namespace's label.
 type Enabled int
 
 // The values of Enabled.
@@ -104,7 +105,7 @@ func EnabledBy(labels map[string]string) Enabled {
 	return EnabledNo
 }
 
-// Diagnose says why a VMI has no metric; launcher is nil if it has no pod.
+// Diagnose returns why a VMI has no metric; launcher is nil if it has no pod.
 func Diagnose(vmi VMI, launcher *Launcher, enabled Enabled) Cause {
 	switch {
 	case vmi.Phase != Running:
@@ -124,13 +125,7 @@ func Diagnose(vmi VMI, launcher *Launcher, enabled Enabled) Cause {
 	case Ended:
 		return Cause{Why: SidecarEnded, Detail: sidecar.Detail}
 	case Absent:
-		return diagnoseAbsent(launcher, enabled)
-	default:
-		return diagnoseAbsent(launcher, enabled)
 	}
-}
-
-func diagnoseAbsent(launcher *Launcher, enabled Enabled) Cause {
 	switch {
 	case enabled == EnabledNo:
 		return Cause{Why: NotEnabled}
@@ -145,18 +140,13 @@ func diagnoseAbsent(launcher *Launcher, enabled Enabled) Cause {
 
 // Short is the cause in a word or two, for a column: the webhook's reason if it decided, the kubelet's if it failed.
 func (c Cause) Short() string {
-	switch c.Why {
-	case Expected:
+	switch {
+	case c.Why == Expected:
 		return ""
-	case Refused:
+	case c.Why == Refused:
 		return c.Reason.String()
-	case SidecarFailing, SidecarEnded:
-		if c.Detail != "" {
-			return c.Why.String() + ": " + c.Detail
-		}
-		return c.Why.String()
-	case NotRunning, NoPod, Ambiguous, NotEnabled, Unread, Missed, RefusedBefore, PodsRefused, SidecarStarting:
-		return c.Why.String()
+	case (c.Why == SidecarFailing || c.Why == SidecarEnded) && c.Detail != "":
+		return c.Why.String() + ": " + c.Detail
 	default:
 		return c.Why.String()
 	}
@@ -164,88 +154,26 @@ func (c Cause) Short() string {
 
 // Sentence is the cause in a sentence.
 func (c Cause) Sentence() string {
-	switch c.Why {
-	case Expected:
-		return "the sidecar runs"
-	case NotRunning:
-		return fmt.Sprintf("the VMI does not run (phase %s), so it has no hypervisor", orNone(c.Detail))
-	case NoPod:
-		return "the VMI has no pod on its node"
-	case Ambiguous:
-		return "several pods on the VMI's node name it as their controller; KubeVirt runs only one of them"
-	case NotEnabled:
-		return "its namespace is not labelled " + inject.AnnotationInject + "=enabled"
-	case Refused:
+	if c.Why == Refused {
 		return c.Reason.Sentence()
-	case Unread:
-		return "its pod has no sidecar, and you may not read the namespace's label"
-	case Missed:
-		return "its pod would get the sidecar now, but was created without it: before the namespace was labelled, or while the webhook did not answer"
-	case RefusedBefore:
-		return "its pods were refused with the sidecar, so it started without; its events say: " + orNone(c.Detail)
-	case PodsRefused:
-		return "the VMI does not start, because its pods are refused; its events say: " + orNone(c.Detail)
-	case SidecarStarting:
-		return "the sidecar has not started yet"
-	case SidecarFailing:
-		return "the sidecar does not run: " + orNone(c.Detail)
-	case SidecarEnded:
-		return "the sidecar ended: " + orNone(c.Detail)
-	default:
-		return c.Why.String()
 	}
+	detail := c.Detail
+	if detail == "" {
+		detail = "unknown"
+	}
+	return strings.Replace(texts(c.Why).sentence, "DETAIL", detail, 1)
 }
 
-// Wanted says whether the VM has no metric because its owner, or KubeVirt, wants none.
+// Wanted reports whether the VM has no metric because its owner, or KubeVirt, wants none.
 func (c Cause) Wanted() bool {
-	switch c.Why {
-	case NotRunning, NotEnabled:
-		return true
-	case Refused:
-		return c.Reason == inject.OptedOut || c.Reason == inject.EphemeralProvisioning
-	case Expected, NoPod, Ambiguous, Unread, Missed, RefusedBefore, PodsRefused, SidecarStarting, SidecarFailing, SidecarEnded:
-		return false
-	default:
-		return false
-	}
+	return c.Why == NotRunning || c.Why == NotEnabled ||
+		c.Why == Refused && (c.Reason == inject.OptedOut || c.Reason == inject.EphemeralProvisioning)
 }
 
 // Hint says what to do; empty if there is nothing to do.
 func (c Cause) Hint() string {
-	if c.Wanted() && c.Why != NotEnabled {
+	if c.Why == Refused && c.Wanted() {
 		return ""
 	}
-	switch c.Why {
-	case Expected, NotRunning, SidecarStarting:
-		return ""
-	case NoPod:
-		return "check the VMI's events: kubectl describe vmi"
-	case Ambiguous:
-		return "find the pods with kubectl get pods -l kubevirt.io=virt-launcher -o wide, and delete those that KubeVirt did not create"
-	case NotEnabled:
-		return "kubectl label namespace NAMESPACE " + inject.AnnotationInject + "=enabled, then migrate the VMs"
-	case Refused:
-		return "see docs/operations.md; after the fix, migrate or restart the VM"
-	case Unread:
-		return "kubectl auth can-i get namespaces"
-	case Missed:
-		return "virtctl migrate NAME: the new pod gets the sidecar"
-	case RefusedBefore:
-		return "let what refused it admit the sidecar, then virtctl migrate NAME; or opt the VM out (docs/operations.md, Quotas and limits)"
-	case PodsRefused:
-		return "let what refuses them admit them; to try without the sidecar, set the annotation " + inject.AnnotationInject + `: "false" in the VM's template`
-	case SidecarFailing:
-		return "kubectl describe pod: check its events for image-pull errors and crashes"
-	case SidecarEnded:
-		return "kubectl logs POD -c " + inject.ContainerName
-	default:
-		return ""
-	}
-}
-
-func orNone(word string) string {
-	if word == "" {
-		return "no reason given"
-	}
-	return word
+	return texts(c.Why).hint
 }

@@ -1,0 +1,182 @@
+// Package check is the command check: it follows a metric from KubeVirt to Prometheus and checks each step. What could not
+// be checked is never ok.
+package check
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
+	"kubevirt-hypervisor-exporter/hypervisorctl/source"
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// Request sets what to check.
+type Request struct {
+	// Exporter is the namespace that the product is installed in.
+	Exporter string
+	// Relay is the namespace that the relay is installed in.
+	Relay string
+	// Namespace has the VMs to check, and is where the dry run is done; empty means all VMs, and the first enabled namespace.
+	Namespace string
+	// Source is asked about each VM whose sidecar runs. If it is nil, none is asked, and NoSource is the reason.
+	Source   source.Source
+	NoSource string
+	Now      time.Time
+	// Progress is survey.Request's.
+	Progress func(text string)
+}
+
+// step is one check. It returns an error if it could not read what it judges; an object that does not exist is no error.
+type step struct {
+	section string
+	// what is read, in the line about such an error.
+	what string
+	run  func(*run) ([]Line, error)
+}
+
+// steps returns the checks, in the order in which a metric passes them.
+func steps() []step {
+	return []step{
+		{"kubernetes", "KubeVirt", (*run).kubeVirt},
+		{"webhook", "MutatingWebhookConfiguration " + cluster.Configuration, (*run).registration},
+		{"admission policy", "MutatingAdmissionPolicy " + cluster.Configuration, (*run).policy},
+		{"webhook", "Deployment " + cluster.Webhook, ifWebhook((*run).replicas)},
+		{"webhook", "addresses of Service " + cluster.Webhook, ifWebhook((*run).addresses)},
+		{"webhook", "pods of the webhook", ifWebhook((*run).certificates)},
+		{"webhook", "Deployment " + cluster.Certs, (*run).certificateProcess},
+		{"injection", "labels of namespaces", (*run).labels},
+		{"injection", "LimitRanges", (*run).limitRanges},
+		{"injection", "ResourceQuotas", (*run).quotas},
+		{"injection", "injection (dry run)", (*run).dryRun},
+		{"monitoring", "PodMonitor " + cluster.PodMonitor, (*run).monitoring},
+		{"relay", "DaemonSet " + cluster.Relay, (*run).relaySet},
+		{"relay", "pods of the relay", (*run).relayPods},
+		{"vms", "VMs", (*run).vms},
+	}
+}
+
+// ifWebhook skips a step if there is no webhook, because a policy injects.
+func ifWebhook(step func(*run) ([]Line, error)) func(*run) ([]Line, error) {
+	return func(r *run) ([]Line, error) {
+		if r.noWebhook {
+			return nil, nil
+		}
+		return step(r)
+	}
+}
+
+// Run runs the steps one after the other. It calls show with each line.
+func Run(ctx context.Context, reader *cluster.Cluster, request Request, show func(Line)) *Report {
+	r := &run{ctx: ctx, reader: reader, request: request, show: show, config: cluster.DefaultConfig()}
+	r.population = sync.OnceValues(r.survey)
+	version, err := reader.Version(ctx)
+	if err != nil { // every other step would wait for its timeout
+		r.add("kubernetes", fail("kubectl cluster-info; --request-timeout sets how long to wait", "the API server does not answer: %s", err))
+		return NewReport(r.lines)
+	}
+	r.version = version
+	r.add("kubernetes", ok("the API server answers (%s)", version))
+	for _, step := range steps() {
+		lines, err := step.run(r)
+		r.add(step.section, lines...)
+		if err != nil {
+			r.add(step.section, unread(step.what, err))
+		}
+	}
+	return NewReport(r.lines)
+}
+
+// run is the state of one Run: what a step found and later ones need.
+type run struct {
+	ctx     context.Context // of one Run; it ends with it
+	reader  *cluster.Cluster
+	request Request
+	show    func(Line)
+	lines   []Line
+
+	// version is the API server's.
+	version string
+	// noWebhook: a policy injects instead, or may; byPolicy: it does.
+	noWebhook, byPolicy bool
+	// config is the webhook's; configRead reports whether it, or at least the policy's image, could be read.
+	config     inject.Config
+	configRead bool
+	// namespaces is nil if they could not be read.
+	namespaces *namespaces
+	// population reads the VMs, once.
+	population func() (*population, error)
+}
+
+func (r *run) add(section string, lines ...Line) {
+	for _, line := range lines {
+		line.Section = section
+		terminal.Clean(&line)
+		r.lines = append(r.lines, line)
+		r.show(line)
+	}
+}
+
+// absent reports whether an object, or the API that it belongs to, does not exist.
+func absent(err error) bool { return apierrors.IsNotFound(err) }
+
+func (r *run) kubeVirt() ([]Line, error) {
+	switch kubevirt, err := r.reader.KubeVirt(r.ctx); {
+	case absent(err), err == nil && kubevirt == nil:
+		return []Line{fail("install KubeVirt: without it there are no VMs", "KubeVirt is not installed")}, nil
+	case err != nil:
+		return nil, err
+	case kubevirt.Phase != "Deployed":
+		return []Line{warn("kubectl get kubevirt -A", "KubeVirt is in phase %q, not Deployed", kubevirt.Phase)}, nil
+	default:
+		return []Line{ok("KubeVirt %s is deployed", kubevirt.Version)}, nil
+	}
+}
+
+// enabled is what is known about a namespace's label.
+func (r *run) enabled(ctx context.Context, namespace string) vm.Enabled {
+	if r.namespaces != nil {
+		return r.namespaces.is(namespace)
+	}
+	labels, err := r.reader.NamespaceLabels(ctx, namespace)
+	if err != nil {
+		return vm.EnabledUnknown
+	}
+	return vm.EnabledBy(labels)
+}
+
+// survey reads the VMs.
+func (r *run) survey() (*population, error) {
+	var notes []Line
+	vms, err := survey.List(r.ctx, r.reader, survey.Request{
+		Namespace: r.request.Namespace, Config: r.config, Enabled: survey.Once(r.enabled), Source: r.request.Source,
+		Now: r.request.Now, Progress: r.request.Progress,
+		Note: func(err error) { notes = append(notes, unread("events of VMs without a sidecar", err)) },
+	})
+	found := newPopulation(vms)
+	found.notes = notes
+	return found, err
+}
+
+func (r *run) vms() ([]Line, error) {
+	found, err := r.population()
+	if err != nil {
+		return nil, err
+	}
+	return found.lines(r.request.Source, r.request.NoSource, r.byPolicy), nil
+}
+
+// count returns the number with one of the words for it.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -1,0 +1,121 @@
+package clustertest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
+	"kubevirt-hypervisor-exporter/hypervisorctl/limits"
+	"kubevirt-hypervisor-exporter/webhook/inject"
+)
+
+// Package limits agrees with the API server on many LimitRanges: a pod with the sidecar is refused, and the same pod without
+// it is not, if and only if Refused has a rule for it.
+func TestLimitRangesAsTheAPIServer(t *testing.T) {
+	define(t)
+	random := rand.New(rand.NewPCG(1, 13))
+	config := inject.Default("registry.example/sidecar:v1")
+	launcher, err := cluster.Launcher("")
+	require.NoError(t, err)
+	judged, because := 0, 0
+	for i := range 100 {
+		namespace := server.Namespace(t, fmt.Sprintf("limits-%d", i), nil)
+		var ranges []corev1.LimitRange
+		for len(ranges) < 1+i%2 {
+			stored, err := server.Client.CoreV1().LimitRanges(namespace).Create(t.Context(), randomLimits(random), metav1.CreateOptions{})
+			if apierrors.IsInvalid(err) {
+				continue
+			}
+			require.NoError(t, err)
+			ranges = append(ranges, *stored)
+		}
+		for _, pod := range limits.Samples(launcher) {
+			randomSize(random, pod)
+			plain, invalid := refusedByLimits(t, namespace, pod)
+			if invalid {
+				continue // a default limit below a request: no pod is valid
+			}
+			with, err := limits.Injected(config, ranges, pod)
+			require.NoError(t, err)
+			sidecar, _ := refusedByLimits(t, namespace, with)
+			found, err := limits.Refused(config, ranges, []*corev1.Pod{pod}, nil)
+			require.NoError(t, err)
+			judged++
+			if plain != "" {
+				continue // refused without the sidecar as well
+			}
+			require.Equal(t, sidecar != "", len(found) > 0, "%s\n%v\n%+v\n%+v", sidecar, found, ranges, pod.Spec.Containers[0].Resources)
+			if sidecar != "" {
+				because++
+			}
+		}
+	}
+	t.Logf("%d pods, of which %d are refused because of the sidecar", judged, because)
+	require.Greater(t, judged, 60)
+	require.Greater(t, because, 15)
+}
+
+// refusedByLimits returns why the API server refuses the pod; invalid: it is refused for another reason.
+func refusedByLimits(t *testing.T, namespace string, pod *corev1.Pod) (refused string, invalid bool) {
+	t.Helper()
+	pod = pod.DeepCopy()
+	pod.Namespace = namespace
+	_, err := server.Client.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	switch {
+	case apierrors.IsInvalid(err):
+		return "", true
+	case err != nil:
+		require.True(t, apierrors.IsForbidden(err) && strings.Contains(err.Error(), " per "), err)
+		return err.Error(), false
+	}
+	return "", false
+}
+
+// randomLimits are bounds around the sizes of a sidecar and of a small VM.
+func randomLimits(random *rand.Rand) *corev1.LimitRange {
+	pick := func(values ...string) string { return values[random.IntN(len(values))] }
+	list := func(name corev1.ResourceName, value string) corev1.ResourceList {
+		return corev1.ResourceList{name: quantity(value)}
+	}
+	limits := &corev1.LimitRange{ObjectMeta: metav1.ObjectMeta{GenerateName: "limits-"}}
+	for range 1 + random.IntN(2) {
+		one := corev1.LimitRangeItem{Type: corev1.LimitType(pick("Container", "Container", "Pod"))}
+		of := corev1.ResourceName(pick("cpu", "cpu", "memory", "memory", "ephemeral-storage"))
+		sizes := map[corev1.ResourceName][]string{
+			"cpu": {"1m", "5m", "10m", "15m", "100m", "110m", "120m", "400m", "500m", "600m", "2"}, "ephemeral-storage": {"1M", "60M", "1G"},
+			"memory": {"16Mi", "24Mi", "25Mi", "33M", "40Mi", "60M", "100Mi", "420Mi", "430Mi", "460Mi", "500Mi", "2Gi"},
+		}[of]
+		switch random.IntN(6) {
+		case 0, 1, 2:
+			one.Min = list(of, pick(sizes[:len(sizes)/2+1]...)) // most VMs are above it
+		case 3:
+			one.Max = list(of, pick(sizes...))
+		case 4:
+			one.MaxLimitRequestRatio = list(of, pick("1", "1500m", "2", "3", "4", "10", "50", "60"))
+		case 5:
+			one.Type = corev1.LimitTypeContainer
+			one.Default, one.MaxLimitRequestRatio = list(of, pick(sizes...)), list(of, pick("1", "2", "3", "50"))
+		}
+		limits.Spec.Limits = append(limits.Spec.Limits, one)
+	}
+	return limits
+}
+
+// randomSize gives the VM's own container another size.
+func randomSize(random *rand.Rand, pod *corev1.Pod) {
+	compute := &pod.Spec.Containers[0].Resources
+	for name, sizes := range map[corev1.ResourceName][]string{"cpu": {"100m", "5m", "1"}, "memory": {"396Mi", "64Mi", "20Mi"}} {
+		size := quantity(sizes[random.IntN(len(sizes))])
+		compute.Requests[name] = size
+		if _, limited := compute.Limits[name]; limited || random.IntN(3) == 0 {
+			compute.Limits[name] = size
+		}
+	}
+}

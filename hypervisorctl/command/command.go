@@ -1,0 +1,80 @@
+// Package command is the command line of hypervisorctl, in the dialect of kubectl.
+package command
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/klog/v2"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
+	"kubevirt-hypervisor-exporter/internal/commandline"
+)
+
+// Run runs a command line, whose first word is the program's path, and returns the exit code: 0 for done, 1 for an error;
+// check has codes of its own.
+func Run(ctx context.Context, streams genericiooptions.IOStreams, line []string) int {
+	// client-go's own log would be between the lines of a table; what matters is returned as an error.
+	klog.SetLogger(logr.Discard())
+	out, errOut := terminal.NewWriter(streams.Out), terminal.NewWriter(streams.ErrOut)
+	command := newCommand(newFlags(out, errOut), displayName(line[0]))
+	command.SetIn(streams.In)
+	command.SetArgs(line[1:])
+	err := command.ExecuteContext(ctx)
+	var exit *exitError
+	switch {
+	case err == nil:
+		return 0
+	case !errors.As(err, &exit):
+		exit = &exitError{1, err}
+	}
+	if exit.error != nil {
+		_ = errOut.Printf("error: %s\n", exit.error) // if standard error is closed, the exit code still reports it
+	}
+	return exit.code
+}
+
+// exitError ends the program with a code. Its error is printed; nil if everything was printed.
+type exitError struct {
+	code int
+	error
+}
+
+// newCommand returns the whole command line.
+func newCommand(flags *flags, name string) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "hypervisorctl",
+		Short:         "Show which hypervisor each KubeVirt VM runs on, and why",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		// They would be on lines of their own in an error.
+		DisableSuggestions: true,
+		// "kubectl hypervisor" in the usage if it is installed as a plugin.
+		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: name},
+	}
+	root.SetOut(flags.out.Filter())
+	root.SetErr(flags.errOut.Filter())
+	root.CompletionOptions.DisableDefaultCmd = true
+	flags.add(root.PersistentFlags())
+	root.AddCommand(newListCommand(flags, name), newCheckCommand(flags), newExplainCommand(flags, name), commandline.VersionCommand("hypervisorctl"))
+	return root
+}
+
+// examples returns command lines as the user would type them.
+func examples(name string, lines ...string) string {
+	prefix := "  " + name + " "
+	return prefix + strings.Join(lines, "\n"+prefix)
+}
+
+// displayName returns how the user calls the program: kubectl runs kubectl-hypervisor for "kubectl hypervisor".
+func displayName(path string) string {
+	if name := filepath.Base(path); strings.HasPrefix(name, "kubectl-") {
+		return strings.ReplaceAll(name, "-", " ")
+	}
+	return "hypervisorctl"
+}

@@ -1,0 +1,155 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+)
+
+const (
+	// requestTimeout is how long one request may take unless --request-timeout sets another limit: with kubectl's default,
+	// none, the command would hang if an API server does not answer.
+	requestTimeout = 30 * time.Second
+	// queriesPerSecond is kubectl's own limit of requests; client-go's default is 5.
+	queriesPerSecond = 50
+	burst            = 300
+)
+
+// flags are those of all commands.
+type flags struct {
+	kube       *genericclioptions.ConfigFlags
+	exporter   string
+	relay      string
+	relayCA    string
+	source     string
+	chunk      int64
+	prometheus prometheusFlags
+	now        func() time.Time
+
+	// out and errOut are all that a command writes to.
+	out, errOut *terminal.Writer
+}
+
+type prometheusFlags struct{ url, tokenFile, caFile string }
+
+func newFlags(out, errOut *terminal.Writer) *flags {
+	return &flags{kube: genericclioptions.NewConfigFlags(true), now: time.Now, out: out, errOut: errOut}
+}
+
+func (f *flags) add(set *pflag.FlagSet) {
+	f.kube.AddFlags(set)
+	set.StringVar(&f.exporter, "exporter-namespace", cluster.ExporterNamespace, "namespace that the exporter is installed in")
+	set.StringVar(&f.relay, "relay-namespace", cluster.RelayNamespace, "namespace that the relay is installed in")
+	set.StringVar(&f.relayCA, "relay-ca-file", "", "file with the CA of the relay's certificate, instead of the ConfigMap that its PodMonitor names")
+	set.StringVar(&f.source, "source", sourceAuto, "where a VM's type comes from: auto, prometheus, relay, exec or none")
+	set.Int64Var(&f.chunk, "chunk-size", 500, "how many objects one request for a list returns")
+	set.StringVar(&f.prometheus.url, "prometheus-url", "", "URL of a Prometheus that scrapes the VMs")
+	set.StringVar(&f.prometheus.tokenFile, "prometheus-token-file", "", "file with a bearer token for that Prometheus")
+	set.StringVar(&f.prometheus.caFile, "prometheus-ca-file", "", "file with the CA of that Prometheus' certificate")
+}
+
+// session is one run of a command: the flags and the cluster.
+type session struct {
+	*flags
+	config  *rest.Config
+	cluster *cluster.Cluster
+}
+
+// connect returns a client of the cluster. The API server is the one that kubectl would use.
+func (f *flags) connect() (*session, error) {
+	if f.chunk < 1 {
+		return nil, fmt.Errorf("--chunk-size=%d: must be 1 or more", f.chunk)
+	}
+	config, err := f.kube.ToRESTConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find the API server (--kubeconfig, KUBECONFIG): %w", err)
+	}
+	if config.Timeout == 0 {
+		config.Timeout = requestTimeout
+	}
+	config.QPS, config.Burst = queriesPerSecond, burst
+	connected, err := cluster.New(config, f.chunk)
+	return &session{f, config, connected}, err
+}
+
+// namespace is that of -n or of the current context.
+func (f *flags) namespace() (string, error) {
+	namespace, _, err := f.kube.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		return "", fmt.Errorf("find the namespace: %w", err)
+	}
+	return namespace, nil
+}
+
+// request returns a survey of the namespace's VMs, without a source of types.
+func (s *session) request(ctx context.Context, namespace string) survey.Request {
+	request := survey.Request{Namespace: namespace, Now: s.now(), Config: cluster.DefaultConfig()}
+	// Without the right to read the webhook's configuration, its defaults must do.
+	if deployment, err := s.cluster.Deployment(ctx, s.exporter, cluster.Webhook); err == nil {
+		if config, err := cluster.ConfigOf(deployment); err == nil {
+			request.Config = config
+		}
+	}
+	request.Enabled = survey.Once(func(ctx context.Context, namespace string) vm.Enabled {
+		labels, err := s.cluster.NamespaceLabels(ctx, namespace)
+		if err != nil {
+			return vm.EnabledUnknown
+		}
+		return vm.EnabledBy(labels)
+	})
+	request.Note = func(err error) { s.note("not known what refused pods: " + err.Error()) } // once for all VMs
+	return request
+}
+
+// Every value that is printed was written by someone else: a VM's owner, a pod, a server. It is escaped twice. Where it
+// enters a line, terminal.Clean or terminal.Writer.Printf replace line ends; and the writer escapes everything that a
+// terminal would interpret.
+
+// The values of --output. Text is for sentences, table and wide for rows.
+const (
+	outputTable = "table"
+	outputWide  = "wide"
+	outputText  = "text"
+	outputJSON  = "json"
+	outputYAML  = "yaml"
+)
+
+// checkOutput returns an error unless the output is json, yaml or one of the command's own.
+func checkOutput(output string, own ...string) error {
+	known := append(own, outputJSON, outputYAML)
+	if slices.Contains(known, output) {
+		return nil
+	}
+	return fmt.Errorf("--output=%s: must be one of %s", output, strings.Join(known, ", "))
+}
+
+// printObject writes json or yaml, formatted as kubectl does.
+func printObject(out *terminal.Writer, output string, object any) error {
+	terminal.Clean(object)
+	text, err := yaml.Marshal(object)
+	if output == outputJSON {
+		text, err = json.MarshalIndent(object, "", "    ")
+		text = append(text, '\n')
+	}
+	if err != nil {
+		return fmt.Errorf("--output=%s: %w", output, err)
+	}
+	_, err = out.Filter().Write(text)
+	return err
+}
+
+// note prints a sentence beside the output. If standard error is closed, the output is left.
+func (f *flags) note(text string) { _ = f.errOut.Printf("note: %s\n", text) }

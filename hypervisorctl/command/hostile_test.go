@@ -1,0 +1,131 @@
+package command
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"testing"
+	"unicode"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// forged matches a line that begins as no line of ours does.
+var forged = regexp.MustCompile(`(?m)^[\s'"|>,-]*FORGED`)
+
+// callClean calls a command line against the hostile server. It fails if the command prints what a terminal interprets, or
+// a line that is not its own.
+func callClean(t *testing.T, url string, args ...string) answer {
+	t.Helper()
+	got := call(t, append([]string{"--server=" + url}, args...)...)
+	for _, text := range []string{got.out, got.err} {
+		require.NotRegexp(t, forged, text, args)
+		for _, r := range text {
+			require.True(t, r == '\n' || r != unicode.ReplacementChar && unicode.IsPrint(r), "%q in %q of %q", r, text, args)
+		}
+	}
+	if args[len(args)-1] == "json" && got.out != "" {
+		require.True(t, json.Valid([]byte(got.out)), got.out)
+	}
+	return got
+}
+
+func (e hostileServer) start(t *testing.T) (url string) {
+	t.Helper()
+	web := httptest.NewServer(e)
+	t.Cleanup(web.Close)
+	return web.URL
+}
+
+// hostileLaunchers are states of a VM's pods, with the text in each.
+func hostileLaunchers(text string) map[string][]func(*corev1.Pod) {
+	none := func(*corev1.Pod) {}
+	state := func(state corev1.ContainerState) func(*corev1.Pod) {
+		return func(pod *corev1.Pod) { pod.Status.InitContainerStatuses[0].State = state }
+	}
+	return map[string][]func(*corev1.Pod){
+		"running": {none}, "two": {none, func(pod *corev1.Pod) { pod.Name += text }}, "no pod": {},
+		"waiting":    {state(corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: text, Message: text}})},
+		"terminated": {state(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: text, Message: text}})},
+		"without":    {func(pod *corev1.Pod) { pod.Spec.InitContainers = nil }},
+	}
+}
+
+// TestHostileText: with any text in the objects, pages and errors of a cluster, no command prints a control character or a
+// line that is not its own. The table is generated: each state of a pod, each value that is needed, an error of each path.
+func TestHostileText(t *testing.T) {
+	whole := func(from string) [][]string {
+		return [][]string{
+			{"list", "-n", "shop", from}, {"list", "-A", from, "-o", "wide"}, {"list", "-A", from, "-o", "json"}, {"list", "-n", "shop", from, "-o", "yaml"},
+			{"list", "-A"}, {"list", "-A", "--source=exec"}, {"list", "-A", "--source=exec", "-o", "yaml"},
+			{"check", from}, {"check", "--all"}, {"check", "-n", "shop", "--all", "-o", "yaml"}, {"check", from, "-o", "json"},
+			{"explain", "web", "-n", "shop", from}, {"explain", "web", "-n", "shop"}, {"explain", "web", from, "-o", "yaml"}, {"explain", "web", from, "-o", "json"},
+		}
+	}
+	short := func(from string) [][]string {
+		return [][]string{{"list", "-A", from}, {"list", "-A", "--source=relay"}, {"check", "-o", "yaml", from}, {"explain", "web", "--source=exec"}}
+	}
+	type hostileCase struct {
+		name     string
+		server   hostileServer
+		commands func(from string) [][]string
+	}
+	var cases []hostileCase
+	for _, text := range []string{hostile, lines} {
+		for name, pods := range hostileLaunchers(text) {
+			cases = append(cases, hostileCase{fmt.Sprintf("%s, %d bytes", name, len(text)), hostileServer{text: text, launchers: pods}, whole})
+		}
+	}
+	running := hostileServer{text: hostile, launchers: hostileLaunchers(hostile)["running"]}
+	for _, name := range neededNames {
+		also := running
+		also.unset = name
+		cases = append(cases, hostileCase{"also " + name, also, whole})
+	}
+	for _, path := range []string{
+		"/version$", "/virtualmachineinstances", "/kubevirts", "/prometheuses$", "/podmonitors/", "/configmaps/", "/pods$", "/namespaces$", "/nodes/",
+		"/deployments/", "/mutatingwebhookconfigurations/", "/mutatingadmission", "/endpointslices", "/limitranges", "/resourcequotas", "/events",
+		"/daemonsets/", "/log$", "/token$", "/selfsubjectaccessreviews$", "/proxy/", "/query$", "/exec$", ".",
+	} {
+		for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError} {
+			broken := running
+			broken.broken, broken.status = regexp.MustCompile(path), status
+			cases = append(cases, hostileCase{fmt.Sprintf("%s %d", path, status), broken, short})
+		}
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			url := c.server.start(t)
+			for _, args := range c.commands("--prometheus-url=" + url) {
+				got := callClean(t, url, args...)
+				require.NotEmpty(t, got.out+got.err, args)
+			}
+		})
+	}
+}
+
+// The text reaches the output: a page's in the table, a pod's argument in an explanation.
+func TestHostileTextIsPrinted(t *testing.T) {
+	url := hostileServer{text: hostile, launchers: hostileLaunchers(hostile)["running"]}.start(t)
+	row := callClean(t, url, "list", "-A", "--prometheus-url="+url, "-o", "wide")
+	require.Regexp(t, `(?m)^x\\u001b\[2J.*kvm .*\\u001b.*prometheus `, row.out)
+	why := callClean(t, url, "explain", "web", "--prometheus-url="+url)
+	require.Regexp(t, `(?m)^pod .*, hypervisor x\\u001b\[2J\\u001b\]0;t\\u0007\\u000d\\n\\tFORGED \\u009b31m\\u0085\\u202e\\u2066\\u200f\\u2028FORGED\\u2029\\nFORGED\\u007f`, why.out)
+}
+
+// TestHostileArguments: what a user was made to paste.
+func TestHostileArguments(t *testing.T) {
+	url := hostileServer{text: hostile, launchers: hostileLaunchers(hostile)["running"]}.start(t)
+	for _, args := range [][]string{
+		{hostile}, {"list", hostile}, {"list", "--" + hostile}, {"list", "-o", hostile}, {"list", "--source=" + hostile}, {"list", "-n", hostile, "--source=none"},
+		{"list", "-l", hostile}, {"list", "--chunk-size=" + hostile}, {"list", "--prometheus-url=" + hostile}, {"list", "--prometheus-url=" + url, "--prometheus-ca-file=" + hostile},
+		{"list", "--source=relay", "--relay-ca-file=" + hostile, "--relay-namespace=" + hostile}, {"list", "--context=" + hostile}, {"list", "--server=" + hostile},
+		{"check", "-n", hostile}, {"explain", hostile, "-n", hostile}, {"explain"}, {"explain", hostile, hostile}, {"help", hostile}, {"--help"}, {"version"},
+	} {
+		callClean(t, url, args...)
+	}
+}

@@ -1,0 +1,129 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/printers"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
+)
+
+type listOptions struct {
+	*flags
+	output    string
+	selector  string
+	all       bool
+	noHeaders bool
+}
+
+func newListCommand(common *flags, name string) *cobra.Command {
+	options := &listOptions{flags: common}
+	command := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List VMs with the hypervisor that each runs on",
+		Example: examples(name, "list -A", "list -n shop -l team=blue -o wide"),
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return options.run(cmd.Context()) },
+	}
+	set := command.Flags()
+	set.StringVarP(&options.output, "output", "o", outputTable, "table, wide, json or yaml")
+	set.StringVarP(&options.selector, "selector", "l", "", "labels of the VMIs, such as team=blue")
+	set.BoolVarP(&options.all, "all-namespaces", "A", false, "VMIs of all namespaces")
+	set.BoolVar(&options.noHeaders, "no-headers", false, "do not print the table's header")
+	return command
+}
+
+func (o *listOptions) run(ctx context.Context) error {
+	if err := checkOutput(o.output, outputTable, outputWide); err != nil {
+		return err
+	}
+	s, err := o.connect()
+	if err != nil {
+		return err
+	}
+	namespace := ""
+	if !o.all {
+		if namespace, err = o.namespace(); err != nil {
+			return err
+		}
+	}
+	from, note, err := s.chooseSource(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	if from != nil {
+		defer from.Close()
+	}
+	request := s.request(ctx, namespace)
+	request.Selector, request.Source = o.selector, from
+	var done func()
+	request.Progress, done = o.errOut.Progress(o.now)
+	vms, err := survey.List(ctx, s.cluster, request)
+	done()
+	if err != nil {
+		return err
+	}
+	if note != "" { // beside an error it would distract
+		o.note("no types: " + note)
+	}
+	return o.print(NewList(vms), namespace)
+}
+
+func (o *listOptions) print(list *List, namespace string) error {
+	if o.output == outputJSON || o.output == outputYAML {
+		return printObject(o.out, o.output, list)
+	}
+	if len(list.Items) == 0 {
+		if namespace == "" {
+			return o.errOut.Printf("No VMs in any namespace.\n")
+		}
+		return o.errOut.Printf("No VMs in the namespace %s.\n", namespace)
+	}
+	terminal.Clean(list)
+	printer := printers.NewTablePrinter(printers.PrintOptions{
+		WithNamespace: o.all, Wide: o.output == outputWide, NoHeaders: o.noHeaders,
+	})
+	if err := printer.PrintObj(table(list, o.now()), o.out.Filter()); err != nil {
+		return err
+	}
+	for _, note := range notes(list) {
+		o.note(note)
+	}
+	return nil
+}
+
+// mostNotes is how many are printed; -o yaml has the reason of each row.
+const mostNotes = 5
+
+// notes returns why the types of VMs were not found out, in sentences that do not fit into a column: one for each reason,
+// the most frequent first.
+func notes(list *List) []string {
+	counts := map[string]int{}
+	for _, row := range list.Items {
+		if row.Reason == notFoundOut {
+			counts[row.ReasonText]++
+		}
+	}
+	reasons := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+	var notes []string
+	for i, reason := range reasons {
+		if i == mostNotes {
+			return append(notes, fmt.Sprintf("and %d more reasons: -o yaml shows each VM's", len(reasons)-i))
+		}
+		who := "1 VM"
+		if counts[reason] > 1 {
+			who = fmt.Sprintf("%d VMs", counts[reason])
+		}
+		notes = append(notes, fmt.Sprintf("the type of %s is not known: %s", who, reason))
+	}
+	return notes
+}

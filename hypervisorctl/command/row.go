@@ -1,0 +1,181 @@
+package command
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/source"
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+)
+
+// The kind of the list that json and yaml print. It is not a resource of the cluster.
+const (
+	ListAPIVersion = "hypervisorctl.hypervisor-exporter.kubevirt.io/v1"
+	ListKind       = "HypervisorList"
+)
+
+// Reasons why there is no type although the sidecar runs.
+const (
+	// notFoundOut: the source was asked, and ReasonText is why there is no answer.
+	notFoundOut = "not_found_out"
+	// notAsked: no source could be used; a note on standard error has the reason.
+	notAsked = "not_asked"
+)
+
+// List is what -o json and -o yaml print. Fields may be added; none changes its meaning.
+type List struct {
+	metav1.TypeMeta `json:",inline"`
+	Items           []Row `json:"items"`
+}
+
+// Row is one VMI. What is not known is left out.
+type Row struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Phase     string `json:"phase,omitempty"`
+	Node      string `json:"node,omitempty"`
+	Pod       string `json:"pod,omitempty"`
+	// Type is kvm, qemu-tcg or unknown, from the sidecar.
+	Type string `json:"type,omitempty"`
+	// Source is prometheus, relay or exec.
+	Source            string `json:"source,omitempty"`
+	DomainType        string `json:"domainType,omitempty"`
+	Architecture      string `json:"architecture,omitempty"`
+	Machine           string `json:"machine,omitempty"`
+	HypervisorVersion string `json:"hypervisorVersion,omitempty"`
+	LibvirtVersion    string `json:"libvirtVersion,omitempty"`
+	// Sidecar is absent, starting, running, failing or ended; SidecarDetail is the kubelet's reason.
+	Sidecar         string `json:"sidecar"`
+	SidecarDetail   string `json:"sidecarDetail,omitempty"`
+	SidecarVersion  string `json:"sidecarVersion,omitempty"`
+	SidecarRestarts int32  `json:"sidecarRestarts,omitempty"`
+	// Reason is why there is no type: one of a fixed set, in snake case. ReasonText is the reason in a sentence.
+	Reason     string       `json:"reason,omitempty"`
+	ReasonText string       `json:"reasonText,omitempty"`
+	Created    *metav1.Time `json:"created,omitempty"`
+}
+
+// NewList makes a row of each VM, ordered by namespace and name.
+func NewList(vms []survey.VM) *List {
+	rows := make([]Row, len(vms)) // never nil: an empty list in JSON, not null
+	for i := range vms {
+		rows[i] = newRow(vms[i])
+	}
+	slices.SortFunc(rows, func(a, b Row) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return &List{TypeMeta: metav1.TypeMeta{APIVersion: ListAPIVersion, Kind: ListKind}, Items: rows}
+}
+
+func newRow(of survey.VM) Row {
+	vmi := of.VMI
+	row := Row{
+		Namespace: vmi.Namespace, Name: vmi.Name, Phase: vmi.Phase, Node: vmi.Node,
+		Machine: vmi.Machine, Sidecar: string(vm.Absent), Created: timeOf(vmi.Created),
+	}
+	if launcher := of.Launcher; launcher != nil {
+		row.Pod = launcher.Name
+		row.Sidecar = string(launcher.Sidecar.State)
+		row.SidecarDetail = launcher.Sidecar.Detail
+		row.SidecarVersion = launcher.Sidecar.Version
+		row.SidecarRestarts = launcher.Sidecar.Restarts
+	}
+	switch {
+	case of.Finding != nil:
+		row.found(*of.Finding, of.Source)
+	case of.Cause.Why != vm.Expected:
+		row.Reason, row.ReasonText = of.Cause.Short(), of.Cause.Sentence()
+	case of.Err != nil:
+		row.Reason, row.ReasonText = notFoundOut, of.Err.Error()
+	default:
+		row.Reason, row.ReasonText = notAsked, "no source of types could be used; a note on standard error has the reason"
+	}
+	return row
+}
+
+func (r *Row) found(finding source.Finding, by string) {
+	r.Type, r.Source = finding.Type, by
+	r.DomainType, r.Architecture = finding.DomainType, finding.Arch
+	r.HypervisorVersion, r.LibvirtVersion = finding.HypervisorVersion, finding.LibvirtVersion
+	if finding.Machine != "" {
+		r.Machine = finding.Machine
+	}
+}
+
+func timeOf(t time.Time) *metav1.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &metav1.Time{Time: t}
+}
+
+// column of the table. A wide one is shown with -o wide only.
+type column struct {
+	name string
+	wide bool
+	cell func(Row) string
+}
+
+func columns(now time.Time) []column {
+	return []column{
+		{"Name", false, func(r Row) string { return r.Name }},
+		{"Type", false, func(r Row) string { return r.Type }},
+		{"Domain", false, func(r Row) string { return r.DomainType }},
+		{"Node", false, func(r Row) string { return r.Node }},
+		{"Sidecar", false, func(r Row) string { return r.Sidecar }},
+		{"Reason", false, func(r Row) string { return r.Reason }},
+		{"Age", false, func(r Row) string { return age(r.Created, now) }},
+		{"Phase", true, func(r Row) string { return r.Phase }},
+		{"Arch", true, func(r Row) string { return r.Architecture }},
+		{"Machine", true, func(r Row) string { return r.Machine }},
+		{"QEMU", true, func(r Row) string { return r.HypervisorVersion }},
+		{"Libvirt", true, func(r Row) string { return r.LibvirtVersion }},
+		{"Version", true, func(r Row) string { return r.SidecarVersion }},
+		{"Source", true, func(r Row) string { return r.Source }},
+		{"Pod", true, func(r Row) string { return r.Pod }},
+	}
+}
+
+func age(created *metav1.Time, now time.Time) string {
+	if created == nil {
+		return ""
+	}
+	return duration.HumanDuration(now.Sub(created.Time))
+}
+
+// table returns the list for cli-runtime's printer.
+func table(list *List, now time.Time) *metav1.Table {
+	all := columns(now)
+	table := &metav1.Table{}
+	for _, one := range all {
+		definition := metav1.TableColumnDefinition{Name: one.name, Type: "string"}
+		if one.wide {
+			definition.Priority = 1
+		}
+		table.ColumnDefinitions = append(table.ColumnDefinitions, definition)
+	}
+	for _, row := range list.Items {
+		cells := make([]any, len(all))
+		for i, one := range all {
+			cells[i] = orDash(one.cell(row))
+		}
+		// The printer reads the namespace from the object.
+		object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: row.Namespace, Name: row.Name}}
+		table.Rows = append(table.Rows, metav1.TableRow{Cells: cells, Object: runtime.RawExtension{Object: object}})
+	}
+	return table
+}
+
+func orDash(cell string) string {
+	if strings.TrimSpace(cell) == "" {
+		return "-"
+	}
+	return cell
+}
