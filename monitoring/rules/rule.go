@@ -76,10 +76,11 @@ const (
 
 // Components lists all rules, in the order of the generated files.
 func Components() []Component {
-	watched := []Group{vms(), nodes(), webhook(), relay()}
+	watched := []Group{vms(), nodes(), webhook(), certs(), relay()}
 	return []Component{
 		{Name: "sidecar", Object: "hypervisor-exporter-vms", Namespace: productNamespace, Groups: []Group{vms(), nodes(), evaluation(watched...)}},
 		{Name: "webhook", Object: "hypervisor-exporter-webhook", Namespace: productNamespace, Groups: []Group{webhook()}},
+		{Name: "certs", Object: "hypervisor-exporter-certs", Namespace: productNamespace, Groups: []Group{certs()}},
 		{Name: "relay", Object: "hypervisor-exporter-relay", Namespace: relayNamespace, Groups: []Group{relay()}},
 	}
 }
