@@ -12,7 +12,7 @@ import (
 	"kubevirt-hypervisor-exporter/internal/certificate"
 	"kubevirt-hypervisor-exporter/monitoring/rules"
 	"kubevirt-hypervisor-exporter/webhook/admission"
-	"kubevirt-hypervisor-exporter/webhook/certs/rotation"
+	"kubevirt-hypervisor-exporter/webhook/certs"
 )
 
 // Each metric in a panel or a rule is one that the product or a known other program serves.
@@ -54,8 +54,8 @@ func servedMetrics(t *testing.T) map[string]bool {
 	}
 	require.Greater(t, len(known), 5, "no table of metrics found in docs/metrics.md")
 	admission.NewMetrics(known)
-	rotation.NewMetrics(known)
-	known.MustRegister(certificate.NewCollector(nil))
+	certs.NewMetrics(known)
+	known.MustRegister(certificate.NewCollector("hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds", nil))
 	for _, name := range []string{
 		"hypervisor_exporter_relay_scrapes_total", "hypervisor_exporter_relay_scrape_duration_seconds_bucket", // relay/scrape/metrics.go
 		"up", "prometheus_rule_evaluation_failures_total", // Prometheus
