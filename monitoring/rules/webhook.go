@@ -4,9 +4,9 @@ import "time"
 
 const (
 	// Both are below what is left when the certificate is due to be renewed
-	// (docs/operations.md): 10 days of the serving one, 30 of the authority.
-	servingLeft   = "7 * 86400"
-	authorityLeft = "20 * 86400"
+	// (docs/operations.md): 10 days of the serving certificate, 30 of the CA.
+	servingLeft = "7 * 86400"
+	caLeft      = "20 * 86400"
 )
 
 func webhook() Group {
@@ -79,8 +79,8 @@ func podsRefused() Alert {
 	}
 }
 
-// inSecret tells of the certificates in the Secrets; of the webhook's serving one, what
-// the replicas serve counts.
+// inSecret is the end of the certificates in the Secrets. For the webhook's serving certificate, what the replicas serve
+// counts instead.
 const inSecret = "hypervisor_exporter_webhook_rotation_certificate_not_after_timestamp_seconds"
 
 func certificateExpiring() Alert {
@@ -100,7 +100,7 @@ min by (serves, certificate) (
 or
 min by (serves, certificate) (
   ` + inSecret + `{job="` + WebhookJob + `",certificate="authority"}
-) - time() < ` + authorityLeft,
+) - time() < ` + caLeft,
 		For:         10 * time.Minute,
 		Severity:    Warning,
 		Summary:     "A certificate of the webhook or the relay was not renewed in time.",
