@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/monitoring/rules"
 )
 
 const (
 	installPage = "../../docs/install.md"
-	// The table stands after this heading, at the end of the page.
+	// The table is under this heading, at the end of the page.
 	valuesHeading = "## Values of the chart\n"
 )
 
@@ -31,4 +33,19 @@ func TestInstallPageHasAllValues(t *testing.T) {
 		return
 	}
 	require.Equal(t, want.String(), got)
+}
+
+// Every link leads to the URL of the values; by default to a name that no one can register (RFC 6761).
+func TestLinksLeadToTheDocsURL(t *testing.T) {
+	usual, err := client.template(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, rules.Docs, ".invalid/")
+	links := strings.Count(usual, rules.Docs)
+	require.Greater(t, links, len(rules.Alerts()), "one for each alert, and the dashboard's")
+
+	const own = "https://docs.example.com/hv"
+	output, err := client.template(t.Context(), "--set=monitoring.docsURL="+own)
+	require.NoError(t, err)
+	require.NotContains(t, output, ".invalid/docs")
+	require.Equal(t, links, strings.Count(output, own+"/runbooks/"))
 }

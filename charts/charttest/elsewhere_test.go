@@ -1,7 +1,6 @@
 package charttest
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -9,26 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// A release of another name, in another namespace, with another one for the relay.
-const elsewhere = "elsewhere"
-
-var everything = []string{"--namespace=" + elsewhere, "--values=testdata/everything.yaml"}
-
-// The golden file is to be read: it shows what each value is for. The copies are left out; they have their own test.
-func TestEverythingSet(t *testing.T) {
-	const golden = "testdata/everything.golden.yaml"
-	output, err := client.template(t.Context(), append(everything,
-		"--set=monitoring.prometheusRule.enabled=false,monitoring.dashboard.enabled=false")...)
-	require.NoError(t, err)
-	if *update {
-		require.NoError(t, os.WriteFile(golden, []byte(output), 0o644))
-	}
-	want, err := os.ReadFile(golden)
-	require.NoError(t, err)
-	require.Equal(t, string(want), output)
-}
-
-// Wherever an object says a namespace, it is one of the release's.
+// Every namespace in an object is one of the release's.
 func TestNothingStaysInTheUsualNamespaces(t *testing.T) {
 	for _, installation := range installations {
 		t.Run(installation.folder, func(t *testing.T) {
@@ -55,7 +35,7 @@ func TestNothingStaysInTheUsualNamespaces(t *testing.T) {
 	}
 }
 
-// requireUsualJob: rules and dashboards know the targets by these jobs.
+// requireUsualJob checks the job that rules and dashboards name.
 func requireUsualJob(t *testing.T, monitor *unstructured.Unstructured) {
 	t.Helper()
 	want := usualNamespace + "/" + monitor.GetName()
@@ -68,7 +48,7 @@ func requireUsualJob(t *testing.T, monitor *unstructured.Unstructured) {
 	require.Contains(t, endpoints[0].(map[string]any)["relabelings"], map[string]any{"targetLabel": "job", "replacement": want})
 }
 
-// requireLeftOut: what injects never stands before the pods of the release's own namespace.
+// requireLeftOut checks that nothing is injected into the release's own namespace.
 func requireLeftOut(t *testing.T, object *unstructured.Unstructured) {
 	t.Helper()
 	var selectors []any
@@ -93,8 +73,7 @@ func requireLeftOut(t *testing.T, object *unstructured.Unstructured) {
 	}
 }
 
-// requireOwnProcess: the policies are about what is in the release's namespace: the certificate process and its objects, the
-// webhook's Deployment.
+// requireOwnProcess checks that the policies name the release's namespace.
 func requireOwnProcess(t *testing.T, object *unstructured.Unstructured) {
 	t.Helper()
 	if object.GetKind() != "ValidatingAdmissionPolicy" {
@@ -114,7 +93,7 @@ func requireOwnProcess(t *testing.T, object *unstructured.Unstructured) {
 	}, spec["variables"].([]any)[:2])
 }
 
-// The policy is copied as text, in which the chart replaces what depends on the installation.
+// The chart replaces text in the policy.
 func TestPolicyHasItsSettings(t *testing.T) {
 	output, err := client.template(t.Context(), "--set=injector=admissionPolicy,images.sidecar.tag=v9,images.sidecar.pullPolicy=Always",
 		"--namespace="+elsewhere)

@@ -16,7 +16,7 @@ import (
 	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
-// installation is a folder of manifests that a user may apply, and the chart's values that say the same.
+// installation is a folder of manifests that a user may apply, and the equivalent values of the chart.
 type installation struct {
 	folder string
 	set    []string
@@ -35,7 +35,7 @@ var installations = []installation{
 	}},
 }
 
-// flags are the installation's values for helm.
+// flags returns the installation's values as flags of helm.
 func (i installation) flags() []string {
 	var flags []string
 	for _, set := range i.set {
@@ -57,14 +57,13 @@ func TestEveryOverlayHasItsValues(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-// Object by object and field by field. What kustomize has besides is the release's namespace, which helm wants to be
-// there before.
+// Object by object and field by field. Only kustomize also makes the release's namespace, which helm requires to exist.
 func TestChartMakesWhatKustomizeMakes(t *testing.T) {
 	for _, installation := range installations {
 		t.Run(installation.folder, func(t *testing.T) {
 			objects := kustomize(t, installation.folder)
 			for _, object := range objects {
-				mendPolicy(t, object)
+				fixPolicy(t, object)
 			}
 			want := byIdentity(t, objects)
 			require.Contains(t, want, "v1 Namespace "+usualNamespace)
@@ -92,7 +91,7 @@ func TestInstallPageNamesTheValuesOfEachOverlay(t *testing.T) {
 	}
 }
 
-// kustomize is what `kubectl apply -k` of the folder would send.
+// kustomize returns what `kubectl apply -k` of the folder would send.
 func kustomize(t *testing.T, folder string) []*unstructured.Unstructured {
 	t.Helper()
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(manifests, folder))
@@ -104,8 +103,8 @@ func kustomize(t *testing.T, folder string) []*unstructured.Unstructured {
 	return objects
 }
 
-// mendPolicy takes back what kustomize does to the admission policy and nobody means.
-func mendPolicy(t *testing.T, object *unstructured.Unstructured) {
+// fixPolicy undoes what kustomize does to the admission policy by accident.
+func fixPolicy(t *testing.T, object *unstructured.Unstructured) {
 	t.Helper()
 	if object.GetKind() != "MutatingAdmissionPolicy" {
 		return
@@ -116,7 +115,7 @@ func mendPolicy(t *testing.T, object *unstructured.Unstructured) {
 	}).(map[string]any)
 }
 
-// mapTexts is the value with each text in it replaced by what f makes of it.
+// mapTexts returns the value with f applied to each text in it.
 func mapTexts(value any, f func(string) string) any {
 	switch value := value.(type) {
 	case string:
@@ -133,7 +132,7 @@ func mapTexts(value any, f func(string) string) any {
 	return value
 }
 
-// byIdentity gives each object's YAML, with sorted fields, by what tells it from others.
+// byIdentity returns each object's YAML, with sorted fields, by kind, namespace and name.
 func byIdentity(t *testing.T, objects []*unstructured.Unstructured) map[string]string {
 	t.Helper()
 	texts := map[string]string{}

@@ -16,7 +16,7 @@ import (
 	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
-// helmClient is the helm of the module ./helm, which pins it, so that its dependencies never become ours.
+// helmClient is helm as the module ./helm pins it; its dependencies never become ours.
 type helmClient struct {
 	path string
 	// home keeps helm away from whatever the user of this machine has configured.
@@ -34,7 +34,7 @@ func buildHelm(dir string) (helmClient, error) {
 	return c, os.Mkdir(c.home, 0o700)
 }
 
-// run returns what helm writes to its standard output, and as an error what it says when it fails.
+// run returns helm's standard output, and its standard error as an error if it fails.
 func (c helmClient) run(ctx context.Context, args ...string) (string, error) {
 	command := exec.CommandContext(ctx, c.path, args...)
 	command.Env = []string{"HOME=" + c.home, "KUBECONFIG=/dev/null", "PATH=" + os.Getenv("PATH")}
@@ -49,10 +49,10 @@ func (c helmClient) run(ctx context.Context, args ...string) (string, error) {
 // inCluster runs helm against the tests' API server.
 func (c helmClient) inCluster(t *testing.T, args ...string) string {
 	t.Helper()
-	authority := filepath.Join(t.TempDir(), "ca.crt")
-	require.NoError(t, os.WriteFile(authority, server.Config.CAData, 0o600))
+	ca := filepath.Join(t.TempDir(), "ca.crt")
+	require.NoError(t, os.WriteFile(ca, server.Config.CAData, 0o600))
 	output, err := c.run(t.Context(), append(args,
-		"--kube-apiserver="+server.Config.Host, "--kube-token="+server.Config.BearerToken, "--kube-ca-file="+authority)...)
+		"--kube-apiserver="+server.Config.Host, "--kube-token="+server.Config.BearerToken, "--kube-ca-file="+ca)...)
 	require.NoError(t, err)
 	return output
 }
@@ -62,7 +62,7 @@ func (c helmClient) template(ctx context.Context, flags ...string) (string, erro
 	return c.run(ctx, append([]string{"template", release, chart, "--namespace=" + usualNamespace, withImages}, flags...)...)
 }
 
-// render is template's outcome as objects.
+// render returns the objects of template.
 func render(t *testing.T, flags ...string) []*unstructured.Unstructured {
 	t.Helper()
 	output, err := client.template(t.Context(), flags...)

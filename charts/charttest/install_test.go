@@ -14,8 +14,12 @@ import (
 	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
-// What the API server takes of the manifests it takes of the chart, since they are equal. This is the rest. Strict: an
-// unknown field is an error, and so is one that stands twice.
+// everything sets as much as can be set at once, in a release of another name and namespace.
+const elsewhere = "elsewhere"
+
+var everything = []string{"--namespace=" + elsewhere, "--values=testdata/everything.yaml"}
+
+// The API server accepts what equals the manifests; this is the rest. Strict: an unknown or repeated field is an error.
 func TestEverythingSetIsAppliedStrictly(t *testing.T) {
 	server.Define(t, apiservertest.CertManager, apiservertest.PodMonitors, apiservertest.PrometheusRules)
 	for name, flags := range map[string][]string{
@@ -35,8 +39,8 @@ func TestEverythingSetIsAppliedStrictly(t *testing.T) {
 	}
 }
 
-// The life of a release, by both ways in which helm writes: server-side apply, which is helm 4's, and the three-way
-// merge of helm 3.
+// A release is installed, upgraded, rolled back and uninstalled, by server-side apply (helm 4) and by the three-way merge
+// of helm 3.
 func TestReleaseLeavesAloneWhatTheCertificateProcessWrote(t *testing.T) {
 	server.Define(t, apiservertest.CertManager, apiservertest.PodMonitors, apiservertest.PrometheusRules)
 	for _, way := range []string{"true", "false"} {
@@ -64,7 +68,7 @@ func TestReleaseLeavesAloneWhatTheCertificateProcessWrote(t *testing.T) {
 	}
 }
 
-// Whoever has applied the manifests goes on with helm, and VMs notice nothing: no certificate is made anew.
+// A user of the manifests can switch to helm, and VMs notice nothing: the certificates stay.
 func TestReleaseTakesOverFromKustomize(t *testing.T) {
 	server.Define(t, apiservertest.CertManager, apiservertest.PodMonitors, apiservertest.PrometheusRules)
 	for _, object := range kustomize(t, ".") {
@@ -84,7 +88,7 @@ func certificateSecrets(namespace string) map[string][]string {
 	}
 }
 
-// caBundle has to be a certificate for the API server; anyone's is.
+// caBundle is any certificate: the API server only requires that it is one.
 func caBundle() []byte { return server.Config.CAData }
 
 // fillCertificates writes what `webhook certs` writes, in the way it does: by patches.
@@ -127,8 +131,7 @@ func replicas(t *testing.T, namespace string) int32 {
 	return *deployment.Spec.Replicas
 }
 
-// requireGone says that the object is deleted. A namespace stays until a controller, which there is none here, has
-// emptied it.
+// requireGone checks that the object is deleted. A namespace stays: no controller runs here that would empty it.
 func requireGone(t *testing.T, object *unstructured.Unstructured) {
 	t.Helper()
 	stored, err := server.Get(t.Context(), object)
@@ -140,10 +143,10 @@ func requireGone(t *testing.T, object *unstructured.Unstructured) {
 	require.True(t, apierrors.IsNotFound(err), "%s %s: %v", object.GetKind(), object.GetName(), err)
 }
 
-// deleteClusterWide keeps one test's objects from the next, which has the same ones. Namespaces are never the same.
+// deleteClusterWide deletes objects that the next test makes, too. Each test has its own namespaces.
 func deleteClusterWide(t *testing.T, object *unstructured.Unstructured) {
 	t.Helper()
 	if object.GetNamespace() == "" && object.GetKind() != "Namespace" {
-		require.NoError(t, server.Delete(context.Background(), object)) // the test's is over in its cleanup
+		require.NoError(t, server.Delete(context.Background(), object)) // t.Context has ended in a cleanup
 	}
 }

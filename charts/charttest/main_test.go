@@ -1,4 +1,4 @@
-// Package charttest holds the Helm chart against the manifests, with the real helm and a real kube-apiserver.
+// Package charttest compares the Helm chart with the manifests, with the real helm and a real kube-apiserver.
 package charttest
 
 import (
@@ -21,7 +21,7 @@ const (
 )
 
 var (
-	update = flag.Bool("update", false, "write the golden files, the chart's copies of manifests and the table in docs/install.md")
+	update = flag.Bool("update", false, "write the table of values in docs/install.md")
 	server *apiservertest.Server
 	client helmClient
 )

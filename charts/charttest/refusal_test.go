@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestHelmFindsNothingToSay(t *testing.T) {
+func TestHelmLint(t *testing.T) {
 	_, err := client.run(t.Context(), "lint", "--strict", chart)
 	require.NoError(t, err)
 	for _, installation := range installations {
@@ -64,7 +64,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 	}
 }
 
-// The chart as it comes names no image that anyone else could own, but says which to set.
+// Without values, the chart names no image that someone else could own; the error names those to set.
 func TestChartWithoutImagesIsRefused(t *testing.T) {
 	_, err := client.run(t.Context(), "template", release, chart)
 	require.ErrorContains(t, err, "not set: images.relay.repository, images.sidecar.repository, images.webhook.repository. Push the images")
@@ -72,8 +72,8 @@ func TestChartWithoutImagesIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "not set: images.sidecar.repository, images.webhook.repository. Push the images")
 }
 
-// That the sidecar's image needs no Secret can be read in the webhook's arguments, so that kubectl hypervisor check knows it.
-func TestWhoSaysThatNoSecretIsNeeded(t *testing.T) {
+// The webhook's arguments show that the sidecar's image needs no Secret; kubectl hypervisor check reads it there.
+func TestNoPullSecretIsNeeded(t *testing.T) {
 	const flag = "- --sidecar-image-pull-secrets=\n"
 	silent, err := client.template(t.Context())
 	require.NoError(t, err)
@@ -83,7 +83,7 @@ func TestWhoSaysThatNoSecretIsNeeded(t *testing.T) {
 	require.Contains(t, said, flag)
 }
 
-func TestWhatLooksWrongAndIsNot(t *testing.T) {
+func TestUnusualValuesAreAccepted(t *testing.T) {
 	for name, flags := range map[string][]string{
 		"a provider's version":           {"--kube-version=v1.30.5-gke.1443001"},
 		"values of a chart above":        {"--set=global.registry=example"},

@@ -1,6 +1,8 @@
 package charttest
 
 import (
+	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// value is a key of values.yaml with a comment of its own.
+// value is a key of values.yaml that has a comment.
 type value struct {
 	path    string
 	comment string
@@ -48,7 +50,7 @@ func valuesIn(t *testing.T, mapping *yaml.Node, path []string) []value {
 	return values
 }
 
-// inline is the node in one line.
+// inline returns the node in one line.
 func inline(t *testing.T, node *yaml.Node) string {
 	t.Helper()
 	flow(node)
@@ -125,20 +127,105 @@ var others = map[string]string{
 	"monitoring.dashboard.labels":        `{"grafana_dashboard": "yes"}`,
 }
 
-// Every value is documented, allowed by the schema and read by a template; and the tests know of every one.
+// Every value is documented, allowed by the schema and read by a template: what is set appears in an object. Values
+// that only choose between installations are left out of the last: TestChartMakesWhatKustomizeMakes compares those.
 func TestEveryValueHasAnEffect(t *testing.T) {
 	usual, err := client.template(t.Context())
 	require.NoError(t, err)
 	var known []string
 	for _, value := range documentedValues(t) {
 		known = append(known, value.path)
-		require.Contains(t, others, value.path)
-		// A pull secret alone is refused, see refusals.yaml.
-		output, err := client.template(t.Context(), "--kube-version=v1.34.0", "--set-json="+value.path+"="+others[value.path])
-		require.NoError(t, err)
-		require.NotEqual(t, usual, output, value.path)
 	}
-	for path := range others {
-		require.Contains(t, known, path)
+	require.ElementsMatch(t, known, slices.Collect(maps.Keys(others)))
+	for path, other := range others {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			// A pull secret alone is refused from Kubernetes 1.35 on, see refusals.yaml.
+			output, err := client.template(t.Context(), "--kube-version=v1.34.0", "--set-json="+path+"="+other)
+			require.NoError(t, err)
+			require.NotEqual(t, usual, output)
+			if !choosesInstallation(path) {
+				for _, line := range leaves(t, []byte(other)) {
+					require.Greater(t, strings.Count(output, line), strings.Count(usual, line), line)
+				}
+			}
+		})
 	}
+}
+
+func choosesInstallation(path string) bool {
+	return slices.ContainsFunc(installations, func(i installation) bool {
+		return slices.ContainsFunc(i.set, func(set string) bool { return strings.HasPrefix(set, path+"=") })
+	})
+}
+
+// leaves returns the texts of a value, and its fields that hold no others, as the chart writes them.
+func leaves(t *testing.T, content []byte) []string {
+	t.Helper()
+	var value any
+	require.NoError(t, json.Unmarshal(content, &value))
+	var lines []string
+	collect(t, value, &lines)
+	return lines
+}
+
+func collect(t *testing.T, value any, lines *[]string) {
+	t.Helper()
+	switch value := value.(type) {
+	case string:
+		*lines = append(*lines, value)
+	case []any:
+		for _, element := range value {
+			collect(t, element, lines)
+		}
+	case map[string]any:
+		for key, element := range value {
+			switch element.(type) {
+			case []any, map[string]any:
+				collect(t, element, lines)
+			default:
+				line, err := yaml.Marshal(map[string]any{key: element})
+				require.NoError(t, err)
+				*lines = append(*lines, strings.TrimSpace(string(line)))
+			}
+		}
+	}
+}
+
+func TestValuesTogether(t *testing.T) {
+	const image = "image: \"images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/relay"
+	for name, test := range map[string]struct {
+		flag     string
+		contains string
+		count    int
+	}{
+		"tag and digest":           {"--set=images.relay.tag=v9,images.relay.digest=" + someDigest, image + ":v9@" + someDigest, 1},
+		"digest alone":             {"--set=images.relay.digest=" + someDigest, image + "@" + someDigest, 1},
+		"70 % of the memory limit": {"--set=webhook.resources.limits.memory=128Mi", "value: 89MiB", 1},
+		"no memory limit":          {`--set-json=relay.resources={"limits":{"memory":null}}`, "name: GOMEMLIMIT", 2},
+		"one replica":              {"--set=webhook.replicas=1", "kind: PodDisruptionBudget", 0},
+		"another dashboard label":  {"--set=monitoring.dashboard.labels.grafana_dashboard=null,monitoring.dashboard.labels.a=b", "grafana_dashboard:", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			output, err := client.template(t.Context(), test.flag)
+			require.NoError(t, err)
+			require.Equal(t, test.count, strings.Count(output, test.contains), test.contains)
+		})
+	}
+}
+
+// The chart's files are links into the manifests; a package has the files themselves.
+func TestPackageIsTheChart(t *testing.T) {
+	dir := t.TempDir()
+	_, err := client.run(t.Context(), "package", "--destination="+dir, chart)
+	require.NoError(t, err)
+	packages, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
+	require.NoError(t, err)
+	require.Len(t, packages, 1)
+	want, err := client.template(t.Context())
+	require.NoError(t, err)
+	got, err := client.run(t.Context(), "template", release, packages[0], "--namespace="+usualNamespace, withImages)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
 }

@@ -1,21 +1,28 @@
+// Package links checks that the links in the repository's pages resolve, and that each alert has a runbook.
 package links
 
 import (
+	"bytes"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/stretchr/testify/require"
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/ast"
+	"github.com/yuin/goldmark/extension"
+	"github.com/yuin/goldmark/text"
 
 	"kubevirt-hypervisor-exporter/monitoring/rules"
 )
 
 const root = "../.."
 
-// Each relative link of each page leads to a file that is there, and to a heading that it has.
+// Each relative link of each page leads to an existing file and heading.
 func TestLinksResolve(t *testing.T) {
 	pages := markdownFiles(t)
 	require.NotEmpty(t, pages)
@@ -31,7 +38,7 @@ func requireResolves(t *testing.T, path, link string) {
 	target, err := url.Parse(link)
 	require.NoError(t, err, "%s: %s", path, link)
 	if target.IsAbs() {
-		return // what is published elsewhere cannot be asked from here
+		return // not in this repository
 	}
 	file := path
 	if target.Path != "" {
@@ -44,14 +51,14 @@ func requireResolves(t *testing.T, path, link string) {
 	}
 }
 
-// Each alert has its page, each page its alert, and the sections that a reader looks for.
+// Each alert has a runbook with all sections, and each runbook has an alert.
 func TestRunbooks(t *testing.T) {
 	want := map[string]bool{}
 	for _, alert := range rules.Alerts() {
 		path := filepath.Join(root, "docs", "runbooks", alert.Name+".md")
-		page := read(t, path)
-		for _, section := range []string{strings.ToLower(alert.Name), "meaning", "impact", "diagnosis", "mitigation"} {
-			require.Contains(t, page.Anchors, section, path)
+		runbook := read(t, path)
+		for _, section := range []string{strings.ToLower(alert.Name), "what-it-means", "check", "fix"} {
+			require.Contains(t, runbook.Anchors, section, path)
 		}
 		require.Equal(t, rules.Docs+"/runbooks/"+alert.Name+".md", rules.RunbookURL(alert.Name))
 		want[path] = true
@@ -69,21 +76,21 @@ func TestAnchor(t *testing.T) {
 		"Pod Security, SELinux":        "pod-security-selinux",
 		"When `x` is there: a_b":       "when-x-is-there-a_b",
 	} {
-		page := Read([]byte("# " + heading + "\n"))
-		require.Equal(t, map[string]bool{want: true}, page.Anchors)
+		found := parse([]byte("# " + heading + "\n"))
+		require.Equal(t, map[string]bool{want: true}, found.Anchors)
 	}
 }
 
 func TestReadFindsLinksInTables(t *testing.T) {
-	page := Read([]byte("| a |\n|---|\n| [x](y.md#z) ![p](p.png) |\n\n```\n[not](this.md)\n```\n"))
-	require.Equal(t, []string{"y.md#z", "p.png"}, page.Links)
+	found := parse([]byte("| a |\n|---|\n| [x](y.md#z) ![p](p.png) |\n\n```\n[not](this.md)\n```\n"))
+	require.Equal(t, []string{"y.md#z", "p.png"}, found.Links)
 }
 
-func read(t *testing.T, path string) Page {
+func read(t *testing.T, path string) page {
 	t.Helper()
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
-	return Read(content)
+	return parse(content)
 }
 
 func markdownFiles(t *testing.T) []string {
@@ -103,4 +110,55 @@ func markdownFiles(t *testing.T) []string {
 	})
 	require.NoError(t, err)
 	return files
+}
+
+// A page has the links and anchors of a Markdown file.
+type page struct {
+	Links   []string        // destinations, as written
+	Anchors map[string]bool // of its headings, as GitHub makes them
+}
+
+func parse(content []byte) page {
+	found := page{Anchors: map[string]bool{}}
+	document := goldmark.New(goldmark.WithExtensions(extension.GFM)).Parser().Parse(text.NewReader(content))
+	// The walker returns no error, so Walk does not.
+	_ = ast.Walk(document, func(node ast.Node, entering bool) (ast.WalkStatus, error) {
+		if !entering {
+			return ast.WalkContinue, nil
+		}
+		switch n := node.(type) {
+		case *ast.Link:
+			found.Links = append(found.Links, string(n.Destination))
+		case *ast.Image:
+			found.Links = append(found.Links, string(n.Destination))
+		case *ast.Heading:
+			found.Anchors[anchor(plain(n, content))] = true
+		}
+		return ast.WalkContinue, nil
+	})
+	return found
+}
+
+func plain(node ast.Node, content []byte) string {
+	var out bytes.Buffer
+	_ = ast.Walk(node, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if t, ok := n.(*ast.Text); ok && entering {
+			out.Write(t.Segment.Value(content))
+		}
+		return ast.WalkContinue, nil
+	})
+	return out.String()
+}
+
+// anchor returns GitHub's anchor of a heading: lower case, dashes for blanks, no other punctuation.
+func anchor(heading string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsLetter(r), unicode.IsDigit(r), r == '-', r == '_':
+			return unicode.ToLower(r)
+		case r == ' ':
+			return '-'
+		}
+		return -1
+	}, heading)
 }

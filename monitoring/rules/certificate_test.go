@@ -25,7 +25,7 @@ func certificateScenarios() []scenario {
 		{rule: rule, kind: fires, story: "less than 7 days for ten minutes, by the replica that is worst",
 			input:     []line{serving(1, 7*day+30*60, 0, 80), serving(2, 30*day, 0, 80)},
 			want:      []moment{at(41, of("serving")), at(30), at(40)},
-			describes: "The webhook's serving certificate ends in 6d 23h 49m 0s; it should have been renewed days ago. Once it has ended, VMs start without an exporter (webhook), or none can be scraped (relay)."},
+			describes: "The webhook's serving certificate expires in 6d 23h 49m 0s. It should have been renewed days ago. Once it has expired, VMs start without an exporter (webhook) or cannot be scraped (relay)."},
 		{rule: rule, kind: fires, story: "the authority at less than 20 days", input: []line{serving(1, 15*day, 0, 80), inSecret("authority", 20*day-1), inSecret("serving", 15*day)},
 			want: []moment{at(10, of("authority"))}},
 		{rule: rule, kind: fires, story: "the relay's, of which only the Secret tells",

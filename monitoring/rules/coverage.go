@@ -12,9 +12,9 @@ unless on (node)
   (` + relayDownExpr + `)`,
 		For:         10 * time.Minute,
 		Severity:    Warning,
-		Summary:     "A VM's exporter cannot be scraped though its pod runs.",
-		Description: `Prometheus has not reached the exporter beside VM {{ $labels.namespace }}/{{ $labels.name }} (pod {{ $labels.pod }}, node {{ $labels.node }}) for 10 minutes. Nothing is known of what executes the VM.`,
-		Why:         "Discovery leaves out pods that have ended; kube-state-metrics, where it is scraped, also those that have not begun. A node whose relay is down is HypervisorExporterRelayDown's.",
+		Summary:     "A VM's exporter cannot be scraped although its pod runs.",
+		Description: `Prometheus has not been able to scrape the exporter of VM {{ $labels.namespace }}/{{ $labels.name }} (pod {{ $labels.pod }}, node {{ $labels.node }}) for 10 minutes. Meanwhile the VM's hypervisor type is not known.`,
+		Why:         "Discovery leaves out pods that have ended; with kube-state-metrics, the alert also ignores pods that have not started. HypervisorExporterRelayDown reports a node whose relay is down.",
 	}
 }
 
@@ -25,7 +25,7 @@ func libvirtUnreachable() Alert {
 		For:         5 * time.Minute,
 		Severity:    Warning,
 		Summary:     "A VM's libvirt does not answer the exporter.",
-		Description: `The libvirt of VM {{ $labels.namespace }}/{{ $labels.name }} (pod {{ $labels.pod }}, node {{ $labels.node }}) has not answered the exporter beside it for 5 minutes: it hangs, is gone, or refuses the exporter.`,
+		Description: `The libvirt of VM {{ $labels.namespace }}/{{ $labels.name }} (pod {{ $labels.pod }}, node {{ $labels.node }}) has not answered the exporter for 5 minutes: it hangs, has ended, or refuses the exporter.`,
 	}
 }
 
@@ -36,8 +36,8 @@ func restarting() Alert {
 and on (namespace, pod) up` + ofVMs,
 		Severity:    Warning,
 		Summary:     "A VM's exporter keeps dying.",
-		Description: `The exporter beside VM {{ $labels.namespace }}/{{ $labels.name }} (pod {{ $labels.pod }}, node {{ $labels.node }}) died, and was started anew, about {{ $value | printf "%.0f" }} times in the last 30 minutes. The VM is not affected; scrapes meanwhile may fail.`,
-		Why:         "Between its deaths it may answer often enough for HypervisorExporterTargetDown to stay silent. A pod that has gone is no target any more.",
+		Description: `The exporter of VM {{ $labels.namespace }}/{{ $labels.name }} (pod {{ $labels.pod }}, node {{ $labels.node }}) died and was restarted about {{ $value | printf "%.0f" }} times in the last 30 minutes. The VM is not affected; some scrapes may fail.`,
+		Why:         "Between two deaths the exporter may answer often enough for HypervisorExporterTargetDown to stay silent. A pod that is gone is no longer a target.",
 	}
 }
 
@@ -72,7 +72,7 @@ and on (namespace) (
 		For:         15 * time.Minute,
 		Severity:    Warning,
 		Summary:     "A VM runs in an enabled namespace without a hypervisor metric.",
-		Description: `KubeVirt says that VM {{ $labels.namespace }}/{{ $labels.name }} runs on node {{ $labels.node }}, in a namespace that is enabled for the exporter, but the exporter of its pod does not show it. Most likely it was started before the namespace was enabled, or while the webhook was away.`,
-		Why:         "Silent where KubeVirt's metrics are not scraped. Only the pod that KubeVirt names counts: anyone who may create pods can make one under a VM's reference. A target that is down is HypervisorExporterTargetDown's.",
+		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} runs on node {{ $labels.node }}, by KubeVirt's metrics, in a namespace that is enabled for the exporter, but its pod has no hypervisor metric. Most likely it started before the namespace was enabled, or while the webhook was down.`,
+		Why:         "Silent if KubeVirt's metrics are not scraped. Only the pod that KubeVirt names counts: anyone who may create pods can make one under a VM's reference. HypervisorExporterTargetDown reports targets that are down.",
 	}
 }

@@ -27,7 +27,7 @@ func targetDownScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "after ten minutes, not before", input: deaf("web", "node-1", 0, 40),
 			want:      []moment{at(10, podOf(web)), at(9)},
-			describes: "Prometheus has not reached the exporter beside VM shop/web (pod virt-launcher-web-node-1-0, node node-1) for 10 minutes. Nothing is known of what executes the VM."},
+			describes: "Prometheus has not been able to scrape the exporter of VM shop/web (pod virt-launcher-web-node-1-0, node node-1) for 10 minutes. Meanwhile the VM's hypervisor type is not known."},
 		{rule: rule, kind: fires, story: "where kube-state-metrics says that the pod runs",
 			input: append(deaf("web", "node-1", 0, 40), phase("Running"), notPhase), want: []moment{at(15, podOf(web))}},
 		{rule: rule, kind: fires, story: "beside a healthy relay",
@@ -78,7 +78,7 @@ func libvirtScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "after five minutes, not before", input: []line{without(web)},
 			want:      []moment{at(5, podOf(web)), at(4)},
-			describes: "The libvirt of VM shop/web (pod virt-launcher-web-node-1-0, node node-1) has not answered the exporter beside it for 5 minutes: it hangs, is gone, or refuses the exporter."},
+			describes: "The libvirt of VM shop/web (pod virt-launcher-web-node-1-0, node node-1) has not answered the exporter for 5 minutes: it hangs, has ended, or refuses the exporter."},
 		{rule: rule, kind: silent, story: "a VM that is starting", input: []line{starting}, want: []moment{at(3), at(10)}},
 		{rule: rule, kind: silent, story: "libvirt answers", input: runs(vm("web", "node-1", "kvm", 0, 40)), want: []moment{at(10)}},
 		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: func() []line {

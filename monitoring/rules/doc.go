@@ -1,4 +1,3 @@
-// Package rules is the one source of the product's alerts and recording rules.
-// Its tests write manifests/monitoring/prometheusrule.yaml, the rules file for a
-// Prometheus without the operator, and docs/alerts.md from it.
+// Package rules is the source of the product's alerts and recording rules. Its test writes the PrometheusRules of the
+// manifests and the tables of docs/alerts.md.
 package rules

@@ -26,7 +26,7 @@ func emulated() string {
 	return lasting("qemu-tcg", `hypervisor_type="kvm"`, emulationLasts)
 }
 
-const whyNoFor = "No `for`: it would start anew when a migration changes the label node. What counts is what was seen in the last ten minutes and in the hour before."
+const whyNoFor = "No `for`: a migration changes the label node and would restart it. The alert uses the last ten minutes and the hour before them."
 
 func onEmulation() Alert {
 	return Alert{
@@ -34,7 +34,7 @@ func onEmulation() Alert {
 		Expr:        emulated(),
 		Severity:    Warning,
 		Summary:     "A VM runs on software emulation.",
-		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has been executed in software by QEMU (TCG), not by KVM, for more than 10 minutes. Expect it to be about ten times slower.`,
+		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has run on software emulation (QEMU TCG), not on KVM, for more than 10 minutes. Expect it to be about ten times slower.`,
 		Why:         whyNoFor,
 	}
 }
@@ -56,9 +56,9 @@ and on (namespace, name, node) (
   )
 )`,
 		Severity:    Critical,
-		Summary:     "A VM runs on software emulation though its node has KVM.",
-		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} has run on software emulation for more than 10 minutes on node {{ $labels.node }}, where other VMs of the same architecture run on KVM: it, or what it was given of the node, is misconfigured.`,
-		Why:         "The architecture must be the same: a guest of another one than its node's can only be emulated.",
+		Summary:     "A VM runs on software emulation although its node has KVM.",
+		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} has run on software emulation for more than 10 minutes on node {{ $labels.node }}, where other VMs of the same architecture run on KVM. The VM, or its access to the node's KVM device, is misconfigured.`,
+		Why:         "The architecture must be the same: a guest of an architecture other than its node's can only be emulated.",
 	}
 }
 
@@ -73,7 +73,7 @@ func nodeTurned() Alert {
 		Severity:    Critical,
 		Summary:     "VMs that ran on KVM now run on software emulation on one node.",
 		Description: `On node {{ $labels.node }}, {{ $value }} VMs run on software emulation that ran on KVM within the last day. The node most likely lost KVM when it was last booted or upgraded.`,
-		Why:         "A type cannot change while a guest runs: these VMs were started anew. Asking the VMs, not the node, needs no metric of the node and leaves out guests that are emulated for good.",
+		Why:         "A type cannot change while a guest runs: these VMs were restarted. The alert compares VMs, so it needs no metric of the node and ignores guests that are always emulated.",
 	}
 }
 
@@ -84,9 +84,9 @@ func unknown() Alert {
 unless on (namespace, name, node)
   ` + otherDomain(),
 		Severity:    Warning,
-		Summary:     "What executes a VM has not been known for 15 minutes.",
-		Description: `What executes VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has not been known for more than 15 minutes: its libvirt does not answer, or describes a domain that cannot be read.`,
-		Why:         "A domain type that is known but neither kvm nor qemu is VirtualMachineDomainTypeOther's.",
+		Summary:     "A VM's hypervisor type has been unknown for 15 minutes.",
+		Description: `The hypervisor type of VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has been unknown for more than 15 minutes: its libvirt does not answer, or its domain cannot be read.`,
+		Why:         "VirtualMachineDomainTypeOther reports a domain type that is known but neither kvm nor qemu.",
 	}
 }
 
@@ -106,6 +106,6 @@ func otherDomainType() Alert {
 		For:         10 * time.Minute,
 		Severity:    Info,
 		Summary:     "A VM's libvirt domain is of a type other than kvm and qemu.",
-		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} is a libvirt domain of type {{ $labels.domain_type }}. The exporter does not judge it and shows it as unknown.`,
+		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has a libvirt domain of type {{ $labels.domain_type }}. The exporter does not know whether that is emulation and shows the VM as unknown.`,
 	}
 }

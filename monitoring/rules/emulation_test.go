@@ -14,7 +14,7 @@ func onEmulationScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "after ten minutes, not before", input: slow,
 			want:      []moment{at(10, emulatedOn("web", "node-1")), at(9)},
-			describes: "VM shop/web on node node-1 has been executed in software by QEMU (TCG), not by KVM, for more than 10 minutes. Expect it to be about ten times slower."},
+			describes: "VM shop/web on node node-1 has run on software emulation (QEMU TCG), not on KVM, for more than 10 minutes. Expect it to be about ten times slower."},
 		{rule: rule, kind: fires, story: "a moment without libvirt does not start the clock anew",
 			input: runs(vm("web", "node-1", "qemu-tcg", 0, 7), vm("web", "node-1", "unknown", 8, 9), vm("web", "node-1", "qemu-tcg", 10, 30)),
 			want:  []moment{at(12, emulatedOn("web", "node-1"))}},
@@ -62,7 +62,7 @@ func besideKVMScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "after ten minutes, not before", input: beside,
 			want:      []moment{at(10, emulatedOn("web", "node-1")), at(9)},
-			describes: "VM shop/web has run on software emulation for more than 10 minutes on node node-1, where other VMs of the same architecture run on KVM: it, or what it was given of the node, is misconfigured."},
+			describes: "VM shop/web has run on software emulation for more than 10 minutes on node node-1, where other VMs of the same architecture run on KVM. The VM, or its access to the node's KVM device, is misconfigured."},
 		{rule: rule, kind: fires, story: "several beside several",
 			input: append(runs(vm("cache", "node-1", "kvm", 0, 40), vm("mail", "node-1", "qemu-tcg", 0, 40)), beside...),
 			want:  []moment{at(15, emulatedOn("web", "node-1"), emulatedOn("mail", "node-1"))}},

@@ -27,6 +27,6 @@ func rulesFailing(watched []Group) Alert {
 		Severity:    Critical,
 		Summary:     "Prometheus cannot evaluate a rule of the hypervisor exporter.",
 		Description: `Prometheus failed about {{ $value | printf "%.0f" }} times in the last 15 minutes to evaluate a rule of the group {{ $labels.group }}. Alerts and panels that depend on it show nothing meanwhile.`,
-		Why:         "Silent where Prometheus does not scrape itself.",
+		Why:         "Silent if Prometheus does not scrape itself.",
 	}
 }

@@ -1,44 +1,53 @@
 package rules
 
 import (
-	"bytes"
 	"flag"
 	"os"
+	"os/exec"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 )
 
-const (
-	prometheusRules = "../../manifests/monitoring/prometheusrule.yaml"
-	relayRules      = "../../manifests/relay/monitoring/prometheusrule.yaml"
-	rulesFile       = "../../manifests/overlays/without-prometheus-operator/rules.yaml"
-	alertsPage      = "../../docs/alerts.md"
-)
+const alertsPage = "../../docs/alerts.md"
 
-var update = flag.Bool("update", false, "write the generated files anew")
+var update = flag.Bool("update", false, "write the generated files")
 
-// What is committed is what the source makes.
 func TestGeneratedFiles(t *testing.T) {
-	tests := map[string]func() ([]byte, error){
-		prometheusRules: func() ([]byte, error) { return PrometheusRules(productNamespace) },
-		relayRules:      func() ([]byte, error) { return PrometheusRules(relayNamespace) },
-		rulesFile:       RulesFile,
-		alertsPage:      func() ([]byte, error) { return []byte(Document()), nil },
-	}
-	for path, render := range tests {
+	page, err := os.ReadFile(alertsPage)
+	require.NoError(t, err)
+	for path, render := range map[string]func() ([]byte, error){
+		"../../manifests/monitoring/prometheusrule.yaml":       func() ([]byte, error) { return PrometheusRules(productNamespace) },
+		"../../manifests/relay/monitoring/prometheusrule.yaml": func() ([]byte, error) { return PrometheusRules(relayNamespace) },
+		alertsPage: func() ([]byte, error) { return Document(page), nil },
+	} {
 		got, err := render()
 		require.NoError(t, err)
-		golden(t, path, got)
+		if *update {
+			require.NoError(t, os.WriteFile(path, got, 0o644))
+		}
+		want, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.True(t, string(want) == string(got), "%s is stale; write it with: go test ./monitoring/rules -update", path)
 	}
 }
 
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		require.NoError(t, os.WriteFile(path, got, 0o644))
-	}
-	want, err := os.ReadFile(path)
-	require.NoError(t, err, "write it with: go test ./monitoring/rules -update")
-	require.True(t, bytes.Equal(want, got), "%s is stale; write it with: go test ./monitoring/rules -update", path)
+// The command in docs/alerts.md makes a rules file that has all groups.
+func TestRulesFileCommand(t *testing.T) {
+	page, err := os.ReadFile(alertsPage)
+	require.NoError(t, err)
+	command := regexp.MustCompile(`\n(\{ echo groups:.*\}) > rules.yaml\n`).FindSubmatch(page)
+	require.NotNil(t, command)
+	shell := exec.Command("sh", "-c", string(command[1]))
+	shell.Dir = "../.."
+	output, err := shell.Output()
+	require.NoError(t, err)
+	content, err := RulesFile()
+	require.NoError(t, err)
+	var want, got any
+	require.NoError(t, yaml.Unmarshal(content, &want))
+	require.NoError(t, yaml.Unmarshal(output, &got))
+	require.Equal(t, want, got)
 }

@@ -22,7 +22,7 @@ func unknownScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "after fifteen minutes, not before", input: runs(mute("web", "node-1", 0, 40)),
 			want:      []moment{at(15, lost("web", "node-1")), at(14)},
-			describes: "What executes VM shop/web on node node-1 has not been known for more than 15 minutes: its libvirt does not answer, or describes a domain that cannot be read."},
+			describes: "The hypervisor type of VM shop/web on node node-1 has been unknown for more than 15 minutes: its libvirt does not answer, or its domain cannot be read."},
 		{rule: rule, kind: silent, story: "known again for a moment",
 			input: runs(mute("web", "node-1", 0, 10), vm("web", "node-1", "kvm", 11, 12), mute("web", "node-1", 13, 60)),
 			want:  []moment{at(20), at(26), at(28, lost("web", "node-1"))}},
@@ -62,7 +62,7 @@ func otherTypeScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "after ten minutes, not before", input: runs(strange("web", "node-1", 0, 40), again),
 			want:      []moment{at(10, hyperv("web", "node-1")), at(9)},
-			describes: "VM shop/web on node node-1 is a libvirt domain of type hyperv. The exporter does not judge it and shows it as unknown."},
+			describes: "VM shop/web on node node-1 has a libvirt domain of type hyperv. The exporter does not know whether that is emulation and shows the VM as unknown."},
 		{rule: rule, kind: silent, story: "kvm, qemu, and a domain that does not tell",
 			input: append(runs(vm("a", "node-1", "kvm", 0, 40), vm("b", "node-1", "qemu-tcg", 0, 40)),
 				metric("kubevirt_vmi_hypervisor_domain_info", mute("c", "node-1", 0, 40).target().with("arch", "x86_64"), 1, 0, 40)),

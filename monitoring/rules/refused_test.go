@@ -21,7 +21,7 @@ func refusedScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "at the first pod that is left alone", input: []line{leftAlone(1, 60, 10)},
 			want:      []moment{at(11, labels{}), at(9)},
-			describes: "The API server refused pods of VMs that had the exporter in them, so the webhook left about 1 of those that followed alone in the last 30 minutes. Their VMs start without an exporter, or wait for something else that refuses them. The webhook's log names them, and the VMs' events name what refuses them."},
+			describes: "The API server refused pods of VMs that contained the exporter. So the webhook left about 1 of the pods that followed unchanged in the last 30 minutes. Their VMs start without an exporter, or something else still refuses them. The webhook's log names the VMs; the VMs' events name what refuses their pods."},
 		{rule: rule, kind: fires, story: "both replicas are one alert", input: []line{leftAlone(1, 60, 10), leftAlone(2, 60, 11)}, want: []moment{at(12, labels{})}},
 		{rule: rule, kind: fires, story: "all the while that a VM waits, which KubeVirt tries every 1000 seconds", input: []line{leftAlone(1, 80, 10, 27, 44)},
 			want: []moment{at(26, labels{}), at(43, labels{}), at(70, labels{})}},

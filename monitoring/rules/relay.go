@@ -23,6 +23,6 @@ func relayDown() Alert {
 		For:         5 * time.Minute,
 		Severity:    Critical,
 		Summary:     "A node's relay does not answer.",
-		Description: `The relay on node {{ $labels.node }} has not answered Prometheus for 5 minutes, or is not there. No VM of that node can be scraped meanwhile; the VMs themselves are not affected.`,
+		Description: `The relay on node {{ $labels.node }} has not answered Prometheus for 5 minutes, or does not exist. VMs on that node cannot be scraped; the VMs themselves are not affected.`,
 	}
 }

@@ -18,7 +18,7 @@ func relayScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "after five minutes, not before",
 			input: []line{relayUp("node-1", 0, 0, 60), relayUp("node-2", 1, 0, 60)}, want: []moment{at(5, on("node-1")), at(4)},
-			describes: "The relay on node node-1 has not answered Prometheus for 5 minutes, or is not there. No VM of that node can be scraped meanwhile; the VMs themselves are not affected."},
+			describes: "The relay on node node-1 has not answered Prometheus for 5 minutes, or does not exist. VMs on that node cannot be scraped; the VMs themselves are not affected."},
 		{rule: rule, kind: fires, story: "a node without a relay, whose VMs are all deaf",
 			input: append(deaf("web", "node-1", 0, 60), relayUp("node-2", 1, 0, 60)), want: []moment{at(5, on("node-1"))}},
 		{rule: rule, kind: silent, story: "a node without a relay, of whose VMs one answers",

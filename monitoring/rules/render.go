@@ -11,8 +11,8 @@ import (
 
 const generated = "# Generated from monitoring/rules by: go test ./monitoring/rules -update\n"
 
-// PrometheusRules is the YAML of one PrometheusRule for each of the components in
-// that namespace, so that an overlay can leave out what it does not install.
+// PrometheusRules returns the YAML of one PrometheusRule for each component in that namespace. An overlay leaves out the
+// objects of what it does not install.
 func PrometheusRules(namespace string) ([]byte, error) {
 	var out bytes.Buffer
 	out.WriteString(generated)
@@ -30,13 +30,13 @@ func PrometheusRules(namespace string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// RulesFile is the YAML of all groups for rule_files of a Prometheus without the operator.
+// RulesFile returns the YAML of all groups, for rule_files of a Prometheus without the operator.
 func RulesFile() ([]byte, error) {
 	content, err := encode(groupsNode(Groups()))
 	if err != nil {
 		return nil, fmt.Errorf("write the rules file: %w", err)
 	}
-	return append([]byte(generated+"# Not applied: a rules file (rule_files) for a Prometheus of your own.\n"), content...), nil
+	return content, nil
 }
 
 func encode(node *yaml.Node) ([]byte, error) {
@@ -124,7 +124,7 @@ func wrap(comment string) string {
 	return strings.Join(lines, "\n")
 }
 
-// mapping takes keys (strings) and values (nodes) in turn and keeps their order.
+// mapping returns a mapping of keys (strings) and values (nodes), given in turn.
 func mapping(pairs ...any) *yaml.Node {
 	node := &yaml.Node{Kind: yaml.MappingNode}
 	for i := 0; i < len(pairs); i += 2 {

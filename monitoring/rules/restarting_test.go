@@ -27,7 +27,7 @@ func restartingScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "at the third time, not before", input: dying(web, 10, 12, 14),
 			want:      []moment{at(14, podOf(web)), at(9), at(13)},
-			describes: "The exporter beside VM shop/web (pod virt-launcher-web-node-1-0, node node-1) died, and was started anew, about 3 times in the last 30 minutes. The VM is not affected; scrapes meanwhile may fail."},
+			describes: "The exporter of VM shop/web (pod virt-launcher-web-node-1-0, node node-1) died and was restarted about 3 times in the last 30 minutes. The VM is not affected; some scrapes may fail."},
 		{rule: rule, kind: fires, story: "three times in half an hour", input: dying(web, 10, 20, 30), want: []moment{at(31, podOf(web)), at(29)}},
 		{rule: rule, kind: fires, story: "while its target is down, too", input: flapping, want: []moment{at(14, podOf(web)), at(20, podOf(web))}},
 		{rule: rule, kind: fires, story: "two targets of one pod are one alert", input: func() []line {

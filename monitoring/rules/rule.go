@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Severity says how soon somebody should look.
+// Severity is how soon someone should act.
 type Severity int
 
 const (
-	// Info is for a look when there is time.
+	// Info is for when there is time.
 	Info Severity = iota
 	// Warning is for the next working day.
 	Warning
-	// Critical is for now: many VMs are slow, or nothing would tell that they are.
+	// Critical is for now: many VMs are slow, or nothing would report it.
 	Critical
 )
 
@@ -39,7 +39,7 @@ type Alert struct {
 	// Summary is one line without variables; Description names what is affected.
 	Summary     string
 	Description string
-	// Why says what the alert asks and why so. It is a comment in the generated rules.
+	// Why explains the expression, as a comment in the generated rules.
 	Why string
 }
 
@@ -60,12 +60,12 @@ type Group struct {
 	Alerts     []Alert
 }
 
-// Component is what an installation may be without. Each has a PrometheusRule of
-// its own, so that an overlay which lacks the component can leave its rules out.
+// Component is a part of the product that an installation may lack. Each has its own PrometheusRule, which an overlay
+// without the component leaves out.
 type Component struct {
 	Name      string // the value of the label app.kubernetes.io/component
 	Object    string // the PrometheusRule's name
-	Namespace string // and where it lies
+	Namespace string // the PrometheusRule's namespace
 	Groups    []Group
 }
 
@@ -76,10 +76,11 @@ const (
 
 // Components lists all rules, in the order of the generated files.
 func Components() []Component {
-	watched := []Group{vms(), nodes(), webhook(), relay()}
+	watched := []Group{vms(), nodes(), webhook(), certs(), relay()}
 	return []Component{
 		{Name: "sidecar", Object: "hypervisor-exporter-vms", Namespace: productNamespace, Groups: []Group{vms(), nodes(), evaluation(watched...)}},
 		{Name: "webhook", Object: "hypervisor-exporter-webhook", Namespace: productNamespace, Groups: []Group{webhook()}},
+		{Name: "certs", Object: "hypervisor-exporter-certs", Namespace: productNamespace, Groups: []Group{certs()}},
 		{Name: "relay", Object: "hypervisor-exporter-relay", Namespace: relayNamespace, Groups: []Group{relay()}},
 	}
 }

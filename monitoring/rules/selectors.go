@@ -17,9 +17,8 @@ const (
 	RelayJob   = "hypervisor-exporter-relay/hypervisor-exporter-relay"
 )
 
-// A tenant's page can name its series as it likes. Prometheus' configuration keeps none but
-// ours; should that be missing, these matchers keep a page's series apart: each metric of ours
-// is asked of its job, and every other series of any job but the VMs'.
+// A tenant's page can have series of any name. The scrape configuration drops all but the exporter's; if that is missing,
+// these matchers still exclude a page's series: the product's metrics are selected by job, all others exclude the VMs' job.
 const (
 	ofVMs     = `{job="` + VMsJob + `"}`
 	ofWebhook = `{job="` + WebhookJob + `"}`
@@ -28,13 +27,13 @@ const (
 	NotVMs = `job!="` + VMsJob + `"`
 )
 
-// info selects what VMs' pages say of the hypervisor. A genuine series is always 1; NaN and
-// the infinities are not. The types are listed, since the label becomes one of alerts.
+// info selects the VMs' hypervisor types. A genuine series is always 1, never NaN or infinite. The types are listed,
+// because the label becomes one of alerts.
 func info() string {
 	return `kubevirt_vmi_hypervisor_info{job="` + VMsJob + `",hypervisor_type=~"` + strings.Join(exposition.HypervisorTypes(), "|") + `"} == 1`
 }
 
-// domain selects what VMs' pages say of their libvirt domain.
+// domain selects the VMs' libvirt domains.
 func domain(matchers string) string {
 	return `kubevirt_vmi_hypervisor_domain_info{job="` + VMsJob + `",` + matchers + `}`
 }
@@ -47,8 +46,8 @@ func recorded(name, matchers string) string {
 	return name + "{" + NotVMs + matchers + "}"
 }
 
-// namedPods gives, for each running VMI, 1 with the name of its pod as KubeVirt knows it. The
-// aggregation leaves one series a pod, so that label_replace makes no two of one name.
+// namedPods is 1 for each running VMI, with the name of its pod by KubeVirt's metric. The aggregation leaves one series for
+// each pod, so label_replace never makes two with the same labels.
 const namedPods = `label_replace(
       group by (namespace, name, node, vmi_pod) (kubevirt_vmi_info{` + NotVMs + `,phase="running",vmi_pod!~"|<none>"}),
       "pod", "$1", "vmi_pod", "(.+)"
@@ -67,6 +66,6 @@ func RunbookURL(alert string) string {
 const (
 	// emulationLasts is how long a VM runs on software emulation before an alert fires.
 	emulationLasts = 10 * time.Minute
-	// unknownLasts leaves libvirt the time to come back by itself.
+	// unknownLasts gives libvirt time to recover by itself.
 	unknownLasts = 15 * time.Minute
 )

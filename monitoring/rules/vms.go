@@ -51,8 +51,8 @@ func newest() Recording {
     )
   )
 )`,
-		Meaning: "One series for each VMI, 1 while it runs. Where two pods show the VMI, as they may between two scrapes of a migration, it is the one that KubeVirt's own metrics name; without them, the one on which the VMI began to run, or changed its type, last.",
-		Why:     "Nothing that a page says can make the join fail or stand for another VM.",
+		Meaning: "One series for each VMI, 1 while it runs. If two pods show the VMI, as between two scrapes of a migration, it is the series of the pod that KubeVirt's metrics name; without these, of the pod in which the VMI started, or changed its type, last.",
+		Why:     "Nothing on a page can make the join fail or replace another VM's series.",
 	}
 }
 

@@ -4,16 +4,21 @@ import "time"
 
 const (
 	// Both are below what is left when the certificate is due to be renewed
-	// (docs/operations.md): 10 days of the serving one, 30 of the authority.
-	servingLeft   = "7 * 86400"
-	authorityLeft = "20 * 86400"
+	// (docs/operations.md): 10 days of the serving certificate, 30 of the CA.
+	servingLeft = "7 * 86400"
+	caLeft      = "20 * 86400"
 )
 
 func webhook() Group {
 	return Group{
 		Name:   "hypervisor-exporter-webhook",
-		Alerts: []Alert{webhookDown(), webhookErrors(), webhookBypassed(), podsRefused(), certificateExpiring()},
+		Alerts: []Alert{webhookDown(), webhookErrors(), webhookBypassed(), podsRefused()},
 	}
+}
+
+// certs has a PrometheusRule of its own: with the admission policy there are certificates and no webhook.
+func certs() Group {
+	return Group{Name: "hypervisor-exporter-certs", Alerts: []Alert{certificateExpiring()}}
 }
 
 func webhookDown() Alert {
@@ -23,8 +28,8 @@ func webhookDown() Alert {
 		For:         5 * time.Minute,
 		Severity:    Critical,
 		Summary:     "No replica of the webhook can inject the exporter.",
-		Description: `Prometheus has seen no replica of the webhook with a valid certificate for 5 minutes. VMs that start now get no exporter and keep being without it until they are restarted or migrated.`,
-		Why:         "A replica without a valid certificate is up but of no use to the API server.",
+		Description: `Prometheus has seen no replica of the webhook with a valid certificate for 5 minutes. VMs that start now have no exporter until they are restarted or migrated.`,
+		Why:         "A replica without a valid certificate is up, but the API server cannot use it.",
 	}
 }
 
@@ -33,9 +38,9 @@ func webhookErrors() Alert {
 		Name:        "HypervisorExporterWebhookErrors",
 		Expr:        `sum by (reason) (increase(hypervisor_exporter_webhook_admissions_total{job="` + WebhookJob + `",result="error"}[15m])) > 0`,
 		Severity:    Warning,
-		Summary:     "The webhook has a fault: it could not answer an admission.",
-		Description: `The webhook met an error of its own in about {{ $value | printf "%.0f" }} admissions in the last 15 minutes (reason {{ $labels.reason }}). VMs among them started without an exporter.`,
-		Why:         "The counters start at zero for each reason, so that the first error counts. Requests that anyone who reaches the port can send are counted apart (hypervisor_exporter_webhook_rejected_requests_total) and do not fire it.",
+		Summary:     "The webhook could not answer an admission because of an internal error.",
+		Description: `The webhook had an internal error in about {{ $value | printf "%.0f" }} admissions in the last 15 minutes (reason {{ $labels.reason }}). VMs among them started without an exporter.`,
+		Why:         "The counter of each reason starts at zero, so the first error counts. Requests that anyone who reaches the port can send have their own counter (hypervisor_exporter_webhook_rejected_requests_total) and do not fire it.",
 	}
 }
 
@@ -58,8 +63,8 @@ func webhookBypassed() Alert {
 ) > 0`,
 		Severity:    Warning,
 		Summary:     "The API server created pods without asking the webhook.",
-		Description: `The API server could not reach the webhook, or not within 2 seconds, for about {{ $value | printf "%.0f" }} pods in the last 15 minutes, and created them without it. VMs among them have no exporter.`,
-		Why:         "Silent where the API server's metrics are not scraped. Its counter has no series before the first event, which increase alone would miss.",
+		Description: `The API server got no answer from the webhook within 2 seconds for about {{ $value | printf "%.0f" }} pods in the last 15 minutes, and created them without it. VMs among them have no exporter.`,
+		Why:         "Silent if the API server's metrics are not scraped. Its counter has no series before the first event; increase alone would miss that event.",
 	}
 }
 
@@ -69,13 +74,13 @@ func podsRefused() Alert {
 		Expr:        `sum(increase(hypervisor_exporter_webhook_admissions_total{job="` + WebhookJob + `",reason="refused_before"}[30m])) > 0`,
 		Severity:    Warning,
 		Summary:     "VMs start without the exporter because something refuses their pods with it.",
-		Description: `The API server refused pods of VMs that had the exporter in them, so the webhook left about {{ $value | printf "%.0f" }} of those that followed alone in the last 30 minutes. Their VMs start without an exporter, or wait for something else that refuses them. The webhook's log names them, and the VMs' events name what refuses them.`,
-		Why:         "30 minutes, because KubeVirt tries a VM that waits for a quota every 1000 seconds at last. Anyone who reaches the webhook's port can fire it with made-up reviews; no one can silence it.",
+		Description: `The API server refused pods of VMs that contained the exporter. So the webhook left about {{ $value | printf "%.0f" }} of the pods that followed unchanged in the last 30 minutes. Their VMs start without an exporter, or something else still refuses them. The webhook's log names the VMs; the VMs' events name what refuses their pods.`,
+		Why:         "30 minutes, because KubeVirt retries a VM that waits for a quota at intervals of up to 1000 seconds. Anyone who reaches the webhook's port can fire it with made-up reviews; no one can silence it.",
 	}
 }
 
-// inSecret tells of the certificates in the Secrets; of the webhook's serving one, what
-// the replicas serve counts.
+// inSecret is the end of the certificates in the Secrets. For the webhook's serving certificate, what the replicas serve
+// counts instead.
 const inSecret = "hypervisor_exporter_webhook_rotation_certificate_not_after_timestamp_seconds"
 
 func certificateExpiring() Alert {
@@ -95,11 +100,11 @@ min by (serves, certificate) (
 or
 min by (serves, certificate) (
   ` + inSecret + `{job="` + WebhookJob + `",certificate="authority"}
-) - time() < ` + authorityLeft,
+) - time() < ` + caLeft,
 		For:         10 * time.Minute,
 		Severity:    Warning,
 		Summary:     "A certificate of the webhook or the relay was not renewed in time.",
-		Description: `The {{ $labels.serves }}'s {{ $labels.certificate }} certificate ends in {{ $value | humanizeDuration }}; it should have been renewed days ago. Once it has ended, VMs start without an exporter (webhook), or none can be scraped (relay).`,
-		Why:         "The serving certificate is renewed at 10 days left and the authority at 30, so both limits mean days of failed renewal.",
+		Description: `The {{ $labels.serves }}'s {{ $labels.certificate }} certificate expires in {{ $value | humanizeDuration }}. It should have been renewed days ago. Once it has expired, VMs start without an exporter (webhook) or cannot be scraped (relay).`,
+		Why:         "The serving certificate is renewed with 10 days left and the CA with 30, so both limits mean days of failed renewal.",
 	}
 }

@@ -34,7 +34,7 @@ func webhookDownScenarios() []scenario {
 		{rule: rule, kind: fires, story: "five minutes after the last replica, not before",
 			input:     []line{serving(1, 20*day, 0, 30), serving(2, 20*day, 0, 20), metric("up", replica(1), 0, 31, 60)},
 			want:      []moment{at(36, labels{}), at(30), at(35), down},
-			describes: "Prometheus has seen no replica of the webhook with a valid certificate for 5 minutes. VMs that start now get no exporter and keep being without it until they are restarted or migrated."},
+			describes: "Prometheus has seen no replica of the webhook with a valid certificate for 5 minutes. VMs that start now have no exporter until they are restarted or migrated."},
 		{rule: rule, kind: fires, story: "replicas without a certificate", input: []line{metric("up", replica(1), 1, 0, 60)}, want: []moment{down}},
 		{rule: rule, kind: fires, story: "replicas with a certificate that has ended",
 			input: []line{serving(1, 30*60, 0, 60)}, want: []moment{at(36, labels{}), at(29), at(34), down}},
@@ -68,7 +68,7 @@ func webhookErrorScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "at the first error", input: []line{counted(1, "panic", 10, 60), counted(2, "unencodable_patch", 60, 61)},
 			want:      []moment{at(11, because("panic")), at(9)},
-			describes: "The webhook met an error of its own in about 1 admissions in the last 15 minutes (reason panic). VMs among them started without an exporter."},
+			describes: "The webhook had an internal error in about 1 admissions in the last 15 minutes (reason panic). VMs among them started without an exporter."},
 		{rule: rule, kind: fires, story: "both replicas are one alert for each reason",
 			input: []line{counted(1, "panic", 10, 60), counted(2, "panic", 11, 60), counted(2, "unencodable_patch", 12, 60)},
 			want:  []moment{at(15, because("panic"), because("unencodable_patch"))}},
@@ -100,7 +100,7 @@ func bypassedScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "at the first event, before which there is no series", input: []line{up, count(1, 20, 80)},
 			want:      []moment{at(20, labels{}), at(19)},
-			describes: "The API server could not reach the webhook, or not within 2 seconds, for about 1 pods in the last 15 minutes, and created them without it. VMs among them have no exporter."},
+			describes: "The API server got no answer from the webhook within 2 seconds for about 1 pods in the last 15 minutes, and created them without it. VMs among them have no exporter."},
 		{rule: rule, kind: fires, story: "at a later event", input: []line{up, count(3, 0, 29).then(4, 30, 80)}, want: []moment{at(31, labels{}), at(29)}},
 		{rule: rule, kind: fires, story: "two API servers are one alert", input: []line{up, metric("up", labels{"job": "apiserver", "instance": "b"}, 1, 0, 80),
 			count(1, 20, 80), metric("apiserver_admission_webhook_fail_open_count", apiserver("b"), 1, 20, 80)}, want: []moment{at(21, labels{})}},

@@ -46,7 +46,7 @@ func coverageScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "after fifteen minutes, not before; two virt-controllers are one alert", input: bare,
 			want:      []moment{at(15, of("web", "node-1")), at(14)},
-			describes: "KubeVirt says that VM shop/web runs on node node-1, in a namespace that is enabled for the exporter, but the exporter of its pod does not show it. Most likely it was started before the namespace was enabled, or while the webhook was away."},
+			describes: "VM shop/web runs on node node-1, by KubeVirt's metrics, in a namespace that is enabled for the exporter, but its pod has no hypervisor metric. Most likely it started before the namespace was enabled, or while the webhook was down."},
 		{rule: rule, kind: fires, story: "without kube-state-metrics a namespace with a target is enabled",
 			input: append(db.lines(), said(web, "a"), said(db, "a")), want: []moment{at(20, of("web", "node-1"))}},
 		{rule: rule, kind: fires, story: "a target that answers but shows no VM",

@@ -98,7 +98,7 @@ func alternatives(text string) []string {
 	return append(parts, text[start:])
 }
 
-var blocks = map[string]func() []Rule{"targets": Targets, "names": Names, "page": Page}
+var blocks = map[string][]Rule{"targets": append(Targets(), Names()...), "page": Page()}
 
 var block = regexp.MustCompile(`(?m)^( *)# BEGIN generated (\w+)[^\n]*\n(?s:.*?)^ *# END generated\n`)
 
@@ -118,7 +118,7 @@ func Rewrite(file []byte, dialect Dialect) ([]byte, error) {
 		}
 		count++
 		return fmt.Appendf(nil, "%s# BEGIN generated %s%s\n%s%s# END generated\n",
-			margin, name, note, write(rules(), dialect, len(margin)), margin)
+			margin, name, note, write(rules, dialect, len(margin)), margin)
 	})
 	if err == nil && (count != len(blocks) || bytes.Count(file, []byte("# BEGIN generated")) != count) {
 		err = fmt.Errorf("%d of %d blocks are marked", count, len(blocks))

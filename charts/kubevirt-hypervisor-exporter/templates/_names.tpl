@@ -1,6 +1,6 @@
 {{/*
-Names do not come from the release's name: there is one installation in a cluster, and alerts, runbooks and the
-certificate process' rights go by these names. Only the namespaces can be chosen.
+Names do not depend on the release's name: a cluster has one installation, and alerts, runbooks and the certificate
+process' rights use these names. Only the namespaces can be chosen.
 */}}
 
 {{- define "relayNamespace" -}}

@@ -1,4 +1,4 @@
-{{/* What can be said of any of our pods. Takes the chart and the values of the workload. */}}
+{{/* Options of all pods. Takes the chart and the values of the workload. */}}
 {{- define "podOptions" -}}
 {{- $chart := index . 0 }}
 {{- $workload := index . 1 }}
@@ -84,7 +84,7 @@ livenessProbe:
 
 {{/*
 GOMEMLIMIT at 70 % of the memory limit, as in the manifests: the rest is for the kernel and for the pages of the binary,
-which it would otherwise read again and again. Left out where there is no limit, or one with a fraction or a rare unit.
+which the kernel would otherwise read from disk again and again. Left out if there is no limit, or one with a fraction or a rare unit.
 */}}
 {{- define "goMemoryLimit" -}}
 {{- $limit := dig "limits" "memory" "" (. | default dict) | toString }}

@@ -1,6 +1,6 @@
 {{/*
-A self-signed authority and a certificate by it. Takes the namespace, whose it is and the name that it is verified by.
-The authority lasts ten years and keeps its key on renewal: what trusts it knows one authority at a time.
+A self-signed CA and a certificate. Takes the namespace, the user (webhook or relay) and the name by which clients verify it.
+The CA lasts ten years and keeps its key on renewal: its clients know one CA at a time.
 */}}
 {{- define "certManagerCertificates" -}}
 {{- $namespace := index . 0 }}

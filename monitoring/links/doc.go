@@ -1,2 +1,0 @@
-// Package links checks, in its test, that the repository's pages lead where they say.
-package links
