@@ -39,16 +39,16 @@ func run(ctx context.Context, out io.Writer, binaries string) (err error) {
 	if err != nil {
 		return err
 	}
-	world, err := flood.NewWorld(ctx, binaries)
+	runner, err := flood.NewRunner(ctx, binaries)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, world.Close()) }()
+	defer func() { err = errors.Join(err, runner.Close()) }()
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "flood\tmemory limit\tpeak\tpeak without page cache\tkills\tlost\tverdict")
 	for _, c := range cases {
 		fmt.Fprintf(os.Stderr, "flooding %s …\n", c.Name)
-		result, err := world.Run(ctx, c)
+		result, err := runner.Run(ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
