@@ -54,9 +54,6 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 	}
 	defer closeClient()
 	pods := podsocket.New(o.podsDir)
-	if err := pods.Denied(); err != nil {
-		logger.Info("openat2 is not allowed here; sockets are found step by step, which is as safe", "err", err)
-	}
 	source := certificateSource(o, registry, logger)
 	config := serverConfig(o, logger)
 	if source != nil {
