@@ -88,9 +88,10 @@ func sends(text string) attack {
 	}
 }
 
-// bogusToken asks for a pod's page with another token on each connection.
+// bogusToken asks for a pod's page with another token on each connection, about as long as the relay accepts.
 func bogusToken(conn net.Conn, n int64) error {
-	_, err := fmt.Fprintf(conn, "GET /pods/00000000-0000-4000-8000-000000000000/metrics HTTP/1.1\r\nHost: program\r\nAuthorization: Bearer bogus-%d\r\n\r\n", n)
+	const format = "GET /pods/00000000-0000-4000-8000-000000000000/metrics HTTP/1.1\r\nHost: program\r\nAuthorization: Bearer bogus-%08000d\r\n\r\n"
+	_, err := fmt.Fprintf(conn, format, n)
 	return err
 }
 
