@@ -71,7 +71,7 @@ func keepAsking(t *testing.T, c *Cache, sources, each int) {
 				c.Decide(ctx, fmt.Sprint(i%sources), fmt.Sprint(i, " ", n), "/p")
 				select {
 				case <-ctx.Done():
-				case <-time.After(10 * time.Millisecond):
+				case <-time.After(50 * time.Millisecond):
 				}
 			}
 		})
@@ -112,7 +112,7 @@ func TestKnownScraperAmongStrangers(t *testing.T) {
 					lapse(t, api, c)
 				}
 				api.setTakes(slow)
-				keepAsking(t, c, 200, 1)
+				keepAsking(t, c, 60, 1)
 				if lapse != nil {
 					ask(slow, Asked)
 				}
@@ -128,7 +128,7 @@ func TestFirstReviewIsFair(t *testing.T) {
 	for strangers := 1; strangers < 4; strangers++ { // with 8 tokens each they fill all places but 8
 		inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, _ *bytes.Buffer) {
 			api.takes = 500 * time.Millisecond
-			keepAsking(t, c, strangers, 50)
+			keepAsking(t, c, strangers, 20)
 			decision, _ := c.Decide(t.Context(), "prometheus", "scraper", "/p")
 			require.Equal(t, Allowed.String(), decision.String(), "%d strangers", strangers)
 		})
