@@ -40,7 +40,7 @@ const inPod = `mount -t tmpfs tmpfs /run; mkdir -p /run/secrets/kubernetes.io; l
 func startRelay(t *testing.T) string {
 	t.Helper()
 	dir, account := t.TempDir(), t.TempDir()
-	authority, err := pki.NewAuthority(product.RelayServerName, time.Now(), time.Hour)
+	authority, err := pki.NewCA(product.RelayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
 	leaf, err := pki.IssueLeaf(authority, product.RelayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)

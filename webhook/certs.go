@@ -17,8 +17,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"kubevirt-hypervisor-exporter/internal/serving"
-	"kubevirt-hypervisor-exporter/webhook/certs/cluster"
-	"kubevirt-hypervisor-exporter/webhook/certs/rotation"
+	"kubevirt-hypervisor-exporter/webhook/certs"
 )
 
 // The certificates stand still when nothing has succeeded for staleAfter, and
@@ -33,17 +32,17 @@ const (
 const leastLifetime = time.Minute
 
 type certsFlags struct {
-	log               logFlags
-	names             cluster.Names
-	service           string
-	headlessService   string
-	replicaPort       int
-	authorityLifetime time.Duration
-	leafLifetime      time.Duration
-	settle            time.Duration
-	relay             relayFlags
-	metricsAddress    string
-	probeAddress      string
+	log             logFlags
+	names           certs.Names
+	service         string
+	headlessService string
+	replicaPort     int
+	caLifetime      time.Duration
+	leafLifetime    time.Duration
+	settle          time.Duration
+	relay           relayFlags
+	metricsAddress  string
+	probeAddress    string
 }
 
 func newCertsCommand() *cobra.Command {
@@ -58,12 +57,12 @@ func newCertsCommand() *cobra.Command {
 	f.log.add(flags)
 	flags.StringVar(&f.names.Namespace, "namespace", "hypervisor-exporter", "namespace of the webhook and its Secrets")
 	flags.StringVar(&f.names.ServingSecret, "secret", "hypervisor-exporter-webhook-tls", "existing Secret for the serving certificate, mounted by the webhook; empty: no webhook")
-	flags.StringVar(&f.names.AuthoritySecret, "ca-secret", "hypervisor-exporter-webhook-ca", "existing Secret for the authority and its key, mounted by nobody")
+	flags.StringVar(&f.names.CASecret, "ca-secret", "hypervisor-exporter-webhook-ca", "existing Secret for the CA and its key, which no pod mounts")
 	flags.StringVar(&f.names.WebhookConfiguration, "webhook-configuration", "hypervisor-exporter", "MutatingWebhookConfiguration whose caBundle is kept")
 	flags.StringVar(&f.service, "service", "hypervisor-exporter-webhook", "Service that the API server calls")
 	flags.StringVar(&f.headlessService, "headless-service", "hypervisor-exporter-webhook-replicas", "headless Service over the same pods, to ask each what it serves")
 	flags.IntVar(&f.replicaPort, "replica-port", 8443, "port of the pods behind it")
-	flags.DurationVar(&f.authorityLifetime, "ca-lifetime", 90*24*time.Hour, "life of an authority; renewed when a third is left")
+	flags.DurationVar(&f.caLifetime, "ca-lifetime", 90*24*time.Hour, "life of a CA; renewed when a third is left")
 	flags.DurationVar(&f.leafLifetime, "leaf-lifetime", 30*24*time.Hour, "life of a serving certificate; renewed when a third is left (under 13h, a clock that is two hours off may refuse it)")
 	flags.DurationVar(&f.settle, "settle", 30*time.Second, "how long a change is left to spread before the next relies on it")
 	f.relay.add(flags)
@@ -76,7 +75,7 @@ func (f *certsFlags) validate() error {
 	switch {
 	case f.leafLifetime < leastLifetime:
 		return fmt.Errorf("--leaf-lifetime: want %v or more: a shorter one would end before its successor is everywhere", leastLifetime)
-	case f.authorityLifetime < f.leafLifetime:
+	case f.caLifetime < f.leafLifetime:
 		return errors.New("--ca-lifetime: want --leaf-lifetime or more, or every leaf would be cut short")
 	case f.settle < 0:
 		return errors.New("--settle: want 0 or more")
@@ -107,8 +106,8 @@ func (f *certsFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	probes := probeHandler(
-		func(context.Context) error { return each(rotators, hungAfter, (*rotation.Rotator).Tried) },
-		func(context.Context) error { return each(rotators, staleAfter, (*rotation.Rotator).Succeeded) },
+		func(context.Context) error { return each(rotators, hungAfter, (*certs.Rotator).Tried) },
+		func(context.Context) error { return each(rotators, staleAfter, (*certs.Rotator).Succeeded) },
 	)
 	ctx, stop := context.WithCancelCause(cmd.Context())
 	defer stop(nil)
@@ -128,30 +127,30 @@ func (f *certsFlags) run(cmd *cobra.Command) error {
 
 // rotators are those of the webhook's certificates and of the relay's, each unless
 // it is left out.
-func (f *certsFlags) rotators(config *rest.Config, registry prometheus.Registerer, logger *slog.Logger) ([]*rotation.Rotator, error) {
-	policy := rotation.Policy{AuthorityLifetime: f.authorityLifetime, LeafLifetime: f.leafLifetime}
-	var all []*rotation.Rotator
+func (f *certsFlags) rotators(config *rest.Config, registry prometheus.Registerer, logger *slog.Logger) ([]*certs.Rotator, error) {
+	policy := certs.Policy{CALifetime: f.caLifetime, LeafLifetime: f.leafLifetime}
+	var all []*certs.Rotator
 	if f.names.ServingSecret != "" {
-		objects, err := cluster.New(config, f.names, logger)
+		objects, err := certs.NewKubeStore(config, f.names, logger)
 		if err != nil {
 			return nil, err
 		}
 		policy.DNSName, policy.Settle = f.service+"."+f.names.Namespace+".svc", f.settle
-		all = append(all, rotation.New(policy, objects, cluster.Replicas{
+		all = append(all, certs.New(policy, objects, certs.Replicas{
 			Lookup:     net.DefaultResolver.LookupHost,
 			Host:       f.headlessService + "." + f.names.Namespace + ".svc",
 			Port:       strconv.Itoa(f.replicaPort),
 			ServerName: policy.DNSName,
-		}, time.Now, rotation.NewMetrics(labelled("webhook", registry)), logger.With("serves", "webhook")))
+		}, time.Now, certs.NewMetrics(labelled("webhook", registry)), logger.With("serves", "webhook")))
 	}
 	if f.relay.names.ServingSecret != "" {
-		relay, err := cluster.NewRelay(config, f.relay.names, logger)
+		objects, err := certs.NewKubeStore(config, f.relay.names, logger)
 		if err != nil {
 			return nil, err
 		}
 		policy.DNSName, policy.Settle = f.relay.serverName, f.relay.settle
-		all = append(all, rotation.New(policy, relay, relay, time.Now,
-			rotation.NewMetrics(labelled("relay", registry)), logger.With("serves", "relay")))
+		all = append(all, certs.New(policy, objects, certs.Relays{}, time.Now,
+			certs.NewMetrics(labelled("relay", registry)), logger.With("serves", "relay")))
 	}
 	return all, nil
 }
@@ -161,7 +160,7 @@ func labelled(who string, registry prometheus.Registerer) prometheus.Registerer 
 	return prometheus.WrapRegistererWith(prometheus.Labels{"serves": who}, registry)
 }
 
-func each(rotators []*rotation.Rotator, within time.Duration, check func(*rotation.Rotator, time.Duration) error) error {
+func each(rotators []*certs.Rotator, within time.Duration, check func(*certs.Rotator, time.Duration) error) error {
 	var all []error
 	for _, rotator := range rotators {
 		all = append(all, check(rotator, within))

@@ -15,6 +15,9 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
+// certificateMetric is when the serving certificate ends.
+const certificateMetric = "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds"
+
 // serveFlags are named as those of Kubernetes' own servers
 // (k8s.io/apiserver SecureServingOptions, controller-runtime).
 type serveFlags struct {
@@ -71,8 +74,8 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	registry := newRegistry()
-	source := certificate.NewFileSource(f.certFile, f.keyFile, certificate.DefaultPoll, logger)
-	registry.MustRegister(certificate.NewCollector(source))
+	source := certificate.NewFileSource(f.certFile, f.keyFile, certificate.DefaultPoll, time.Now, logger)
+	registry.MustRegister(certificate.NewCollector(certificateMetric, source))
 	decide := func(pod *inject.Pod) inject.Decision { return inject.Decide(config, pod) }
 	server := &server{
 		source:          source,

@@ -43,8 +43,8 @@ func startServer(t *testing.T, decide admission.Decider, delay time.Duration) *r
 	t.Helper()
 	r := &running{dir: t.TempDir(), roots: x509.NewCertPool(), ended: make(chan error, 1)}
 	logger, registry := slog.New(slog.DiscardHandler), newRegistry()
-	source := certificate.NewFileSource(filepath.Join(r.dir, "tls.crt"), filepath.Join(r.dir, "tls.key"), 10*time.Millisecond, logger)
-	registry.MustRegister(certificate.NewCollector(source))
+	source := certificate.NewFileSource(filepath.Join(r.dir, "tls.crt"), filepath.Join(r.dir, "tls.key"), 10*time.Millisecond, time.Now, logger)
+	registry.MustRegister(certificate.NewCollector(certificateMetric, source))
 	r.server = &server{
 		source: source, handler: admission.NewHandler(decide, admission.NewMetrics(registry), logger),
 		registry: registry, logger: logger, minVersion: tls.VersionTLS13,
@@ -60,7 +60,7 @@ func startServer(t *testing.T, decide admission.Decider, delay time.Duration) *r
 // certify gives the server a certificate that ends after the time.
 func (r *running) certify(t *testing.T, lifetime time.Duration) {
 	t.Helper()
-	authority, err := pki.NewAuthority(testName, time.Now(), 24*time.Hour)
+	authority, err := pki.NewCA(testName, time.Now(), 24*time.Hour)
 	require.NoError(t, err)
 	leaf, err := pki.IssueLeaf(authority, testName, time.Now(), lifetime)
 	require.NoError(t, err)

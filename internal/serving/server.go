@@ -41,9 +41,6 @@ type Config struct {
 	// BodyDue reports whether a request may have a body. One that has a body and may not
 	// is answered with 400 at once, and its connection closed. nil: none may.
 	BodyDue func(*http.Request) bool
-	// Start serves until the server is shut down, in place of http.Server's Serve or
-	// ServeTLS; see package webconfig. May be nil.
-	Start func(*http.Server, net.Listener) error
 	// Logger gets panics at level error, and what strangers do wrong at level debug.
 	Logger *slog.Logger
 }
@@ -89,15 +86,10 @@ func (c Config) check() error {
 }
 
 func start(server *http.Server, on net.Listener, config Config) error {
-	defer func() { _ = on.Close() }() // Start may fail before it has used it
-	switch {
-	case config.Start != nil:
-		return config.Start(server, on)
-	case config.TLS != nil:
+	if config.TLS != nil {
 		return server.ServeTLS(on, "", "")
-	default:
-		return server.Serve(on)
 	}
+	return server.Serve(on)
 }
 
 func drain(server *http.Server, config Config) error {

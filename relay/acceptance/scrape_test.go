@@ -30,7 +30,7 @@ exec setpriv --reuid=107 --regid=107 --clear-groups --bounding-set=-all --inh-ca
 func startSidecar(t *testing.T, pod podtest.Pod) *testkit.Process {
 	t.Helper()
 	cmd := exec.Command("unshare", "--mount", "sh", "-c", sidecarScript, "sh", pod.Volume, binary("sidecar"),
-		"--web.listen-address=unix:///run/hypervisor-exporter/metrics.sock", "--libvirt.socket=/nowhere")
+		"--listen-address=unix:///run/hypervisor-exporter/metrics.sock", "--libvirt-socket=/nowhere")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "VMI_NAMESPACE=shop", "VMI_NAME=web", "NODE_NAME=node-1"}
 	process, err := testkit.Start(filepath.Join(t.TempDir(), "sidecar.log"), cmd)
 	require.NoError(t, err)

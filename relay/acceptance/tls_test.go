@@ -29,7 +29,7 @@ type secret struct {
 }
 
 func newSecret(t *testing.T) *secret {
-	ca, err := pki.NewAuthority(serverName, time.Now(), time.Hour)
+	ca, err := pki.NewCA(serverName, time.Now(), time.Hour)
 	require.NoError(t, err)
 	return &secret{dir: t.TempDir(), ca: ca}
 }

@@ -116,7 +116,7 @@ func TestAgainstARealAPIServer(t *testing.T) {
 		require.NoError(t, os.WriteFile(at.TokenFile, good, 0o600))
 		eventually(t, client, stranger, right, authorization.Forbidden)
 	})
-	foreign, err := pki.NewAuthority("foreign", time.Now(), time.Hour)
+	foreign, err := pki.NewCA("foreign", time.Now(), time.Hour)
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
 		change  func(at authorization.APIServer) error

@@ -74,7 +74,7 @@ func startSidecar(r *Runner, p *program, at port, listen string) error {
 		{name: "first scrape", port: at, path: "/metrics", want: series, once: true},
 	}
 	// libvirt is not there: the page costs the same.
-	return r.start(p, c, nil, "sidecar", "--web.listen-address="+listen, "--libvirt.socket="+filepath.Join(r.folder, "no-libvirt"))
+	return r.start(p, c, nil, "sidecar", "--listen-address="+listen, "--libvirt-socket="+filepath.Join(r.folder, "no-libvirt"))
 }
 
 func startWebhook(r *Runner, p *program) error {
@@ -279,7 +279,7 @@ func (r *Runner) pod(p *program) (path, folder string, err error) {
 // certificate writes a serving certificate and returns the flags that name it.
 func (r *Runner) certificate() ([]string, error) {
 	const name = "program.flood.svc"
-	ca, err := pki.NewAuthority(name, time.Now(), time.Hour)
+	ca, err := pki.NewCA(name, time.Now(), time.Hour)
 	if err != nil {
 		return nil, err
 	}
