@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,9 +55,6 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 	}
 	defer closeClient()
 	pods := podsocket.New(o.podsDir)
-	if err := pods.Denied(); err != nil {
-		logger.Info("openat2 is not allowed here; sockets are found step by step, which is as safe", "err", err)
-	}
 	source := certificateSource(o, registry, logger)
 	config := serverConfig(o, logger)
 	if source != nil {
@@ -129,6 +127,27 @@ func serverConfig(o *options, logger *slog.Logger) serving.Config {
 		config.MaxHeaderBytes = 1 << 10
 	}
 	return config
+}
+
+// certificateSource returns nil without the two files.
+func certificateSource(o *options, registry prometheus.Registerer, logger *slog.Logger) certificate.Source {
+	if o.certFile == "" {
+		return nil
+	}
+	source := certificate.NewFileSource(o.certFile, o.keyFile, certificate.DefaultPoll, time.Now, logger)
+	registry.MustRegister(certificate.NewCollector("hypervisor_exporter_relay_certificate_not_after_timestamp_seconds", source))
+	return source
+}
+
+// tlsConfig serves the source's certificate.
+func tlsConfig(source certificate.Source) (*tls.Config, error) {
+	getCertificate, err := certificate.WithProvisional(source)
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: getCertificate,
+		// A resumed session would go on with the certificate it began with.
+		SessionTicketsDisabled: true,
+	}, err
 }
 
 // readiness returns what is nil when a scrape could go through as far as this node is

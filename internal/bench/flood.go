@@ -17,14 +17,14 @@ func (b *bench) flood(ctx context.Context) (t *table, err error) {
 	}
 	t = newTable(b.columns("memory limit"))
 	for column, binaries := range b.binaries {
-		world, err := flood.NewWorld(ctx, binaries)
+		runner, err := flood.NewRunner(ctx, binaries)
 		if err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, world.Close()) }()
+		defer func() { err = errors.Join(err, runner.Close()) }()
 		for _, c := range cases {
 			progress("flood: %s", c.Name)
-			result, err := world.Run(ctx, c)
+			result, err := runner.Run(ctx, c)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.Name, err)
 			}

@@ -13,7 +13,7 @@ import (
 // Build builds programs of this module into the folder, as the images have them, each named after its folder.
 // Arguments such as -race go before the packages, for example "./relay".
 func Build(ctx context.Context, folder string, arguments ...string) error {
-	root, err := moduleRoot(ctx)
+	root, err := ModuleRoot(ctx)
 	if err != nil {
 		return err
 	}
@@ -32,8 +32,8 @@ func Build(ctx context.Context, folder string, arguments ...string) error {
 	return nil
 }
 
-// moduleRoot is the folder with go.mod.
-func moduleRoot(ctx context.Context) (string, error) {
+// ModuleRoot returns the folder with go.mod.
+func ModuleRoot(ctx context.Context) (string, error) {
 	output, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the module: %w", err)

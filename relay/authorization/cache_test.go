@@ -63,7 +63,7 @@ func inBubble(t *testing.T, test func(t *testing.T, api *fakeAPI, c *Cache, log 
 	})
 }
 
-// step is one question, after some time, and what must come of it.
+// step asks once, after some time, and checks the decision and how many questions reached the API server.
 func step(t *testing.T, api *fakeAPI, c *Cache, after time.Duration, want Decision, origin Origin, questions int32) {
 	t.Helper()
 	time.Sleep(after) // the bubble's clock
@@ -99,8 +99,7 @@ func TestRefusalsAreKept(t *testing.T) {
 	}
 }
 
-// TestWithoutTheAPIServer: who was allowed goes on, for an hour; a refusal, and
-// what is not known, is no permission.
+// TestWithoutTheAPIServer: a token that was allowed still is, for an hour; one that was refused or is unknown is not.
 func TestWithoutTheAPIServer(t *testing.T) {
 	inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, log *bytes.Buffer) {
 		step(t, api, c, 0, Allowed, Asked, 1)
@@ -143,13 +142,13 @@ func TestOneQuestionForMany(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		hangUp() // the first one's leaving is not the others' loss
+		hangUp() // the others still get their answer
 		all.Wait()
 		require.EqualValues(t, 1, api.asked.Load())
 	})
 }
 
-// TestPathsAreApart: a right on one path says nothing of another.
+// TestPathsAreApart: a right to one path is no right to another.
 func TestPathsAreApart(t *testing.T) {
 	inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, _ *bytes.Buffer) {
 		step(t, api, c, 0, Allowed, Asked, 1)

@@ -2,6 +2,7 @@ package confine_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func obey(needs string) error {
 		go func() {
 			runtime.LockOSThread()
 			for o := range orders {
-				results <- outcome(do(o))
+				results <- outcome(deeds[o.Do](o.With))
 			}
 		}()
 	}
@@ -74,69 +75,37 @@ func obey(needs string) error {
 	}
 }
 
-func do(o order) error {
-	switch o.Do {
-	case "read":
-		_, err := os.ReadFile(o.With)
-		return err
-	case "list":
-		_, err := os.ReadDir(o.With)
-		return err
-	case "find":
-		fd, err := unix.Open(o.With, unix.O_PATH, 0)
-		if err != nil {
-			return err
-		}
-		return unix.Close(fd)
-	case "write":
-		file, err := os.OpenFile(o.With, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		return file.Close()
-	case "truncate":
-		return os.Truncate(o.With, 0)
-	case "delete":
-		return os.Remove(o.With)
-	case "rename":
-		return os.Rename(o.With, o.With+".new")
-	case "link":
-		return os.Link(o.With, o.With+".new")
-	case "create":
-		return os.WriteFile(o.With, nil, 0o600)
-	case "mkdir":
-		return os.Mkdir(o.With, 0o700)
-	case "symlink":
-		return os.Symlink("/", o.With)
-	case "mkfifo":
-		return unix.Mkfifo(o.With, 0o600)
-	case "execute":
-		return exec.Command(o.With, "--version").Run()
-	case "listen":
-		// Not net.Listen: it takes Multipath TCP, which Landlock does not know.
-		return withTCP(func(fd int) error { return unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}) })
-	case "connect":
-		return dial("tcp", o.With)
-	case "connect-unix", "connect-abstract":
-		return dial("unix", o.With)
-	}
-	return fmt.Errorf("unknown order %q", o.Do)
+// deeds are what the process can be ordered to do.
+var deeds = map[string]func(with string) error{
+	"read":         func(with string) error { return second(os.ReadFile(with)) },
+	"list":         func(with string) error { return second(os.ReadDir(with)) },
+	"find":         func(with string) error { return closed(os.OpenFile(with, unix.O_PATH, 0)) },
+	"write":        func(with string) error { return closed(os.OpenFile(with, os.O_WRONLY, 0)) },
+	"truncate":     func(with string) error { return os.Truncate(with, 0) },
+	"delete":       os.Remove,
+	"rename":       func(with string) error { return os.Rename(with, with+".new") },
+	"link":         func(with string) error { return os.Link(with, with+".new") },
+	"create":       func(with string) error { return os.WriteFile(with, nil, 0o600) },
+	"mkdir":        func(with string) error { return os.Mkdir(with, 0o700) },
+	"symlink":      func(with string) error { return os.Symlink("/", with) },
+	"mkfifo":       func(with string) error { return unix.Mkfifo(with, 0o600) },
+	"execute":      func(with string) error { return exec.Command(with, "--version").Run() },
+	"connect":      func(with string) error { return closed(net.Dial("tcp", with)) },
+	"connect-unix": func(with string) error { return closed(net.Dial("unix", with)) },
+	"listen": func(with string) error {
+		var plain net.ListenConfig
+		plain.SetMultipathTCP(false) // which Landlock does not know
+		return closed(plain.Listen(context.Background(), "tcp", with))
+	},
 }
 
-func withTCP(use func(fd int) error) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+func second[T any](_ T, err error) error { return err }
+
+func closed[T io.Closer](opened T, err error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(use(fd), unix.Close(fd))
-}
-
-func dial(network, address string) error {
-	conn, err := net.Dial(network, address)
-	if err != nil {
-		return err
-	}
-	return conn.Close()
+	return opened.Close()
 }
 
 // outcome is "ok" or the name of the system call's error.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"strings"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -50,24 +51,11 @@ var (
 
 // Pods finds sockets below the kubelet's folder. Its methods may be called
 // concurrently.
-type Pods struct {
-	dir    string
-	open   opener
-	denied error
-}
+type Pods struct{ dir string }
 
 // New takes the kubelet's folder of pods, usually /var/lib/kubelet/pods. It need
-// not be there yet.
-func New(dir string) *Pods {
-	if err := usable(openat2); err != nil {
-		return &Pods{dir: dir, open: walk, denied: err}
-	}
-	return &Pods{dir: dir, open: openat2}
-}
-
-// Denied returns why openat2 is not used, or nil if it is. What is used
-// instead is as safe, with three more calls.
-func (p *Pods) Denied() error { return p.denied }
+// not exist yet.
+func New(dir string) *Pods { return &Pods{dir: dir} }
 
 // Check returns nil if the kubelet's folder can be opened, and ErrNode otherwise.
 func (p *Pods) Check() error {
@@ -86,7 +74,7 @@ func (p *Pods) Holds(uid UID) error {
 		return err
 	}
 	defer func() { _ = unix.Close(dir) }()
-	fd, err := p.open(dir, string(uid))
+	fd, err := find(dir, string(uid))
 	if err != nil {
 		return classify(err)
 	}
@@ -112,7 +100,7 @@ func (p *Pods) Open(uid UID) (*Socket, error) {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(dir) }()
-	fd, err := p.open(dir, string(uid)+"/"+inPod)
+	fd, err := find(dir, string(uid)+"/"+inPod)
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -143,5 +131,42 @@ func classify(err error) error {
 		return fmt.Errorf("%w: a link, or a file where a folder should be: %w", ErrForeign, err)
 	default:
 		return fmt.Errorf("find the pod's socket: %w", err)
+	}
+}
+
+// find returns a descriptor that names what is at a path below a directory, without opening it (O_PATH). It follows
+// no link and does not leave the directory: no component is "..", absolute
+// or followed if it is a link, so each step ends directly below the one before; a
+// directory that is moved meanwhile stays the directory that was found. openat2(2) would do this in one call, but
+// seccomp profiles older than that call forbid it (runc before 1.0).
+func find(dir int, path string) (int, error) {
+	at, last := dir, strings.Count(path, "/")
+	for i, name := range strings.Split(path, "/") {
+		if name == "" || name == "." || name == ".." {
+			return -1, unix.EXDEV
+		}
+		flags := unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
+		if i < last {
+			flags |= unix.O_DIRECTORY
+		}
+		next, err := retry(func() (int, error) { return unix.Openat(at, name, flags, 0) })
+		if at != dir {
+			_ = unix.Close(at)
+		}
+		if err != nil {
+			return -1, err
+		}
+		at = next
+	}
+	return at, nil
+}
+
+// retry goes on after a signal.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		fd, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
 	}
 }

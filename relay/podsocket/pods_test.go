@@ -20,20 +20,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// both runs the test with each of the two ways to find a socket.
-func both(t *testing.T, test func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods)) {
-	for name, make := range map[string]func(string) *podsocket.Pods{
-		"openat2": podsocket.New, "walk": podsocket.NewWalking,
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			pods := make(dir)
-			if name == "openat2" {
-				require.NoError(t, pods.Denied(), "this kernel or container has no openat2; the tests need Linux 5.6")
-			}
-			test(t, podtest.Kubelet{Dir: dir}, pods)
-		})
-	}
+// setup returns a kubelet's folder and what finds sockets in it.
+func setup(t *testing.T) (podtest.Kubelet, *podsocket.Pods) {
+	dir := t.TempDir()
+	return podtest.Kubelet{Dir: dir}, podsocket.New(dir)
 }
 
 func addPod(t *testing.T, kubelet podtest.Kubelet) podtest.Pod {
@@ -76,16 +66,15 @@ func hear(t *testing.T, conn net.Conn, err error) string {
 }
 
 func TestDial(t *testing.T) {
-	both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
-		one, other := addPod(t, kubelet), addPod(t, kubelet)
-		speak(t, one.Socket(), "one")
-		speak(t, other.Socket(), "other")
-		for uid, want := range map[podsocket.UID]string{one.UID: "one", other.UID: "other"} {
-			conn, err := pods.Dial(t.Context(), uid)
-			require.Equal(t, want, hear(t, conn, err))
-		}
-		require.NoError(t, pods.Check())
-	})
+	kubelet, pods := setup(t)
+	one, other := addPod(t, kubelet), addPod(t, kubelet)
+	speak(t, one.Socket(), "one")
+	speak(t, other.Socket(), "other")
+	for uid, want := range map[podsocket.UID]string{one.UID: "one", other.UID: "other"} {
+		conn, err := pods.Dial(t.Context(), uid)
+		require.Equal(t, want, hear(t, conn, err))
+	}
+	require.NoError(t, pods.Check())
 }
 
 // TestWhatATenantMayPlant puts everything else in the socket's place. None of
@@ -147,78 +136,74 @@ func TestWhatATenantMayPlant(t *testing.T) {
 		}, podsocket.ErrRefused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
-				pod, victim := addPod(t, kubelet), addPod(t, kubelet)
-				speak(t, victim.Socket(), "bait")
-				c.plant(t, pod, victim)
-				_, err := pods.Dial(t.Context(), pod.UID)
-				require.ErrorIs(t, err, c.want)
-			})
+			kubelet, pods := setup(t)
+			pod, victim := addPod(t, kubelet), addPod(t, kubelet)
+			speak(t, victim.Socket(), "bait")
+			c.plant(t, pod, victim)
+			_, err := pods.Dial(t.Context(), pod.UID)
+			require.ErrorIs(t, err, c.want)
 		})
 	}
 }
 
 // TestADatagramSocket: it is there and cannot be used; that is not the node's fault.
 func TestADatagramSocket(t *testing.T) {
-	both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
-		pod := addPod(t, kubelet)
-		link := filepath.Join(t.TempDir(), "v")
-		require.NoError(t, os.Symlink(pod.Volume, link))
-		conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(link, "metrics.sock"), Net: "unixgram"})
-		require.NoError(t, err)
-		defer conn.Close()
-		_, err = pods.Dial(t.Context(), pod.UID)
-		require.ErrorIs(t, err, unix.EPROTOTYPE)
-		for _, other := range []error{podsocket.ErrGone, podsocket.ErrForeign, podsocket.ErrNode, podsocket.ErrRefused} {
-			require.NotErrorIs(t, err, other)
-		}
-	})
+	kubelet, pods := setup(t)
+	pod := addPod(t, kubelet)
+	link := filepath.Join(t.TempDir(), "v")
+	require.NoError(t, os.Symlink(pod.Volume, link))
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(link, "metrics.sock"), Net: "unixgram"})
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = pods.Dial(t.Context(), pod.UID)
+	require.ErrorIs(t, err, unix.EPROTOTYPE)
+	for _, other := range []error{podsocket.ErrGone, podsocket.ErrForeign, podsocket.ErrNode, podsocket.ErrRefused} {
+		require.NotErrorIs(t, err, other)
+	}
 }
 
 // TestAFullQueue: a listener that accepts no connection does not hold the relay up.
 func TestAFullQueue(t *testing.T) {
-	both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
-		pod := addPod(t, kubelet)
-		link := filepath.Join(t.TempDir(), "v")
-		require.NoError(t, os.Symlink(pod.Volume, link))
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		require.NoError(t, err)
-		defer func() { _ = unix.Close(fd) }()
-		require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: filepath.Join(link, "metrics.sock")}))
-		require.NoError(t, unix.Listen(fd, 0))
-		first, err := pods.Dial(t.Context(), pod.UID)
-		require.NoError(t, err)
-		defer first.Close()
-		_, err = pods.Dial(t.Context(), pod.UID)
-		require.ErrorIs(t, err, podsocket.ErrRefused)
-	})
+	kubelet, pods := setup(t)
+	pod := addPod(t, kubelet)
+	link := filepath.Join(t.TempDir(), "v")
+	require.NoError(t, os.Symlink(pod.Volume, link))
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer func() { _ = unix.Close(fd) }()
+	require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: filepath.Join(link, "metrics.sock")}))
+	require.NoError(t, unix.Listen(fd, 0))
+	first, err := pods.Dial(t.Context(), pod.UID)
+	require.NoError(t, err)
+	defer first.Close()
+	_, err = pods.Dial(t.Context(), pod.UID)
+	require.ErrorIs(t, err, podsocket.ErrRefused)
 }
 
 // TestNothingIsLeftOpen: whatever the result, no descriptor stays open.
 func TestNothingIsLeftOpen(t *testing.T) {
-	both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
-		good, bad := addPod(t, kubelet), addPod(t, kubelet)
-		speak(t, good.Socket(), "good")
-		require.NoError(t, os.Mkdir(bad.Socket(), 0o777))
-		count := func() int {
-			entries, err := os.ReadDir("/proc/self/fd")
-			require.NoError(t, err)
-			return len(entries)
-		}
-		try := func() {
-			for _, uid := range []podsocket.UID{good.UID, bad.UID, "00000000-0000-4000-8000-000000000000"} {
-				if conn, err := pods.Dial(t.Context(), uid); err == nil {
-					hear(t, conn, nil)
-				}
+	kubelet, pods := setup(t)
+	good, bad := addPod(t, kubelet), addPod(t, kubelet)
+	speak(t, good.Socket(), "good")
+	require.NoError(t, os.Mkdir(bad.Socket(), 0o777))
+	count := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(entries)
+	}
+	try := func() {
+		for _, uid := range []podsocket.UID{good.UID, bad.UID, "00000000-0000-4000-8000-000000000000"} {
+			if conn, err := pods.Dial(t.Context(), uid); err == nil {
+				hear(t, conn, nil)
 			}
 		}
-		try() // the runtime's own descriptors come with the first connection
-		before := count()
-		for range 100 {
-			try()
-		}
-		require.LessOrEqual(t, count(), before+1, "the listener may still be closing a connection")
-	})
+	}
+	try() // the runtime's own descriptors come with the first connection
+	before := count()
+	for range 100 {
+		try()
+	}
+	require.LessOrEqual(t, count(), before+1, "the listener may still be closing a connection")
 }
 
 func TestNoFolderOfPods(t *testing.T) {
@@ -230,14 +215,13 @@ func TestNoFolderOfPods(t *testing.T) {
 }
 
 func TestHolds(t *testing.T) {
-	both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
-		pod := addPod(t, kubelet)
-		require.NoError(t, pods.Holds(pod.UID))
-		require.NoError(t, os.RemoveAll(pod.Root))
-		require.ErrorIs(t, pods.Holds(pod.UID), podsocket.ErrGone)
-		require.NoError(t, os.Remove(kubelet.Dir))
-		require.ErrorIs(t, pods.Holds(pod.UID), podsocket.ErrNode)
-	})
+	kubelet, pods := setup(t)
+	pod := addPod(t, kubelet)
+	require.NoError(t, pods.Holds(pod.UID))
+	require.NoError(t, os.RemoveAll(pod.Root))
+	require.ErrorIs(t, pods.Holds(pod.UID), podsocket.ErrGone)
+	require.NoError(t, os.Remove(kubelet.Dir))
+	require.ErrorIs(t, pods.Holds(pod.UID), podsocket.ErrNode)
 }
 
 // TestSwapBetweenOpenAndConnect: the relay connects to the file that it found, whatever
@@ -261,17 +245,16 @@ func TestSwapBetweenOpenAndConnect(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
-				pod, victim := addPod(t, kubelet), addPod(t, kubelet)
-				speak(t, pod.Socket(), "own")
-				speak(t, victim.Socket(), "bait")
-				socket, err := pods.Open(pod.UID)
-				require.NoError(t, err)
-				defer socket.Close()
-				swap(t, pod, victim)
-				conn, err := socket.Connect(t.Context())
-				require.Equal(t, "own", hear(t, conn, err))
-			})
+			kubelet, pods := setup(t)
+			pod, victim := addPod(t, kubelet), addPod(t, kubelet)
+			speak(t, pod.Socket(), "own")
+			speak(t, victim.Socket(), "bait")
+			socket, err := pods.Open(pod.UID)
+			require.NoError(t, err)
+			defer socket.Close()
+			swap(t, pod, victim)
+			conn, err := socket.Connect(t.Context())
+			require.Equal(t, "own", hear(t, conn, err))
 		})
 	}
 }
@@ -280,36 +263,35 @@ func TestSwapBetweenOpenAndConnect(t *testing.T) {
 // of another pod's socket and nothing, as fast as it can, no connection leads
 // to the other pod.
 func TestStormOfSwaps(t *testing.T) {
-	both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
-		pod, victim := addPod(t, kubelet), addPod(t, kubelet)
-		speak(t, pod.Path("own.sock"), "own")
-		speak(t, victim.Socket(), "bait")
-		require.NoError(t, os.Symlink(victim.Socket(), pod.Path("link")))
-		require.NoError(t, os.Link(victim.Socket(), pod.Path("second")))
-		ctx, cancel := context.WithCancel(t.Context())
-		var swaps sync.WaitGroup
-		defer swaps.Wait()
-		defer cancel()
-		swaps.Go(func() {
-			for ctx.Err() == nil {
-				for _, name := range []string{"own.sock", "link", "second"} {
-					_ = os.Rename(pod.Path(name), pod.Socket())
-					_ = os.Rename(pod.Socket(), pod.Path(name))
-				}
+	kubelet, pods := setup(t)
+	pod, victim := addPod(t, kubelet), addPod(t, kubelet)
+	speak(t, pod.Path("own.sock"), "own")
+	speak(t, victim.Socket(), "bait")
+	require.NoError(t, os.Symlink(victim.Socket(), pod.Path("link")))
+	require.NoError(t, os.Link(victim.Socket(), pod.Path("second")))
+	ctx, cancel := context.WithCancel(t.Context())
+	var swaps sync.WaitGroup
+	defer swaps.Wait()
+	defer cancel()
+	swaps.Go(func() {
+		for ctx.Err() == nil {
+			for _, name := range []string{"own.sock", "link", "second"} {
+				_ = os.Rename(pod.Path(name), pod.Socket())
+				_ = os.Rename(pod.Socket(), pod.Path(name))
 			}
-		})
-		connected := 0
-		rounds := 1_000
-		if testkit.Soak() {
-			rounds = 50_000
-		}
-		for round := 0; round < rounds || connected == 0; round++ {
-			conn, err := pods.Dial(t.Context(), pod.UID)
-			if err != nil {
-				continue
-			}
-			connected++
-			require.Equal(t, "own", hear(t, conn, nil))
 		}
 	})
+	connected := 0
+	rounds := 1_000
+	if testkit.Soak() {
+		rounds = 50_000
+	}
+	for round := 0; round < rounds || connected == 0; round++ {
+		conn, err := pods.Dial(t.Context(), pod.UID)
+		if err != nil {
+			continue
+		}
+		connected++
+		require.Equal(t, "own", hear(t, conn, nil))
+	}
 }

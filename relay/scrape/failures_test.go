@@ -20,7 +20,7 @@ import (
 func TestLoggedOncePerChange(t *testing.T) {
 	var log bytes.Buffer
 	f := newFailures(slog.New(slog.NewTextHandler(&log, nil)))
-	note := func(result Result, wantLines int, says string) {
+	note := func(result Result, lines int, text string) {
 		t.Helper()
 		log.Reset()
 		var err error
@@ -28,8 +28,8 @@ func TestLoggedOncePerChange(t *testing.T) {
 			err = errors.New("reason")
 		}
 		f.note("pod", result, err)
-		require.Equal(t, wantLines, strings.Count(log.String(), "\n"), "%s", &log)
-		require.Contains(t, log.String(), says)
+		require.Equal(t, lines, strings.Count(log.String(), "\n"), "%s", &log)
+		require.Contains(t, log.String(), text)
 	}
 	note(OK, 0, "")
 	note(Timeout, 1, "result=timeout")

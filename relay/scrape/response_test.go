@@ -15,7 +15,7 @@ const (
 	start   = "HTTP/1.1 200 OK\r\n"
 )
 
-// TestResponses: what of a pod's answer passes, and why the rest does not.
+// TestResponses: what passes of a pod's answer, and why the rest does not.
 func TestResponses(t *testing.T) {
 	const most = 10
 	for _, c := range []struct {
@@ -83,12 +83,12 @@ func TestResponses(t *testing.T) {
 				require.ErrorAs(t, err, &end)
 			}
 			require.Equal(t, c.result, end.result, "%v", end)
-			require.Less(t, len(end.Error()), 400, "an error says no more of foreign input than it must")
+			require.Less(t, len(end.Error()), 400, "an error quotes little of foreign input")
 		})
 	}
 }
 
-// TestHeadIsBounded: an endless answer is not read for ever.
+// TestHeadIsBounded: the relay stops reading an endless answer.
 func TestHeadIsBounded(t *testing.T) {
 	endless := &counter{from: repeat("A: b\r\n")}
 	_, _, end := readHead(io.MultiReader(strings.NewReader(start), endless), 10)
@@ -106,7 +106,7 @@ func FuzzResponse(f *testing.F) {
 		h, page, end := readHead(strings.NewReader(string(response)), most)
 		if end != nil {
 			require.Contains(t, []Result{Malformed, CutOff, Status, TooLarge}, end.result)
-			require.Equal(t, http.StatusBadGateway, end.result.Code(), "whatever the pod says")
+			require.Equal(t, http.StatusBadGateway, end.result.Code(), "whatever the pod answers")
 			require.Less(t, len(end.sentence()), 100)
 			return
 		}

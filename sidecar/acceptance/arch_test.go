@@ -153,7 +153,7 @@ func (f foreign) port(t *testing.T, arch string) {
 // TestOtherPrograms: what the other images hold, and the plugin, start.
 func TestOtherPrograms(t *testing.T) {
 	for arch, emulator := range emulators {
-		for program, argument := range map[string]string{"webhook": "version", "relay": "--version", "kubectl-hypervisor": "version"} {
+		for program, argument := range map[string]string{"webhook": "version", "relay": "version", "kubectl-hypervisor": "version"} {
 			out, err := exec.Command(emulator, filepath.Join("../../bin", arch, program), argument).CombinedOutput()
 			require.NoError(t, err, "%s for %s (build with: make build-%[2]s): %[3]s", program, arch, out)
 			require.Contains(t, string(out), "linux/"+arch)

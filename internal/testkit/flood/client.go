@@ -3,96 +3,121 @@ package flood
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"time"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
-// honest is the address of the clients that are at work beside a flood.
-const honest = "127.0.0.200"
+const (
+	// honest is the address of the clients that work beside a flood.
+	honest = "127.0.0.200"
+	// shared is an address of the flood that an honest client has too, as behind NAT.
+	shared = "127.0.0.2"
+	// clientTimeout is Prometheus' default scrape timeout, which is longer than what the kubelet's probes and an
+	// API server wait.
+	clientTimeout = 10 * time.Second
+	// pause is between two requests of a client.
+	pause = 100 * time.Millisecond
+)
 
-// shared is an address of the flood that an honest client has too, as behind NAT.
-const shared = "127.0.0.2"
+// requests returns how many requests each honest client sends during a flood: a few seconds of them, a minute in `make soak`.
+func requests() int {
+	if testkit.Soak() {
+		return 600
+	}
+	return 10
+}
 
-// clientTimeout is Prometheus' default scrape timeout, and what the kubelet's probes and an
-// API server would wait at most ten times over.
-const clientTimeout = 10 * time.Second
+// A port is a listening address and how to speak there.
+type port struct {
+	network, address string
+	encrypted        bool
+}
 
-// work is one request that must be answered.
-type work func(ctx context.Context) error
+// A client sends one kind of request, to which the answer must be 200 with a text.
+type client struct {
+	name  string
+	port  port
+	path  string
+	token string
+	body  func() string // nil is none
+	want  string
+	// once closes the connection after each request, as the kubelet does; Prometheus and API servers keep theirs.
+	once bool
+	// from is the client's address; "" is honest.
+	from string
 
-// newClient keeps its connections, as Prometheus and API servers do, or not, as the
-// kubelet does.
-func newClient(p port, keep bool) *http.Client { return newClientFrom(honest, p, keep) }
+	http *http.Client
+}
 
-func newClientFrom(address string, p port, keep bool) *http.Client {
+// ask sends the request once.
+func (c *client) ask(ctx context.Context) error {
+	if c.http == nil {
+		c.http = c.newHTTP()
+	}
+	scheme, method := "http", http.MethodGet
+	if c.port.encrypted {
+		scheme = "https"
+	}
+	var body io.Reader
+	if c.body != nil {
+		method, body = http.MethodPost, strings.NewReader(c.body())
+	}
+	request, err := http.NewRequestWithContext(ctx, method, scheme+"://program"+c.path, body)
+	if err != nil {
+		return err
+	}
+	if c.body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err == nil && (response.StatusCode != http.StatusOK || !strings.Contains(string(text), c.want)) {
+		err = fmt.Errorf("%s, want 200 with %q in %.200s", response.Status, c.want, text)
+	}
+	return err
+}
+
+func (c *client) newHTTP() *http.Client {
 	dialer := &net.Dialer{}
-	if p.network == "tcp" {
-		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(address)}
+	if c.port.network == "tcp" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(honest)}
+		if c.from != "" {
+			dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(c.from)}
+		}
 	}
 	return &http.Client{Timeout: clientTimeout, Transport: &http.Transport{
-		DisableKeepAlives: !keep,
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // whose certificate it is does not matter here
+		DisableKeepAlives: c.once,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // the certificate does not matter here
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, p.network, p.address)
+			return dialer.DialContext(ctx, c.port.network, c.port.address)
 		},
 	}}
 }
 
-// errOtherAnswer is the error for an answer that is not the wanted one.
-var errOtherAnswer = errors.New("another answer")
-
-// request asks once; any answer but 200 with the wanted text in it is an error.
-func request(p port, client *http.Client, method, path, token, body, want string) work {
-	scheme := "http"
-	if p.encrypted {
-		scheme = "https"
-	}
-	return func(ctx context.Context) error {
-		r, err := http.NewRequestWithContext(ctx, method, scheme+"://program"+path, strings.NewReader(body))
-		if err != nil {
-			return err
-		}
-		if body == "" {
-			r.Body, r.ContentLength = nil, 0
-		} else {
-			r.Header.Set("Content-Type", "application/json")
-		}
-		if token != "" {
-			r.Header.Set("Authorization", "Bearer "+token)
-		}
-		response, err := client.Do(r)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = response.Body.Close() }()
-		text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-		if err == nil && response.StatusCode != http.StatusOK {
-			err = fmt.Errorf("%s: %.200s", response.Status, text)
-		}
-		if err == nil && !strings.Contains(string(text), want) {
-			err = fmt.Errorf("%w: no %s in %.200s", errOtherAnswer, want, text)
-		}
-		return err
-	}
-}
-
-// steadily does the work a number of times, one after the other, with a pause between,
-// and returns how often it failed, and the last error.
-func (w work) steadily(ctx context.Context, times int, pause time.Duration) (lost int, last error) {
-	for range times {
-		if err := w(ctx); err != nil {
-			lost, last = lost+1, err
+// work sends all requests, one after the other.
+func (c *client) work(ctx context.Context) WorkResult {
+	result := WorkResult{Name: c.name, Asked: requests()}
+	for range result.Asked {
+		if err := c.ask(ctx); err != nil {
+			result.Lost, result.Last = result.Lost+1, err
 		}
 		select {
 		case <-ctx.Done():
-			return lost, last
 		case <-time.After(pause):
 		}
 	}
-	return lost, last
+	return result
 }

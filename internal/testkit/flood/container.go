@@ -2,11 +2,11 @@ package flood
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,17 +16,18 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// A container is what a manifest says of a program's container.
+// launcherPod is a pod that the webhook injects.
+const launcherPod = "webhook/inject/testdata/masq.yaml"
+
+// A container is what a manifest sets for a program's container.
 type container struct {
+	image       string
 	limits      memlimit.Limits
-	environment []string
+	environment []string // of the Go runtime
 }
 
-// goVariables are those of the Go runtime; the others are set by each program's start.
-var goVariables = []string{"GOMEMLIMIT", "GOMAXPROCS", "GOGC"}
-
 // fromManifest reads the container with the name out of a manifest, with the variables
-// that its image has (Containerfile).
+// of its image (Containerfile).
 func fromManifest(root, file, name string) (container, error) {
 	text, err := os.ReadFile(filepath.Join(root, file))
 	if err != nil {
@@ -44,12 +45,12 @@ func fromManifest(root, file, name string) (container, error) {
 	}
 	image, err := imageVariables(root, c.image)
 	c.environment = append(image, c.environment...) // of two, the last wins (os/exec)
-	return c.container, err
+	return c, err
 }
 
-// injected reads the sidecar's container out of what the webhook makes of a launcher pod.
+// injected reads the sidecar's container out of a launcher pod as the webhook changes it.
 func injected(root string) (container, error) {
-	pod, err := os.ReadFile(filepath.Join(root, "webhook/inject/testdata/masq.yaml"))
+	pod, err := os.ReadFile(filepath.Join(root, launcherPod))
 	if err != nil {
 		return container{}, err
 	}
@@ -61,37 +62,25 @@ func injected(root string) (container, error) {
 	if err := yaml.Unmarshal(out.Bytes(), &launcher); err != nil {
 		return container{}, err
 	}
-	c, err := find(launcher.Spec.InitContainers, inject.ContainerName)
-	return c.container, err
+	return find(launcher.Spec.InitContainers, inject.ContainerName)
 }
 
-type imageContainer struct {
-	container
-	image string
-}
-
-func find(all []corev1.Container, name string) (imageContainer, error) {
-	for _, c := range all {
-		if c.Name != name {
-			continue
-		}
-		found := imageContainer{image: c.Image}
-		memory := c.Resources.Limits.Memory()
-		if memory.IsZero() {
-			return found, errors.New("the container has no memory limit")
-		}
-		found.limits = memlimit.Limits{Memory: memory.Value(), CPU: c.Resources.Limits.Cpu().AsApproximateFloat64()}
-		for _, variable := range c.Env {
-			if isGoVariable(variable.Name) {
-				found.environment = append(found.environment, variable.Name+"="+variable.Value)
-			}
-		}
-		return found, nil
+func find(all []corev1.Container, name string) (container, error) {
+	at := slices.IndexFunc(all, func(c corev1.Container) bool { return c.Name == name })
+	if at < 0 || all[at].Resources.Limits.Memory().IsZero() {
+		return container{}, fmt.Errorf("no container %q with a memory limit", name)
 	}
-	return imageContainer{}, fmt.Errorf("no container %q", name)
+	limits := all[at].Resources.Limits
+	found := container{image: all[at].Image, limits: memlimit.Limits{Memory: limits.Memory().Value(), CPU: limits.Cpu().AsApproximateFloat64()}}
+	for _, variable := range all[at].Env {
+		if slices.Contains([]string{"GOMEMLIMIT", "GOMAXPROCS", "GOGC"}, variable.Name) {
+			found.environment = append(found.environment, variable.Name+"="+variable.Value)
+		}
+	}
+	return found, nil
 }
 
-// imageVariables reads the Go runtime's variables of a stage of the Containerfile.
+// imageVariables reads the variables of a stage of the Containerfile.
 func imageVariables(root, stage string) ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(root, "Containerfile"))
 	if err != nil {
@@ -109,31 +98,4 @@ func imageVariables(root, stage string) ([]string, error) {
 		}
 	}
 	return variables, nil
-}
-
-func isGoVariable(name string) bool {
-	for _, known := range goVariables {
-		if name == known {
-			return true
-		}
-	}
-	return false
-}
-
-// moduleRoot is the folder with the go.mod above the working directory.
-func moduleRoot() (string, error) {
-	folder, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			return folder, nil
-		}
-		parent := filepath.Dir(folder)
-		if parent == folder {
-			return "", errors.New("no go.mod above the working directory: run this inside the repository")
-		}
-		folder = parent
-	}
 }

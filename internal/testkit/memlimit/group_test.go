@@ -83,7 +83,7 @@ func TestGroupKills(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, use.Kills)
 
-	greedy := group.Command("tail", "/dev/zero") // looks for the end of the only line
+	greedy := group.Command("tail", "/dev/zero") // which reads until the end of the only line
 	require.Error(t, exec.Command(greedy[0], greedy[1:]...).Run())
 	use, err = group.Use()
 	require.NoError(t, err)

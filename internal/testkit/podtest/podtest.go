@@ -13,7 +13,7 @@ import (
 	"kubevirt-hypervisor-exporter/relay/podsocket"
 )
 
-// A Kubelet is a folder as /var/lib/kubelet/pods.
+// A Kubelet is a folder like /var/lib/kubelet/pods.
 type Kubelet struct{ Dir string }
 
 // A Pod is a pod's folder with the volume in it.
@@ -21,7 +21,7 @@ type Pod struct {
 	UID podsocket.UID
 	// Root is the kubelet's folder of the pod.
 	Root string
-	// Volume is the emptyDir that the sidecar's socket lies in.
+	// Volume is the emptyDir with the sidecar's socket.
 	Volume string
 }
 
@@ -40,7 +40,7 @@ func (k Kubelet) AddPod() (Pod, error) {
 // Path is that of a file in the volume.
 func (p Pod) Path(name string) string { return filepath.Join(p.Volume, name) }
 
-// Socket is the path that the relay looks for.
+// Socket is the path of the sidecar's socket.
 func (p Pod) Socket() string { return p.Path("metrics.sock") }
 
 // Listen listens on the pod's socket, with the mode that the sidecar gives it.

@@ -52,8 +52,8 @@ func (r *Reviewer) writeAccount() error {
 	if err := os.Mkdir(r.account, 0o700); err != nil {
 		return err
 	}
-	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw})
-	if err := os.WriteFile(filepath.Join(r.account, "ca.crt"), authority, 0o600); err != nil {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(r.account, "ca.crt"), ca, 0o600); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(r.account, "token"), []byte("relay"), 0o600)
@@ -91,7 +91,7 @@ func (r *Reviewer) reviewAccess(w http.ResponseWriter, request *http.Request) {
 func answer(w http.ResponseWriter, review any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusCreated)
-	_ = json.NewEncoder(w).Encode(review) // the relay says so if it has not come
+	_ = json.NewEncoder(w).Encode(review) // the relay logs it if the answer does not arrive
 }
 
 // Renew writes another token for the program's account. From now on the reviewer answers 401 to the previous one.
