@@ -50,7 +50,7 @@ test-arch: build-arm64 build-s390x ## Run what is built for arm64 and s390x in Q
 # Other people's programs that the tests run, built first so that no test's time is spent on it.
 test-programs:
 	@.ci/packages etcd-server
-	go test -timeout 20m -run TestServerIsTheVersion ./internal/testkit/apiservertest
+	go test -timeout 20m -run TestServerIsTheVersion ./webhook/clustertest
 	cd webhook/clustertest/operatorconfig && CGO_ENABLED=0 go build -o /dev/null .
 	cd webhook/clustertest/poddiscovery && CGO_ENABLED=0 go build -o /dev/null .
 	cd charts/charttest/helm && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v4/cmd/helm

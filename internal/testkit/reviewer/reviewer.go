@@ -1,5 +1,5 @@
-// Package reviewer answers token and access reviews in place of the API server. A program
-// finds it as it finds the API server in a pod.
+// Package reviewer answers token and access reviews in place of the API server. A program finds it as it finds the API
+// server in a pod.
 package reviewer
 
 import (
@@ -19,8 +19,8 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
-// Token is the scraper's, about as long as a service account's. Its owner may do
-// everything, the owner of another nothing.
+// Token is the scraper's token, about as long as a service account's. Its owner may do everything, the owner of any other
+// token nothing.
 func Token() string { return strings.Repeat("t", 1000) }
 
 // A Reviewer answers reviews, and 404 to anything else.
@@ -32,8 +32,8 @@ type Reviewer struct {
 	asked   atomic.Int64
 }
 
-// New starts a Reviewer and writes the folder of a service account, which must not
-// exist. It takes slow for a token that it does not know. It must be closed.
+// New starts a Reviewer and writes the folder of a service account, which must not exist. It waits for slow before it
+// answers about an unknown token. It must be closed.
 func New(account string, slow time.Duration) (*Reviewer, error) {
 	r := &Reviewer{account: account, slow: slow}
 	mux := http.NewServeMux()
@@ -51,53 +51,50 @@ func (r *Reviewer) writeAccount() error {
 	if err := os.Mkdir(r.account, 0o700); err != nil {
 		return err
 	}
-	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw})
-	if err := os.WriteFile(filepath.Join(r.account, "ca.crt"), authority, 0o600); err != nil {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(r.account, "ca.crt"), ca, 0o600); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(r.account, "token"), []byte("relay"), 0o600)
 }
 
 func (r *Reviewer) reviewToken(w http.ResponseWriter, request *http.Request) {
-	r.asked.Add(1)
-	var review authenticationv1.TokenReview
-	if err := json.NewDecoder(request.Body).Decode(&review); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	review.Status.Authenticated = review.Spec.Token == Token()
-	if !review.Status.Authenticated {
+	answer(r, w, request, func(review *authenticationv1.TokenReview) {
+		review.Status.Authenticated = review.Spec.Token == Token()
+		review.Status.User.Username = "system:serviceaccount:bench:prometheus"
+		if review.Status.Authenticated {
+			return
+		}
 		select {
 		case <-time.After(r.slow):
 		case <-request.Context().Done():
 		}
-	}
-	review.Status.User.Username = "system:serviceaccount:bench:prometheus"
-	answer(w, review)
+	})
 }
 
 func (r *Reviewer) reviewAccess(w http.ResponseWriter, request *http.Request) {
+	answer(r, w, request, func(review *authorizationv1.SubjectAccessReview) { review.Status.Allowed = true })
+}
+
+// answer fills in the review of the request and returns it.
+func answer[T any](r *Reviewer, w http.ResponseWriter, request *http.Request, fill func(*T)) {
 	r.asked.Add(1)
-	var review authorizationv1.SubjectAccessReview
+	var review T
 	if err := json.NewDecoder(request.Body).Decode(&review); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	review.Status.Allowed = true
-	answer(w, review)
-}
-
-func answer(w http.ResponseWriter, review any) {
+	fill(&review)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusCreated)
-	_ = json.NewEncoder(w).Encode(review) // the relay says so if it has not come
+	_ = json.NewEncoder(w).Encode(review) // the relay reports it if the answer does not arrive
 }
 
-// Asked is how many reviews were asked for.
+// Asked is how many reviews were requested.
 func (r *Reviewer) Asked() int64 { return r.asked.Load() }
 
-// Mounted puts the folder where a pod finds its service account, and the address of
-// the API server into the environment, for a command that it returns.
+// Mounted returns a command that runs the given one with the folder mounted where a pod finds its service account, and
+// with the address of the API server in its environment.
 func (r *Reviewer) Mounted(command ...string) ([]string, error) {
 	at, err := url.Parse(r.server.URL)
 	if err != nil {
@@ -111,7 +108,8 @@ func (r *Reviewer) Mounted(command ...string) ([]string, error) {
 mount -t tmpfs tmpfs /run; mkdir -p /run/secrets/kubernetes.io/serviceaccount
 mount --bind "$1" /run/secrets/kubernetes.io/serviceaccount
 shift; exec "$@"`
-	before := []string{"env", "KUBERNETES_SERVICE_HOST=" + host, "KUBERNETES_SERVICE_PORT=" + port, "unshare", "--mount", "sh", "-c", script, "sh", r.account}
+	before := []string{"env", "KUBERNETES_SERVICE_HOST=" + host, "KUBERNETES_SERVICE_PORT=" + port,
+		"unshare", "--mount", "sh", "-c", script, "sh", r.account}
 	return append(before, command...), nil
 }
 
