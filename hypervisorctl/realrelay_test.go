@@ -54,7 +54,7 @@ func startRelay(t *testing.T) string {
 	}
 	address := freeAddress(t)
 	command := exec.Command("unshare", "--mount", "sh", "-ec", inPod, "sh", account, relayProgram(t), "--kubelet-pods-dir="+dir,
-		"--web.listen-address="+address, "--tls-cert-file="+filepath.Join(dir, "tls.crt"), "--tls-private-key-file="+filepath.Join(dir, "tls.key"))
+		"--listen-address="+address, "--tls-cert-file="+filepath.Join(dir, "tls.crt"), "--tls-private-key-file="+filepath.Join(dir, "tls.key"))
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(server.Config.Host, "https://"))
 	require.NoError(t, err)
 	command.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST="+host, "KUBERNETES_SERVICE_PORT="+port)

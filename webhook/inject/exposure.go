@@ -46,9 +46,9 @@ func (e Exposure) listen(port int32) []string {
 		// The brackets are right for both families: an IPv6 address needs them, and
 		// the sidecar takes them off before it reads the address. Never every
 		// address: with masquerade the guest's gateway is one of them.
-		return []string{fmt.Sprintf("--web.listen-address=[$(%s)]:%d", envPodIP, port), "--web.bind-to-device"}
+		return []string{fmt.Sprintf("--listen-address=[$(%s)]:%d", envPodIP, port), "--bind-to-device"}
 	}
-	return []string{"--web.listen-address=unix://" + exposureDirectory + "/" + socketName}
+	return []string{"--listen-address=unix://" + exposureDirectory + "/" + socketName}
 }
 
 // place is where the sidecar listens, for people.

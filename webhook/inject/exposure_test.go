@@ -26,7 +26,7 @@ func TestUnixOpensNoPort(t *testing.T) {
 	_, podJSON, pod := readInput(t, "testdata/masq")
 	after := patched(t, podJSON, inject.Decide(testConfig(), pod).Patch)
 	sidecar := initContainer(after, inject.ContainerName)
-	require.Equal(t, []string{"--web.listen-address=unix:///var/run/hypervisor-exporter/metrics.sock"}, sidecar.Args)
+	require.Equal(t, []string{"--listen-address=unix:///var/run/hypervisor-exporter/metrics.sock"}, sidecar.Args)
 	require.Equal(t, inject.PortName, sidecar.Ports[0].Name)
 	volume := after.Spec.Volumes[len(after.Spec.Volumes)-1]
 	require.Equal(t, inject.VolumeName, volume.Name)
@@ -45,11 +45,11 @@ func TestDirectListensOnThePodsAddress(t *testing.T) {
 	_, podJSON, pod := readInput(t, "testdata/masq")
 	after := patched(t, podJSON, inject.Decide(cfg, pod).Patch)
 	sidecar := initContainer(after, inject.ContainerName)
-	require.Equal(t, []string{"--web.listen-address=[$(POD_IP)]:9477", "--web.bind-to-device"}, sidecar.Args)
+	require.Equal(t, []string{"--listen-address=[$(POD_IP)]:9477", "--bind-to-device"}, sidecar.Args)
 	require.Equal(t, "status.podIP", sidecar.Env[0].ValueFrom.FieldRef.FieldPath)
 	require.Len(t, after.Spec.Volumes, len(pod.Spec.Volumes)+1, "what takes the token's place")
 	for _, address := range []string{"10.244.0.7", "fd00:10:244::7"} {
-		expanded := strings.ReplaceAll(strings.TrimPrefix(sidecar.Args[0], "--web.listen-address="), "$(POD_IP)", address)
+		expanded := strings.ReplaceAll(strings.TrimPrefix(sidecar.Args[0], "--listen-address="), "$(POD_IP)", address)
 		host, port, err := net.SplitHostPort(expanded)
 		require.NoError(t, err)
 		require.Equal(t, address, host)
