@@ -26,7 +26,7 @@ ARCH_PACKAGES := $(VM_PACKAGES) gcc libc6-dev qemu-user-static
 E2E_PACKAGES  := debootstrap gcc libc6-dev libvirt-dev pkg-config xorriso cpio iproute2 docker-registry
 
 # The packages whose tests run programs that are built from other people's source: kube-apiserver, Helm and more.
-INTEGRATION := /(clustertest|charttest)$$$$
+INTEGRATION := /(clustertest|charttest)$$
 
 .PHONY: help build demo test integration soak test-arch e2e e2e-up e2e-down bench fuzz lint image clean
 help: ## Print this list
