@@ -27,7 +27,7 @@ ARCH_PACKAGES := $(VM_PACKAGES) gcc libc6-dev qemu-user-static
 E2E_PACKAGES  := debootstrap gcc libc6-dev libvirt-dev pkg-config xorriso cpio iproute2 docker-registry
 
 # The packages whose tests run programs that are built from other people's source: kube-apiserver, Helm and more.
-INTEGRATION := /(clustertest|charttest|apiservertest)$$
+INTEGRATION := /(clustertest|charttest)$$
 
 .PHONY: help build demo test integration soak test-arch e2e e2e-up e2e-down bench fuzz lint image clean
 help: ## Print this list
@@ -55,7 +55,7 @@ integration: integration-programs ## Test with a real kube-apiserver, Prometheus
 # Built first, so that no test's time is spent on it.
 integration-programs:
 	@.ci/packages $(API_PACKAGES)
-	go test -race -vet=off -timeout 20m -run TestServerIsTheVersion ./internal/testkit/apiservertest
+	go test -race -vet=off -timeout 20m -run TestServerIsTheVersion ./webhook/clustertest
 	@for module in $$(git ls-files '*/clustertest/*go.mod'); do \
 	  (set -x; cd "$${module%/go.mod}" && CGO_ENABLED=0 go build ./...); done
 	cd charts/charttest/helm && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v4/cmd/helm

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
 // cert-manager's certificates begin when they are issued. A renewal waits until every verifier finds it valid. What lies
@@ -22,6 +23,9 @@ func TestARenewalThatBeginsNowWaitsForOtherClocks(t *testing.T) {
 	for _, issuer := range each {
 		for _, server := range each {
 			for _, verifier := range each {
+				if verifier != -issuer && !testkit.Soak() {
+					continue // these two are closer to each other
+				}
 				t.Run(fmt.Sprintf("issuer %s, server %s, verifier %s", issuer, server, verifier), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { requireRenewed(t, issuer, server, verifier) })
 				})

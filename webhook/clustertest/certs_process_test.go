@@ -17,7 +17,7 @@ import (
 )
 
 // inPod runs a command where it finds its service account and its hosts as in a pod: in a mount namespace, since
-// client-go and the resolver look at fixed paths. setpriv: unshare loses the signal that ends it with the test.
+// client-go and the resolver read fixed paths. setpriv: unshare loses the signal that ends it with the test.
 const inPod = `set -e
 mount -t tmpfs none /run
 mkdir -p /run/secrets/kubernetes.io

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -123,36 +122,40 @@ func requireDeniedByPolicy(t *testing.T, err error) {
 // awaitCertsPolicy waits until the API server knows both what the process may do and what it may not.
 func awaitCertsPolicy(t *testing.T, process certsUser, o ownObject) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		err := process.patch(t.Context(), o, types.JSONPatchType, "["+deniedWebhookChanges["metadata.finalizers"][0]+"]")
 		return err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy")
-	}, 30*time.Second, 50*time.Millisecond)
+	})
 }
 
-// In each variant, on each object that RBAC lets the process patch: every field but the one that it is there for stays
-// as it is. Anyone else is not affected.
+// On each object that RBAC lets the process patch, every field but the one that it is there for stays as it is. Anyone
+// else is not affected. Each variant with the process has the same policy and no other object.
 func TestCertificateProcessChangesOneFieldOfEachObject(t *testing.T) {
+	base, own := render(t, "."), ownObjects(t, ".")
 	for _, folder := range installable {
-		t.Run(folder, func(t *testing.T) {
-			own := ownObjects(t, folder)
-			if len(own) == 0 {
-				require.Equal(t, "overlays/cert-manager", folder, "the one without the process")
-				return
+		if folder == "overlays/cert-manager" {
+			require.Empty(t, ownObjects(t, folder), "the one without the process")
+			continue
+		}
+		require.Subset(t, own, ownObjects(t, folder), folder)
+		for _, kind := range []string{"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"} {
+			require.Equal(t, find(t, base, kind, certsName), find(t, render(t, folder), kind, certsName), folder)
+		}
+	}
+	install(t, ".")
+	process := certificateProcess(t)
+	for _, o := range own {
+		t.Run(o.String(), func(t *testing.T) {
+			awaitCertsPolicy(t, process, o)
+			if change := o.allowedChange(); change != "" {
+				require.NoError(t, process.patch(t.Context(), o, types.MergePatchType, change))
+			} else {
+				requireBundleChanges(t, process, o)
 			}
-			install(t, folder)
-			process := certificateProcess(t)
-			for _, o := range own {
-				awaitCertsPolicy(t, process, o)
-				if change := o.allowedChange(); change != "" {
-					require.NoError(t, process.patch(t.Context(), o, types.MergePatchType, change), o)
-				} else {
-					requireBundleChanges(t, process, o)
-				}
-				for field, changes := range o.deniedChanges() {
-					for _, change := range changes {
-						requireDeniedByPolicy(t, process.patch(t.Context(), o, types.JSONPatchType, "["+change+"]"))
-						require.NoError(t, administrator().patch(t.Context(), o, types.JSONPatchType, "["+change+"]"), "%s of %s", field, o)
-					}
+			for field, changes := range o.deniedChanges() {
+				for _, change := range changes {
+					requireDeniedByPolicy(t, process.patch(t.Context(), o, types.JSONPatchType, "["+change+"]"))
+					require.NoError(t, administrator().patch(t.Context(), o, types.JSONPatchType, "["+change+"]"), field)
 				}
 			}
 		})
@@ -206,7 +209,7 @@ func jsonFields(of any) []string {
 }
 
 // A policy that matched every resource would have the API server look up the namespace of each request, and so refuse
-// to delete what is left in a namespace whose finalizers somebody removed by hand.
+// to delete what is left in a namespace whose finalizers someone removed by hand.
 func TestCertsPolicyLetsLeftoversBeDeleted(t *testing.T) {
 	install(t, ".")
 	awaitCertsPolicy(t, certificateProcess(t), ownObjects(t, ".")[0])
@@ -221,9 +224,9 @@ func TestCertsPolicyLetsLeftoversBeDeleted(t *testing.T) {
 	stored.Spec.Finalizers = nil
 	_, err = namespaces.Finalize(t.Context(), stored, metav1.UpdateOptions{})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		_, err := namespaces.Get(t.Context(), namespace, metav1.GetOptions{})
 		return apierrors.IsNotFound(err)
-	}, 30*time.Second, 50*time.Millisecond)
+	})
 	require.NoError(t, secrets.Delete(t.Context(), "left", metav1.DeleteOptions{}))
 }

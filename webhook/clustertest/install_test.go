@@ -20,14 +20,19 @@ func install(t *testing.T, folder string) {
 		}
 		require.NoError(t, server.Apply(t.Context(), object))
 	}
+	makeDefaultServiceAccount(t)
+	t.Cleanup(func() { uninstall(t) })
+}
+
+func makeDefaultServiceAccount(t *testing.T) {
+	t.Helper()
 	accounts := server.Client.CoreV1().ServiceAccounts(productNamespace)
 	if _, err := accounts.Get(t.Context(), "default", metav1.GetOptions{}); apierrors.IsNotFound(err) {
 		server.DefaultServiceAccount(t, productNamespace)
 	}
-	t.Cleanup(func() { uninstall(t) })
 }
 
-// uninstall takes away what one test must not leave to the next. The namespace stays: no controller would empty it.
+// uninstall removes what one test must not leave to the next. The namespace stays: no controller would empty it.
 func uninstall(t *testing.T) {
 	t.Helper()
 	ctx := context.Background() // the test's is over in its cleanup

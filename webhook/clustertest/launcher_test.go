@@ -1,9 +1,11 @@
 package clustertest
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,6 +20,20 @@ const launcherPods = "../inject/testdata"
 
 // genuine are the pods among them as KubeVirt 1.9 created them.
 var genuine = []string{"bridge", "dedicated", "guest-tcg", "masq", "masq-ports", "migration-target"}
+
+// allLaunchers are the names of all pods there.
+func allLaunchers(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(launcherPods, "*.yaml"))
+	require.NoError(t, err)
+	var names []string
+	for _, file := range files {
+		if !strings.HasSuffix(file, ".golden.yaml") {
+			names = append(names, strings.TrimSuffix(filepath.Base(file), ".yaml"))
+		}
+	}
+	return names
+}
 
 // launcher is a pod of launcherPods, to be created in the namespace.
 func launcher(t testing.TB, namespace, name string) *unstructured.Unstructured {
@@ -37,7 +53,7 @@ func ofNewVM(pod *unstructured.Unstructured) *unstructured.Unstructured {
 	return pod
 }
 
-// injected tells whether the pod has the sidecar.
+// injected reports whether the pod has the sidecar.
 func injected(pod *unstructured.Unstructured) bool {
 	containers, _, _ := unstructured.NestedSlice(pod.Object, "spec", "initContainers")
 	return slices.ContainsFunc(containers, func(container any) bool {
@@ -51,21 +67,18 @@ func labelled() map[string]string {
 }
 
 func setAnnotation(pod *unstructured.Unstructured, key, value string) {
-	annotations := pod.GetAnnotations()
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	annotations[key] = value
-	pod.SetAnnotations(annotations)
+	pod.SetAnnotations(with(pod.GetAnnotations(), key, value))
 }
 
 func setLabel(pod *unstructured.Unstructured, key, value string) {
-	labels := pod.GetLabels()
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	labels[key] = value
-	pod.SetLabels(labels)
+	pod.SetLabels(with(pod.GetLabels(), key, value))
+}
+
+func with(all map[string]string, key, value string) map[string]string {
+	changed := map[string]string{}
+	maps.Copy(changed, all)
+	changed[key] = value
+	return changed
 }
 
 func readLauncher(t testing.TB, file string) *unstructured.Unstructured {

@@ -1,7 +1,9 @@
-// Package clustertest drives the webhook, its certificates and its manifests against a real kube-apiserver.
+// Package clustertest runs the webhook, its certificates and its manifests against a real kube-apiserver.
 package clustertest
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
@@ -32,19 +35,31 @@ func TestMain(m *testing.M) {
 // webhookProgram returns the path of the product's binary, built as it is shipped.
 func webhookProgram(t *testing.T) string {
 	t.Helper()
-	path, err := buildWebhook()
-	require.NoError(t, err)
+	require.NoError(t, buildWebhook())
+	return filepath.Join(programs, "webhook")
+}
+
+var buildWebhook = sync.OnceValue(func() error { return testkit.Build(context.Background(), programs, "./webhook") })
+
+// foreignProgram returns the path of a program that a module of its own here builds of other people's code.
+func foreignProgram(t *testing.T, name string) string {
+	t.Helper()
+	path := filepath.Join(programs, name)
+	command := exec.Command("go", "build", "-o", path, ".")
+	command.Dir = name
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	output, err := command.CombinedOutput()
+	require.NoError(t, err, "%s", output)
 	return path
 }
 
-var buildWebhook = sync.OnceValues(func() (string, error) { return build("..", "webhook") })
-
-// build compiles the main package in dir, which may belong to another module.
-func build(dir, name string) (string, error) {
-	path := filepath.Join(programs, name)
-	command := exec.Command("go", "build", "-o", path, ".")
-	command.Dir = dir
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	command.Stderr = os.Stderr
-	return path, command.Run()
+// eventually waits for what must become true.
+func eventually(t testing.TB, ask func() bool, what ...any) {
+	t.Helper()
+	testkit.Eventually(t, func() error {
+		if !ask() {
+			return fmt.Errorf("not yet: %v", what)
+		}
+		return nil
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
@@ -35,36 +36,26 @@ func TestEveryOverlayIsTested(t *testing.T) {
 	require.Equal(t, want, installable)
 }
 
-// Strict: an unknown or repeated field is an error, as with `kubectl apply --validate=strict`.
+// Strict: an unknown or repeated field is an error, as with `kubectl apply --validate=strict`. Pod Security only warns
+// about a workload that its namespace refuses, so the pods are created for real.
 func TestEveryManifestIsAppliedStrictly(t *testing.T) {
 	server.Define(t, apiservertest.CertManager, apiservertest.PodMonitors, apiservertest.PrometheusRules)
 	for _, folder := range installable {
 		t.Run(folder, func(t *testing.T) {
-			for _, object := range render(t, folder) {
+			objects := render(t, folder)
+			for _, object := range objects {
 				require.NoError(t, server.Apply(t.Context(), object))
 			}
 			t.Cleanup(func() { uninstall(t) })
-		})
-	}
-}
-
-// Pod Security warns about a workload that its namespace would refuse; the client gets it as a warning, so the pods
-// are created for real.
-func TestNamespaceAdmitsThePods(t *testing.T) {
-	for _, folder := range installable {
-		t.Run(folder, func(t *testing.T) {
-			install(t, folder)
-			for _, object := range render(t, folder) {
-				if !isWorkload(object) {
-					continue
-				}
+			makeDefaultServiceAccount(t)
+			for _, object := range workloads(objects) {
 				pod := podOf(t, object)
 				if folder == "overlays/openshift" && object.GetKind() == "Deployment" {
 					giveOpenShiftUser(t, pod)
 				}
 				stored, err := server.Create(t.Context(), pod, dryRun())
 				require.NoError(t, err)
-				priority, _, _ := unstructured.NestedInt64(stored.Object, "spec", "priority")
+				priority := *decode[corev1.Pod](t, stored).Spec.Priority
 				if object.GetKind() == "Deployment" {
 					require.Positive(t, priority, "evicted last")
 				} else {
@@ -75,45 +66,66 @@ func TestNamespaceAdmitsThePods(t *testing.T) {
 	}
 }
 
-func TestWhoHasAToken(t *testing.T) {
+// eachPod calls check with each pod that a folder's workloads make, as its Go type.
+func eachPod(t *testing.T, check func(t *testing.T, folder string, workload *unstructured.Unstructured, pod corev1.Pod)) {
+	t.Helper()
 	for _, folder := range installable {
-		var withToken []string
-		for _, object := range render(t, folder) {
-			if !isWorkload(object) {
-				continue
-			}
-			mounted, found, err := unstructured.NestedBool(object.Object, "spec", "template", "spec", "automountServiceAccountToken")
-			require.NoError(t, err)
-			require.True(t, found, "%s: the default is to mount it", object.GetName())
-			if mounted {
-				withToken = append(withToken, object.GetName())
-			}
-		}
-		certs, relay := "hypervisor-exporter-certs", "hypervisor-exporter-relay"
-		switch folder {
-		case "overlays/cert-manager":
-			require.Equal(t, []string{relay}, withToken, folder)
-		case "overlays/direct", "overlays/relay-without-authorization":
-			require.Equal(t, []string{certs}, withToken, folder)
-		default:
-			require.Equal(t, []string{certs, relay}, withToken, folder)
+		for _, object := range workloads(render(t, folder)) {
+			t.Run(folder+"/"+object.GetName(), func(t *testing.T) {
+				check(t, folder, object, decode[corev1.Pod](t, podOf(t, object)))
+			})
 		}
 	}
 }
 
-func TestTheAuthoritysKeyIsMountedNowhere(t *testing.T) {
-	for _, folder := range installable {
-		for _, object := range render(t, folder) {
-			if isWorkload(object) {
-				volumes, _, err := unstructured.NestedSlice(object.Object, "spec", "template", "spec", "volumes")
-				require.NoError(t, err)
-				for _, volume := range volumes {
-					name, _, _ := unstructured.NestedString(volume.(map[string]any), "secret", "secretName")
-					require.NotContains(t, []string{"hypervisor-exporter-webhook-ca", "hypervisor-exporter-relay-ca"}, name)
-				}
+func TestWhoHasAToken(t *testing.T) {
+	eachPod(t, func(t *testing.T, folder string, object *unstructured.Unstructured, pod corev1.Pod) {
+		want := object.GetName() == certsName || object.GetName() == relayName && folder != "overlays/relay-without-authorization"
+		require.NotNil(t, pod.Spec.AutomountServiceAccountToken, "the default is to mount it")
+		require.Equal(t, want, *pod.Spec.AutomountServiceAccountToken)
+	})
+}
+
+func TestNoPodMountsTheKeyOfACA(t *testing.T) {
+	eachPod(t, func(t *testing.T, _ string, _ *unstructured.Unstructured, pod corev1.Pod) {
+		for _, volume := range pod.Spec.Volumes {
+			if volume.Secret != nil {
+				require.NotContains(t, []string{serviceName + "-ca", relayName + "-ca"}, volume.Secret.SecretName)
 			}
 		}
-	}
+	})
+}
+
+// A program answers on /healthz from the start: the webhook over HTTP, the relay with a provisional certificate
+// (certificate.TestProvisional). So liveness needs no startup probe to wait for, and readiness waits for the certificate.
+func TestProbes(t *testing.T) {
+	eachPod(t, func(t *testing.T, _ string, _ *unstructured.Unstructured, pod corev1.Pod) {
+		container := pod.Spec.Containers[0]
+		require.Nil(t, container.StartupProbe)
+		require.Equal(t, "/healthz", container.LivenessProbe.HTTPGet.Path)
+		require.Equal(t, "/readyz", container.ReadinessProbe.HTTPGet.Path)
+	})
+}
+
+// No mesh puts a proxy in front of our ports: Istio reads the label sidecar.istio.io/inject (pkg/kube/inject
+// injectRequired) and, in ambient mode, istio.io/dataplane-mode (cni/pkg/util PodRedirectionEnabled); Linkerd reads an
+// annotation.
+func TestPodsAreInNoMesh(t *testing.T) {
+	eachPod(t, func(t *testing.T, _ string, _ *unstructured.Unstructured, pod corev1.Pod) {
+		require.Equal(t, "false", pod.Labels["sidecar.istio.io/inject"])
+		require.Equal(t, "none", pod.Labels["istio.io/dataplane-mode"])
+		require.Equal(t, "disabled", pod.Annotations["linkerd.io/inject"])
+	})
+}
+
+// No one can own what the manifests name before a user sets images, so no one can put an image of theirs beside the VMs.
+// None of our pods starts, so no webhook injects such a name.
+func TestUnsetImagesCannotBePulled(t *testing.T) {
+	eachPod(t, func(t *testing.T, _ string, _ *unstructured.Unstructured, pod corev1.Pod) {
+		for _, container := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
+			require.True(t, strings.HasPrefix(container.Image, unsetImages), container.Image)
+		}
+	})
 }
 
 // A GitOps tool would put back what a manifest says and so undo each rotation.
@@ -131,11 +143,6 @@ func TestNoManifestHoldsAKeyOrACABundle(t *testing.T) {
 			}
 		}
 	}
-}
-
-// isWorkload says whether the object makes pods.
-func isWorkload(object *unstructured.Unstructured) bool {
-	return object.GetKind() == "Deployment" || object.GetKind() == "DaemonSet"
 }
 
 func TestImagesAreSetInOnePlace(t *testing.T) {
@@ -158,14 +165,12 @@ func TestImagesAreSetInOnePlace(t *testing.T) {
 		if folder == policyOverlay {
 			continue // TestPolicyInjectsAsTheWebhookDoes has its image
 		}
-		deployment := find(t, render(t, folder), "Deployment", serviceName)
-		spec := podOf(t, deployment).Object["spec"].(map[string]any)
-		webhook := spec["containers"].([]any)[0].(map[string]any)
-		sidecar := spec["initContainers"].([]any)[0].(map[string]any)
-		require.Contains(t, webhook["args"], "--sidecar-image=$(SIDECAR_IMAGE)")
-		require.Contains(t, webhook["env"], map[string]any{"name": "SIDECAR_IMAGE", "value": sidecar["image"]},
+		pod := decode[corev1.Pod](t, podOf(t, find(t, render(t, folder), "Deployment", serviceName)))
+		webhook, sidecar := pod.Spec.Containers[0], pod.Spec.InitContainers[0]
+		require.Contains(t, webhook.Args, "--sidecar-image=$(SIDECAR_IMAGE)")
+		require.Contains(t, webhook.Env, corev1.EnvVar{Name: "SIDECAR_IMAGE", Value: sidecar.Image},
 			"%s: what is injected is what was pulled", folder)
-		require.NotEqual(t, "sidecar", sidecar["image"])
-		require.NotEqual(t, "webhook", webhook["image"])
+		require.NotEqual(t, "sidecar", sidecar.Image)
+		require.NotEqual(t, "webhook", webhook.Image)
 	}
 }

@@ -4,10 +4,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 )
@@ -32,26 +32,21 @@ var nodes = map[string]struct {
 // Each pod of ours runs where its image does, and the relay where VMs can. What decides is the function that the
 // DaemonSet controller and the scheduler call.
 func TestPodsRunWhereTheirImagesDo(t *testing.T) {
-	for _, folder := range installable {
-		for _, object := range render(t, folder) {
-			if !isWorkload(object) {
-				continue
+	eachPod(t, func(t *testing.T, _ string, object *unstructured.Unstructured, _ corev1.Pod) {
+		for name, node := range nodes {
+			want := node.other
+			if object.GetKind() == "DaemonSet" {
+				want = node.relay
 			}
-			for name, node := range nodes {
-				want := node.other
-				if object.GetKind() == "DaemonSet" {
-					want = node.relay
-				}
-				require.Equal(t, want, fits(t, object, node.labels), "%s: %s on %s", folder, object.GetName(), name)
-			}
+			require.Equal(t, want, fits(t, object, node.labels), name)
 		}
-	}
+	})
 }
 
 // A node that is broken counts as unavailable (pkg/controller/daemon update.go, rollingUpdate); the rollout goes on while
 // one more may be.
 func TestRolloutPassesBrokenNodes(t *testing.T) {
-	strategy := daemonSet(t, find(t, render(t, "."), "DaemonSet", relayName)).Spec.UpdateStrategy.RollingUpdate
+	strategy := decode[appsv1.DaemonSet](t, find(t, render(t, "."), "DaemonSet", relayName)).Spec.UpdateStrategy.RollingUpdate
 	for nodes, broken := range map[int]int{1: 0, 2: 0, 3: 1, 6: 2, 9: 3, 100: 33} {
 		unavailable, err := intstr.GetScaledValueFromIntOrPercent(strategy.MaxUnavailable, nodes, true)
 		require.NoError(t, err)
@@ -60,31 +55,15 @@ func TestRolloutPassesBrokenNodes(t *testing.T) {
 	}
 }
 
-// fits says whether the workload's pods may run on a node with the labels. Taints are left out: the relay tolerates all.
+// fits reports whether the workload's pods may run on a node with the labels. Taints are left out: the relay tolerates all.
 func fits(t *testing.T, workload *unstructured.Unstructured, labels map[string]string) bool {
 	t.Helper()
 	all := map[string]string{"kubernetes.io/os": "linux"}
 	for key, value := range labels {
 		all[key] = value
 	}
-	pod := &corev1.Pod{}
-	require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(podOf(t, workload).Object, pod))
-	fits, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node", Labels: all}})
+	pod := decode[corev1.Pod](t, podOf(t, workload))
+	fits, err := nodeaffinity.GetRequiredNodeAffinity(&pod).Match(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node", Labels: all}})
 	require.NoError(t, err)
 	return fits
-}
-
-// No mesh puts a proxy in front of our ports: Istio reads the label sidecar.istio.io/inject (pkg/kube/inject injectRequired)
-// and, in ambient mode, istio.io/dataplane-mode (cni/pkg/util PodRedirectionEnabled); Linkerd reads an annotation.
-func TestPodsAreInNoMesh(t *testing.T) {
-	for _, folder := range installable {
-		for _, object := range render(t, folder) {
-			if isWorkload(object) {
-				pod := podOf(t, object)
-				require.Equal(t, "false", pod.GetLabels()["sidecar.istio.io/inject"], "%s: %s", folder, object.GetName())
-				require.Equal(t, "none", pod.GetLabels()["istio.io/dataplane-mode"], "%s: %s", folder, object.GetName())
-				require.Equal(t, "disabled", pod.GetAnnotations()["linkerd.io/inject"], "%s: %s", folder, object.GetName())
-			}
-		}
-	}
 }

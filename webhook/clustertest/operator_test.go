@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -36,9 +35,7 @@ func operatorConfig(t *testing.T, folder string, named ...any) []byte {
 	require.NoError(t, os.WriteFile(token, []byte(server.Config.BearerToken), 0o600))
 	require.NoError(t, os.WriteFile(ca, server.Config.CAData, 0o600))
 
-	program, err := build("operatorconfig", "operatorconfig")
-	require.NoError(t, err)
-	generate := exec.Command(program, "--apiserver="+server.Config.Host, "--token-file="+token, "--ca-file="+ca,
+	generate := exec.Command(foreignProgram(t, "operatorconfig"), "--apiserver="+server.Config.Host, "--token-file="+token, "--ca-file="+ca,
 		"--version="+prometheusVersion(t), "--tls-assets-dir="+dir)
 	generate.Stdin, generate.Stderr = &monitors, os.Stderr
 	config, err := generate.Output()
@@ -54,12 +51,10 @@ func discoverPods(t *testing.T, config []byte) string {
 	dir := t.TempDir()
 	generated, diverted := filepath.Join(dir, "generated.yml"), filepath.Join(dir, "prometheus.yml")
 	require.NoError(t, os.WriteFile(generated, config, 0o600))
-	program, err := build("poddiscovery", "poddiscovery")
-	require.NoError(t, err)
-	start(t, exec.Command(program, "--config="+generated, "--dir="+dir))
-	require.Eventually(t, func() bool {
+	start(t, exec.Command(foreignProgram(t, "poddiscovery"), "--config="+generated, "--dir="+dir))
+	eventually(t, func() bool {
 		_, err := os.Stat(diverted)
 		return err == nil
-	}, readyPatience, 50*time.Millisecond)
+	})
 	return diverted
 }

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// honest is what a sidecar says of the VM "masq", to which somebody else's pod adds what it likes.
+// honest is a sidecar's page about the VM "masq"; another owner's pod adds what it likes.
 const honest = `# TYPE kubevirt_vmi_hypervisor_info gauge
 kubevirt_vmi_hypervisor_info{namespace="%[1]s",name="masq",node="node-1",hypervisor_type="kvm"} 1
 `
@@ -38,8 +37,8 @@ ALERTS{alertname="Forged",namespace="victim"} 1
 up{namespace="victim"} 0
 `
 
-// The VMs' PodMonitor without the relay, made into a configuration by the operator itself, in a real Prometheus that discovers pods in
-// the real API server: whose VM it is, is what the API server says.
+// The VMs' PodMonitor without the relay, made into a configuration by the operator itself, in a real Prometheus that
+// discovers pods in the real API server: the API server alone decides whose VM a series is about.
 func TestPodMonitorBelievesTheAPIServer(t *testing.T) {
 	port, namespace := freePort(t), server.Namespace(t, "vms", nil)
 	serveAt(t, "127.0.0.1", port, page(honestPage(namespace)+forged))
@@ -47,10 +46,10 @@ func TestPodMonitorBelievesTheAPIServer(t *testing.T) {
 	p := startPrometheus(t, discoverPods(t, operatorConfig(t, "overlays/direct")))
 
 	var series []map[string]string
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		series = p.query("kubevirt_vmi_hypervisor_info")
 		return len(series) == 3
-	}, 30*time.Second, 200*time.Millisecond, "there are three types, so three series")
+	}, "there are three types, so three series")
 	for _, labels := range series {
 		kind := labels["hypervisor_type"]
 		require.Contains(t, []string{"kvm", "qemu-tcg", "unknown"}, kind)
@@ -93,10 +92,10 @@ func TestPodMonitorNamesTheController(t *testing.T) {
 	}
 	p := startPrometheus(t, discoverPods(t, operatorConfig(t, "overlays/direct")))
 	var series []map[string]string
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		series = p.query(fmt.Sprintf("kubevirt_vmi_hypervisor_info{namespace=%q}", namespace))
 		return len(series) == len(want)
-	}, 2*time.Minute, 200*time.Millisecond)
+	})
 	for _, labels := range series {
 		require.Equal(t, want[labels["pod"]], labels["name"])
 	}
@@ -116,7 +115,7 @@ func TestPodMonitorRefuses(t *testing.T) {
 		name   string
 		change func(*unstructured.Unstructured)
 		answer http.HandlerFunc
-		why    string // what Prometheus says of the target; empty where it must not even be one
+		why    string // the target's error in Prometheus; empty where there must be no target
 	}{
 		{name: "a pod that belongs to no VMI", answer: page(forged), change: func(pod *unstructured.Unstructured) {
 			pod.SetOwnerReferences(nil)
@@ -148,10 +147,10 @@ func TestPodMonitorRefuses(t *testing.T) {
 
 	p := startPrometheus(t, discoverPods(t, operatorConfig(t, "overlays/direct")))
 	var seen []target
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		seen = slices.DeleteFunc(p.targets(), func(one target) bool { return one.Labels["namespace"] != namespace })
 		return len(seen) > 0 && !slices.ContainsFunc(seen, func(one target) bool { return one.Health == "unknown" })
-	}, 30*time.Second, 200*time.Millisecond, "each was scraped")
+	}, "each was scraped")
 	require.Len(t, seen, len(why))
 	for _, one := range seen {
 		instance := one.Labels["instance"]
@@ -175,7 +174,7 @@ func targetPod(t *testing.T, namespace string, port int) *unstructured.Unstructu
 	return pod
 }
 
-// createTarget creates the pod and says, as its kubelet would, that it runs, and which address it and its node have.
+// createTarget creates the pod and reports, as its kubelet would, that it runs, and its and its node's address.
 func createTarget(t *testing.T, pod *unstructured.Unstructured, address, node string) *unstructured.Unstructured {
 	t.Helper()
 	stored, err := server.Create(t.Context(), pod, metav1.CreateOptions{})

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -23,17 +22,11 @@ const (
 )
 
 // The admission policy and the webhook make the same pod of each pod: the one is created with the policy in force, the
-// other is patched by package inject and created where nothing of ours looks at it.
+// other is patched by package inject and created where nothing of ours sees it.
 func TestPolicyInjectsAsTheWebhookDoes(t *testing.T) {
 	both := applyPolicy(t)
-	files, err := filepath.Glob(filepath.Join(launcherPods, "*.yaml"))
-	require.NoError(t, err)
 	injections := 0
-	for _, file := range files {
-		if strings.HasSuffix(file, ".golden.yaml") {
-			continue
-		}
-		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+	for _, name := range allLaunchers(t) {
 		t.Run(name, func(t *testing.T) {
 			injections += both.requireSame(t, func(*unstructured.Unstructured) {}, name)
 		})
@@ -124,7 +117,7 @@ func setVariable(t *testing.T, policy *unstructured.Unstructured, name, expressi
 	require.NoError(t, unstructured.SetNestedSlice(policy.Object, variables, "spec", "variables"))
 }
 
-// policyAndWebhook are the two ways to inject, set up alike.
+// policyAndWebhook are the two ways to inject, with the same settings.
 type policyAndWebhook struct {
 	config inject.Config
 	// The policy is in force in the one namespace and not in the other.
@@ -167,13 +160,13 @@ func (p policyAndWebhook) awaitInjection(t *testing.T, want bool) {
 
 func (p policyAndWebhook) awaitInjectionOf(t *testing.T, change func(*unstructured.Unstructured), want bool) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		pod := launcher(t, p.enabled, "masq")
 		change(pod)
 		pod, err := server.Create(t.Context(), pod, dryRun())
 		require.NoError(t, err)
 		return injected(pod) == want
-	}, 30*time.Second, 200*time.Millisecond)
+	})
 }
 
 // requireSame creates the changed pod both ways and returns how many of them, 0 or 1, were injected.

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// The architectures that a pod may come to are read alike, with a list of all three and of one.
+// The architectures that a pod may come to are read in the same way, with a list of all three and of one.
 func TestPolicyReadsArchitecturesAsTheWebhookDoes(t *testing.T) {
 	const arch = "kubernetes.io/arch"
 	requirement := func(key, operator string, values ...any) any {

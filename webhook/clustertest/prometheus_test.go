@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os/exec"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -24,14 +23,14 @@ func startPrometheus(t *testing.T, config string) prometheus {
 	p := prometheus{url: "http://" + address}
 	start(t, exec.Command(path, "--config.file="+config, "--storage.tsdb.path="+t.TempDir(),
 		"--web.listen-address="+address))
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		response, err := http.Get(p.url + "/-/ready")
 		if err != nil {
 			return false
 		}
 		_ = response.Body.Close()
 		return response.StatusCode == http.StatusOK
-	}, readyPatience, 100*time.Millisecond)
+	})
 	return p
 }
 

@@ -3,7 +3,6 @@ package clustertest
 import (
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,7 +11,7 @@ import (
 	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
-// limitedClasses is an admission configuration as GKE's: outside of a namespace with a quota about them, nobody may use the
+// limitedClasses is an admission configuration as GKE's: outside of a namespace with a quota for them, no one may use the
 // classes that preempt everything.
 const limitedClasses = `apiVersion: apiserver.config.k8s.io/v1
 kind: AdmissionConfiguration
@@ -70,9 +69,9 @@ func TestCriticalClassesWhereTheyAreLimited(t *testing.T) {
 	}
 	require.Equal(t, 2, quotas)
 	for name, pod := range pods {
-		require.Eventually(t, func() bool { // the plugin lists quotas from its cache
+		eventually(t, func() bool { // the plugin lists quotas from its cache
 			_, err = server.Create(t.Context(), pod.DeepCopy(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 			return err == nil
-		}, 30*time.Second, 200*time.Millisecond, name)
+		}, name)
 	}
 }

@@ -12,11 +12,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/util/workqueue"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
-// refusedFor is what may go by until a VM starts whose pods are refused with the sidecar: package refusals, with two
-// replicas that see a part each.
-const refusedFor = 12 * time.Second
+// mostRefusals is how often a VM's pod may be refused until it is created without the sidecar: package refusals, with two
+// replicas that see a part each. With virt-controller's pauses these take 10 s; on a busy machine they are fewer.
+const mostRefusals = 12
 
 // A pod that is refused with the sidecar is created without it within seconds, whatever refuses it, as are those of the
 // VM's migrations. Pods that nothing refuses any more have it at once.
@@ -25,6 +27,9 @@ func TestPodThatIsRefusedIsCreatedWithout(t *testing.T) {
 		t.Run(fmt.Sprintf("%d replicas", replicas), func(t *testing.T) {
 			serveReplicas(t, replicas)
 			for name, refuse := range refusers {
+				if replicas == 2 && name != "image allow-list" && !testkit.Soak() {
+					continue // what refuses the pod makes no difference to two replicas
+				}
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					namespace := server.Namespace(t, "refused", labelled())
@@ -32,14 +37,14 @@ func TestPodThatIsRefusedIsCreatedWithout(t *testing.T) {
 					vm := ofNewVM(launcher(t, namespace, "masq"))
 					got := createAsKubeVirt(t, vm)
 					require.False(t, injected(got.pod))
-					require.Less(t, got.took, refusedFor)
+					require.LessOrEqual(t, got.refused, mostRefusals)
 					t.Logf("first pod: refused %d times, created after %s; the last: %v", got.refused, got.took.Round(time.Millisecond), got.last)
 					remove(t, got.pod)
 
 					setLabel(vm, "kubevirt.io/migrationJobUID", "4b7e7a9c-0000-4000-8000-000000000001")
 					got = createAsKubeVirt(t, vm)
 					require.False(t, injected(got.pod))
-					require.Less(t, got.took, refusedFor)
+					require.LessOrEqual(t, got.refused, mostRefusals)
 					remove(t, got.pod)
 
 					free(t, namespace)
@@ -54,12 +59,13 @@ func TestPodThatIsRefusedIsCreatedWithout(t *testing.T) {
 
 // A VM that waits for others gets its sidecar if they let it in at once, and when it has its turn.
 func TestVMThatWaitsForAQuotaGetsItsSidecar(t *testing.T) {
+	replicas, _ := serveReplicas(t, 1)
 	for name, raise := range map[string]func(replicas []*replica, refused int) bool{
 		"after two tries": func(_ []*replica, refused int) bool { return refused == 2 },
 		"once a pod without the sidecar was refused as well": func(replicas []*replica, _ int) bool { return count(t, replicas, leftAlone) > 0 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			replicas, _ := serveReplicas(t, 1)
+			t.Parallel()
 			namespace := server.Namespace(t, "waits", labelled())
 			quota(t, namespace, corev1.ResourceList{"pods": resource.MustParse("0")})
 			raised := false
@@ -80,7 +86,7 @@ func TestDryRunsAreNotRefusals(t *testing.T) {
 	serveReplicas(t, 1)
 	namespace := server.Namespace(t, "dry", labelled())
 	vm := ofNewVM(launcher(t, namespace, "masq"))
-	for begin := time.Now(); time.Since(begin) < 3*time.Second; time.Sleep(200 * time.Millisecond) {
+	for begin := time.Now(); time.Since(begin) < 3*time.Second; time.Sleep(200 * time.Millisecond) { // as often as refusals count
 		pod, err := server.Create(t.Context(), vm, dryRun())
 		require.NoError(t, err)
 		require.True(t, injected(pod))
@@ -91,9 +97,9 @@ func TestDryRunsAreNotRefusals(t *testing.T) {
 // The API server asks again within a request when a later webhook has changed the pod. That is no refusal; and a pod that
 // was left alone stays so.
 func TestASecondReviewWithinARequestIsNoRefusal(t *testing.T) {
+	replicas, _ := serveReplicas(t, 1)
 	for name, takes := range map[string]time.Duration{"at once": 0, "after 1.2 s": 1200 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
-			replicas, _ := serveReplicas(t, 1)
 			laterWebhook(t, takes)
 			free := server.Namespace(t, "free", labelled())
 			before := admissions(t, replicas)
@@ -139,7 +145,7 @@ func createAsKubeVirt(t *testing.T, pod *unstructured.Unstructured, onRefusal ..
 			call(c.refused)
 		}
 		pause := backOff.When("vm")
-		require.Less(t, time.Since(start)+pause, time.Minute, "refused %d times: %v", c.refused, err)
+		require.Less(t, c.refused, 2*mostRefusals, "%v", err)
 		time.Sleep(pause)
 	}
 }

@@ -96,13 +96,13 @@ func allowKubeVirtsImages(t *testing.T, namespace string) {
 // awaitRefusal waits until the API server has seen what refuses the sidecar: it has a cache of its own for each.
 func awaitRefusal(t *testing.T, namespace string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		_, err := server.Create(context.Background(), ofNewVM(launcher(t, namespace, "masq")), dryRun())
 		return err != nil
-	}, 30*time.Second, 100*time.Millisecond)
+	})
 }
 
-// free takes away what refuses the sidecar in the namespace, and waits until the API server has seen that.
+// free removes what refuses the sidecar in the namespace, and waits until the API server has seen that.
 func free(t *testing.T, namespace string) {
 	ctx, all := context.Background(), metav1.ListOptions{}
 	core, registration := server.Client.CoreV1(), server.Client.AdmissionregistrationV1()
@@ -153,8 +153,8 @@ func laterWebhook(t *testing.T, takes time.Duration) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = configurations.Delete(context.Background(), "zz-later", metav1.DeleteOptions{}) })
 	namespace := server.Namespace(t, "later", labelled())
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		pod, err := server.Create(context.Background(), ofNewVM(launcher(t, namespace, "masq")), dryRun())
 		return err == nil && pod.GetAnnotations()["later"] == "yes"
-	}, 30*time.Second, 100*time.Millisecond)
+	})
 }

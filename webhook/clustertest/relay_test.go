@@ -38,10 +38,10 @@ func TestPodMonitorGoesThroughTheRelay(t *testing.T) {
 	p := startPrometheus(t, discoverPods(t, operatorConfig(t, ".", relay.named()...)))
 
 	var series []map[string]string
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		series = p.query(`kubevirt_vmi_hypervisor_info{hypervisor_type="kvm"}`)
 		return len(series) == len(want)
-	}, 30*time.Second, 200*time.Millisecond, "one series a VM")
+	}, "one series a VM")
 	for _, labels := range series {
 		instance := want[labels["pod"]]
 		require.Equal(t, map[string]string{
@@ -69,20 +69,20 @@ func TestPodMonitorGoesThroughTheRelay(t *testing.T) {
 	require.Empty(t, p.query("ALERTS"))
 }
 
-// fakeRelay serves pages by path to whoever has the token.
+// fakeRelay serves pages by path to anyone who has the token.
 type fakeRelay struct {
-	authority *pki.Pair
-	leaf      *pki.Pair
-	pages     map[string]string
+	ca    *pki.Pair
+	leaf  *pki.Pair
+	pages map[string]string
 }
 
 func newRelay(t *testing.T) *fakeRelay {
 	t.Helper()
-	authority, err := pki.NewCA(relayServerName, time.Now(), time.Hour)
+	ca, err := pki.NewCA(relayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
-	leaf, err := pki.IssueLeaf(authority, relayServerName, time.Now(), time.Hour)
+	leaf, err := pki.IssueLeaf(ca, relayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
-	return &fakeRelay{authority, leaf, map[string]string{}}
+	return &fakeRelay{ca, leaf, map[string]string{}}
 }
 
 // named are the objects that the PodMonitors name.
@@ -90,7 +90,7 @@ func (r *fakeRelay) named() []any {
 	kind := func(name string) metav1.TypeMeta { return metav1.TypeMeta{APIVersion: "v1", Kind: name} }
 	return []any{
 		&corev1.ConfigMap{TypeMeta: kind("ConfigMap"), ObjectMeta: metav1.ObjectMeta{Namespace: relayNamespace, Name: "hypervisor-exporter-relay-ca"},
-			Data: map[string]string{"ca.crt": string(pki.Bundle{r.authority.Certificate}.PEM())}},
+			Data: map[string]string{"ca.crt": string(pki.Bundle{r.ca.Certificate}.PEM())}},
 		&corev1.Secret{TypeMeta: kind("Secret"), ObjectMeta: metav1.ObjectMeta{Namespace: relayNamespace, Name: "hypervisor-exporter-scraper"},
 			Data: map[string][]byte{"token": []byte(scraperToken)}},
 	}

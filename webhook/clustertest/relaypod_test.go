@@ -7,18 +7,16 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// What a node lends the relay: root's files, to look at, and nothing else; in every overlay that has one.
+// What a node lends the relay: root's files, to read, and nothing else; in every overlay that has one.
 func TestRelayIsConfined(t *testing.T) {
 	found := 0
 	for _, folder := range installable {
 		for _, object := range render(t, folder) {
 			if object.GetKind() == "DaemonSet" {
 				found++
-				t.Run(folder, func(t *testing.T) { requireConfined(t, folder, daemonSet(t, object)) })
+				t.Run(folder, func(t *testing.T) { requireConfined(t, folder, decode[appsv1.DaemonSet](t, object)) })
 			}
 		}
 	}
@@ -30,17 +28,10 @@ func TestAPIServerKeepsRecursiveReadOnly(t *testing.T) {
 	install(t, ".")
 	set, err := server.Client.AppsV1().DaemonSets(relayNamespace).Get(t.Context(), "hypervisor-exporter-relay", metav1.GetOptions{})
 	require.NoError(t, err)
-	requireConfined(t, ".", set)
+	requireConfined(t, ".", *set)
 }
 
-func daemonSet(t *testing.T, object *unstructured.Unstructured) *appsv1.DaemonSet {
-	t.Helper()
-	set := &appsv1.DaemonSet{}
-	require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object.Object, set, true))
-	return set
-}
-
-func requireConfined(t *testing.T, folder string, set *appsv1.DaemonSet) {
+func requireConfined(t *testing.T, folder string, set appsv1.DaemonSet) {
 	t.Helper()
 	require.Equal(t, "34%", set.Spec.UpdateStrategy.RollingUpdate.MaxUnavailable.String(), "a broken node does not stop the rest")
 	pod := set.Spec.Template.Spec
@@ -65,7 +56,7 @@ func requireConfined(t *testing.T, folder string, set *appsv1.DaemonSet) {
 	requireOneFolder(t, pod, relay)
 }
 
-// requireOneFolder says that of the node's files the relay alone sees one folder, and cannot write to it.
+// requireOneFolder checks that of the node's files the relay alone sees one folder, and cannot write to it.
 func requireOneFolder(t *testing.T, pod corev1.PodSpec, relay corev1.Container) {
 	t.Helper()
 	var fromNode []string

@@ -3,7 +3,6 @@ package clustertest
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -12,20 +11,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The relay may ask who somebody is and what they may, and read nothing.
+// The relay may ask who a user is and what they may do, and read nothing.
 func TestRelayMayDoNoMore(t *testing.T) {
 	install(t, ".")
 	client := server.As(t, server.Token(t, relayNamespace, "hypervisor-exporter-relay"))
-	require.Eventually(t, func() bool { // the authorizer learns of bindings a moment later
+	eventually(t, func() bool { // the authorizer learns of bindings a moment later
 		review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: "x"}}
 		_, err := client.AuthenticationV1().TokenReviews().Create(t.Context(), review, metav1.CreateOptions{})
 		return err == nil
-	}, 20*time.Second, 50*time.Millisecond)
+	})
 	_, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
 	require.True(t, apierrors.IsForbidden(err), "%v", err)
 	_, err = client.CoreV1().Secrets(relayNamespace).Get(t.Context(), "hypervisor-exporter-relay-ca", metav1.GetOptions{})
 	require.True(t, apierrors.IsForbidden(err), "%v", err)
-	// The certificate process has no business with the scraper's token.
+	// The certificate process has no right to the scraper's token.
 	certs := server.As(t, server.Token(t, productNamespace, "hypervisor-exporter-certs"))
 	_, err = certs.CoreV1().Secrets(relayNamespace).Get(t.Context(), "hypervisor-exporter-scraper", metav1.GetOptions{})
 	require.True(t, apierrors.IsForbidden(err), "%v", err)
@@ -45,14 +44,14 @@ func TestScraperMayScrape(t *testing.T) {
 		{user("hypervisor-exporter-relay"), "/metrics/vmis", false},
 		{user("default"), "/metrics/vmis", false},
 	} {
-		require.Eventually(t, func() bool {
+		eventually(t, func() bool {
 			review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 				User:                  test.user,
 				NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: test.path, Verb: "get"},
 			}}
 			answer, err := server.Client.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
 			return err == nil && answer.Status.Allowed == test.want
-		}, 20*time.Second, 50*time.Millisecond, "%v", test)
+		}, "%v", test)
 	}
 }
 

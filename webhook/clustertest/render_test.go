@@ -3,11 +3,13 @@ package clustertest
 import (
 	"bytes"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
@@ -20,6 +22,7 @@ const (
 	relayNamespace    = "hypervisor-exporter-relay"
 	configurationName = "hypervisor-exporter"
 	serviceName       = "hypervisor-exporter-webhook"
+	relayName         = "hypervisor-exporter-relay" // of everything that the relay has
 	certsName         = "hypervisor-exporter-certs" // of everything that the certificate process has
 )
 
@@ -62,4 +65,22 @@ func find(t *testing.T, objects []*unstructured.Unstructured, kind, name string)
 	}
 	require.Failf(t, "not rendered", "%s %s", kind, name)
 	return nil
+}
+
+// workloads are the objects that make pods.
+func workloads(objects []*unstructured.Unstructured) []*unstructured.Unstructured {
+	return slices.DeleteFunc(slices.Clone(objects), func(object *unstructured.Unstructured) bool { return !isWorkload(object) })
+}
+
+// isWorkload reports whether the object makes pods.
+func isWorkload(object *unstructured.Unstructured) bool {
+	return object.GetKind() == "Deployment" || object.GetKind() == "DaemonSet"
+}
+
+// decode returns the object as its Go type; an unknown field fails the test.
+func decode[T any](t *testing.T, object *unstructured.Unstructured) T {
+	t.Helper()
+	var typed T
+	require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object.Object, &typed, true))
+	return typed
 }

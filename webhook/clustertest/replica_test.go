@@ -7,15 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubevirt-hypervisor-exporter/internal/testkit"
 )
-
-const readyPatience = 30 * time.Second
 
 // replica is a process `webhook serve` with the flags of the manifest, but ports of its own.
 type replica struct {
@@ -42,14 +39,14 @@ func startReplica(t *testing.T, certificates string) *replica {
 // awaitReady waits as the kubelet does, by its probe.
 func (r *replica) awaitReady(t *testing.T) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", r.probePort))
 		if err != nil {
 			return false
 		}
 		_ = response.Body.Close()
 		return response.StatusCode == http.StatusOK
-	}, readyPatience, 100*time.Millisecond)
+	})
 }
 
 // start runs a command until the end of the test. Where that fails, it shows what the command said last.

@@ -62,8 +62,8 @@ func serveReplicas(t *testing.T, count int) (replicas []*replica, certificates s
 func awaitInjecting(t *testing.T) {
 	t.Helper()
 	namespace := server.Namespace(t, "await", labelled())
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		pod, err := server.Create(context.Background(), launcher(t, namespace, "masq"), dryRun())
 		return err == nil && injected(pod)
-	}, 30*time.Second, 100*time.Millisecond)
+	})
 }

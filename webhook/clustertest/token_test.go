@@ -7,7 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // The API server mounts the ServiceAccount's token into each container of such a pod, before and after the pod is
@@ -36,11 +35,10 @@ func TestSidecarHasNoToken(t *testing.T) {
 	}
 }
 
-// requireNoToken holds that all containers but the sidecar have a token.
+// requireNoToken checks that all containers but the sidecar have a token.
 func requireNoToken(t *testing.T, stored *unstructured.Unstructured) {
 	t.Helper()
-	var pod corev1.Pod
-	require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(stored.Object, &pod))
+	pod := decode[corev1.Pod](t, stored)
 	tokens := map[string]bool{}
 	for _, volume := range pod.Spec.Volumes {
 		if volume.Projected == nil {

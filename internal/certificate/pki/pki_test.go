@@ -22,23 +22,23 @@ func pair(t *testing.T, now time.Time) (ca, leaf *Pair) {
 func TestLeafVerifies(t *testing.T) {
 	now := time.Now()
 	ca, leaf := pair(t, now)
-	_, stranger := pair(t, now)
+	_, foreign := pair(t, now)
 	trusted := Bundle{ca.Certificate}
 	require.NoError(t, trusted.Verify(leaf.Certificate, name, now))
 	require.NoError(t, trusted.Verify(leaf.Certificate, name, now.Add(-2*ClockError)), "the issuer's clock is ahead, the verifier's behind")
 	require.Error(t, trusted.Verify(leaf.Certificate, name, now.Add(-24*time.Hour)))
 	require.Error(t, trusted.Verify(leaf.Certificate, "other.ns.svc", now))
 	require.Error(t, trusted.Verify(leaf.Certificate, name, now.Add(31*24*time.Hour)))
-	require.Error(t, trusted.Verify(stranger.Certificate, name, now))
+	require.Error(t, trusted.Verify(foreign.Certificate, name, now))
 	require.Equal(t, x509.ECDSA, leaf.Certificate.PublicKeyAlgorithm)
 }
 
 func TestCAIsGoodForItsNameAlone(t *testing.T) {
 	now := time.Now()
 	ca, _ := pair(t, now)
-	foreign, err := IssueLeaf(ca, "kubernetes.default.svc", now, time.Hour)
+	other, err := IssueLeaf(ca, "kubernetes.default.svc", now, time.Hour)
 	require.NoError(t, err)
-	require.ErrorContains(t, Bundle{ca.Certificate}.Verify(foreign.Certificate, "kubernetes.default.svc", now), "not permitted")
+	require.ErrorContains(t, Bundle{ca.Certificate}.Verify(other.Certificate, "kubernetes.default.svc", now), "not permitted")
 }
 
 func TestLeafEndsWithItsCA(t *testing.T) {

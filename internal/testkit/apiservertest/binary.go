@@ -46,7 +46,7 @@ func Binary(ctx context.Context) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	} else if !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("look for a built kube-apiserver: %w", err)
+		return "", fmt.Errorf("find a built kube-apiserver: %w", err)
 	}
 	return path, build(ctx, source, version, path)
 }
@@ -69,7 +69,7 @@ func binaryName(ctx context.Context, source string) (name, version string, err e
 }
 
 func build(ctx context.Context, source, version, path string) error {
-	// Without a version stamped in, the API server says v0.0.0 and clients that compare versions refuse it.
+	// Without a version stamped in, the API server reports v0.0.0 and clients that compare versions refuse it.
 	flags := "-s -w"
 	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
 		flags += fmt.Sprintf(" -X %s.gitVersion=%s", pkg, version)

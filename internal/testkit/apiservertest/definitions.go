@@ -2,19 +2,21 @@ package apiservertest
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
-// Definitions are those of others' resources: a Go module, and the files in it.
+// Definitions are CustomResourceDefinitions of other projects: a Go module, and the files in it.
 type Definitions struct{ module, files string }
 
-// The version of cert-manager stands here; the Prometheus operator's is the one that
+// The version of cert-manager is in this list; the Prometheus operator's is the one that
 // webhook/clustertest/operatorconfig makes configurations with.
 var (
 	CertManager     = Definitions{"github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/cert-manager.io_*.yaml"}
@@ -30,7 +32,7 @@ func operatorDefinitions(resource string) Definitions {
 	}
 }
 
-// Define makes the API server know others' resources. The modules are downloaded, and checked as Go checks all of them.
+// Define makes the API server serve other projects' resources. The modules are downloaded, and checked as Go checks all of them.
 func (s *Server) Define(t testing.TB, all ...Definitions) {
 	t.Helper()
 	for _, definitions := range all {
@@ -53,10 +55,13 @@ func (s *Server) DefineFile(t testing.TB, file string) {
 	require.NoError(t, err)
 	for _, object := range objects {
 		require.NoError(t, s.Apply(t.Context(), object))
-		require.Eventually(t, func() bool {
+		testkit.Eventually(t, func() error {
 			stored, err := s.Get(t.Context(), object)
-			return err == nil && established(stored)
-		}, time.Minute, 50*time.Millisecond, object.GetName())
+			if err == nil && !established(stored) {
+				return fmt.Errorf("%s is not served yet", object.GetName())
+			}
+			return err
+		})
 	}
 }
 

@@ -4,11 +4,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,17 +45,12 @@ func (s *Server) SecretToken(t testing.TB, namespace, serviceAccount string) str
 // sign makes a JWT with the key that the API server signs its own with (ES256, RFC 7518 section 3.4).
 func (s *Server) sign(t testing.TB, claims map[string]string) string {
 	t.Helper()
-	content, err := os.ReadFile(s.serviceAccountsFile)
-	require.NoError(t, err)
-	block, _ := pem.Decode(content)
-	key, err := x509.ParseECPrivateKey(block.Bytes)
-	require.NoError(t, err)
 	encode := base64.RawURLEncoding.EncodeToString
 	payload, err := json.Marshal(claims)
 	require.NoError(t, err)
 	signed := encode([]byte(`{"alg":"ES256"}`)) + "." + encode(payload)
 	digest := sha256.Sum256([]byte(signed))
-	first, second, err := ecdsa.Sign(rand.Reader, key, digest[:])
+	first, second, err := ecdsa.Sign(rand.Reader, s.serviceAccountKey, digest[:])
 	require.NoError(t, err)
 	signature := make([]byte, 64)
 	first.FillBytes(signature[:32])

@@ -6,10 +6,13 @@ package apiservertest
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
-	"kubevirt-hypervisor-exporter/internal/testkit"
 	"net"
 	"net/http"
 	"os"
@@ -23,6 +26,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
 // startPatience is how long etcd and the API server together may take to be ready; 5 s is usual.
@@ -39,11 +44,11 @@ type Server struct {
 	dynamic   dynamic.Interface
 	mapper    *restmapper.DeferredDiscoveryRESTMapper
 	processes []*testkit.Process
-	// serviceAccountsFile holds the key that service accounts' tokens are signed with.
-	serviceAccountsFile string
+	// serviceAccountKey signs service accounts' tokens.
+	serviceAccountKey *ecdsa.PrivateKey
 }
 
-// Run starts one server for all tests of a package, hands it over, runs the tests and ends it:
+// Run starts one server for all tests of a package, passes it to use, runs the tests and ends it:
 //
 //	func TestMain(m *testing.M) { os.Exit(apiservertest.Run(m, func(s *apiservertest.Server) { server = s })) }
 func Run(m *testing.M, use func(*Server)) int {
@@ -90,7 +95,7 @@ func Start(ctx context.Context, dir string, further ...string) (*Server, error) 
 	return nil, errors.Join(failures...)
 }
 
-// Stop ends the API server and etcd. What they kept is worth nothing afterwards, so they are not asked nicely.
+// Stop ends the API server and etcd. Their state is not needed afterwards, so they are killed.
 func (s *Server) Stop() {
 	for i := len(s.processes) - 1; i >= 0; i-- {
 		s.processes[i].Kill()
@@ -110,30 +115,35 @@ func start(ctx context.Context, dir, etcd, binary string, further []string) (_ *
 	if err != nil {
 		return nil, err
 	}
-	certificates, err := newPKI(dir)
-	if err != nil {
-		return nil, err
+	if server.serviceAccountKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, fmt.Errorf("make the key of service accounts: %w", err)
 	}
-	server.serviceAccountsFile = certificates.serviceAccountsFile
 	etcdURL := fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	if err := server.add(testkit.Start(filepath.Join(dir, "etcd.log"), exec.Command(etcd, etcdFlags(dir, etcdURL)...))); err != nil {
 		return nil, err
 	}
-	if err := server.await(ctx, http.DefaultClient, etcdURL+"/health"); err != nil {
+	if err := server.await(ctx, answers(ctx, http.DefaultClient, etcdURL+"/health")); err != nil {
 		return nil, err
 	}
-	token := rand.Text()
-	flags, err := apiserverFlags(dir, etcdURL, token, ports[1], certificates)
+	flags, token, err := server.apiserverFlags(dir, etcdURL, ports[1])
 	if err != nil {
 		return nil, err
 	}
 	if err := server.add(testkit.Start(filepath.Join(dir, "kube-apiserver.log"), exec.Command(binary, append(flags, further...)...))); err != nil {
 		return nil, err
 	}
+	// The API server makes a certificate for itself when it starts, and its key last.
+	if err := server.await(ctx, func() bool { _, err := os.Stat(filepath.Join(dir, "apiserver.key")); return err == nil }); err != nil {
+		return nil, err
+	}
+	ca, err := os.ReadFile(filepath.Join(dir, "apiserver.crt"))
+	if err != nil {
+		return nil, fmt.Errorf("read the API server's certificate: %w", err)
+	}
 	server.Config = &rest.Config{
 		Host:            fmt.Sprintf("https://127.0.0.1:%d", ports[1]),
 		BearerToken:     token,
-		TLSClientConfig: rest.TLSClientConfig{CAData: certificates.authority},
+		TLSClientConfig: rest.TLSClientConfig{CAData: ca},
 		QPS:             -1,
 	}
 	return server, server.connect(ctx)
@@ -151,7 +161,7 @@ func (s *Server) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make a client of the API server: %w", err)
 	}
-	if err := s.await(ctx, web, s.Config.Host+"/readyz"); err != nil {
+	if err := s.await(ctx, answers(ctx, web, s.Config.Host+"/readyz")); err != nil {
 		return err
 	}
 	client, err := kubernetes.NewForConfigAndClient(s.Config, web)
@@ -166,15 +176,12 @@ func (s *Server) connect(ctx context.Context) error {
 	return nil
 }
 
-// await asks the URL until it answers 200, the newest process ends or the context is over.
-func (s *Server) await(ctx context.Context, web *http.Client, url string) error {
+// await asks until the answer is true, the newest process ends or the context is over.
+func (s *Server) await(ctx context.Context, ready func() bool) error {
 	process := s.processes[len(s.processes)-1]
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
-	for {
-		if get(ctx, web, url) == http.StatusOK {
-			return nil
-		}
+	for !ready() {
 		select {
 		case <-ticker.C:
 		case <-process.Ended():
@@ -183,20 +190,23 @@ func (s *Server) await(ctx context.Context, web *http.Client, url string) error 
 			return fmt.Errorf("%s did not become ready: %w:\n%s", process.Path(), ctx.Err(), process.LogTail())
 		}
 	}
+	return nil
 }
 
-// get returns the status of the answer, 0 where there was none.
-func get(ctx context.Context, web *http.Client, url string) int {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return 0
+// answers returns whether a GET of the URL is answered with 200.
+func answers(ctx context.Context, web *http.Client, url string) func() bool {
+	return func() bool {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return false
+		}
+		response, err := web.Do(request)
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusOK
 	}
-	response, err := web.Do(request)
-	if err != nil {
-		return 0
-	}
-	_ = response.Body.Close()
-	return response.StatusCode
 }
 
 func etcdFlags(dir, clientURL string) []string {
@@ -213,10 +223,19 @@ func etcdFlags(dir, clientURL string) []string {
 	}
 }
 
-func apiserverFlags(dir, etcdURL, token string, port int, certificates pki) ([]string, error) {
-	tokens := filepath.Join(dir, "tokens.csv")
+// apiserverFlags writes what the flags name into dir, and returns them with the administrator's token.
+func (s *Server) apiserverFlags(dir, etcdURL string, port int) (flags []string, token string, err error) {
+	token = rand.Text()
+	tokens, key := filepath.Join(dir, "tokens.csv"), filepath.Join(dir, "service-accounts.key")
 	if err := os.WriteFile(tokens, []byte(token+`,admin,admin,"system:masters"`+"\n"), 0o600); err != nil {
-		return nil, fmt.Errorf("write the administrator's token: %w", err)
+		return nil, "", fmt.Errorf("write the administrator's token: %w", err)
+	}
+	der, err := x509.MarshalECPrivateKey(s.serviceAccountKey)
+	if err != nil {
+		return nil, "", fmt.Errorf("encode the key of service accounts: %w", err)
+	}
+	if err := os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		return nil, "", fmt.Errorf("write the key of service accounts: %w", err)
 	}
 	return []string{
 		"--etcd-servers=" + etcdURL,
@@ -225,18 +244,17 @@ func apiserverFlags(dir, etcdURL, token string, port int, certificates pki) ([]s
 		// nothing here uses it (TEST-NET-1).
 		"--advertise-address=192.0.2.1",
 		fmt.Sprintf("--secure-port=%d", port),
-		"--tls-cert-file=" + certificates.certFile,
-		"--tls-private-key-file=" + certificates.keyFile,
+		"--cert-dir=" + dir,
 		"--token-auth-file=" + tokens,
 		"--authorization-mode=RBAC",
 		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-signing-key-file=" + certificates.serviceAccountsFile,
-		"--service-account-key-file=" + certificates.serviceAccountsFile,
+		"--service-account-signing-key-file=" + key,
+		"--service-account-key-file=" + key,
 		"--service-cluster-ip-range=10.96.0.0/16",
 		// Webhooks named by Service are called at a ready address of its EndpointSlices, picked by the API server
 		// itself: no kube-proxy is needed.
 		"--enable-aggregator-routing=true",
-	}, nil
+	}, token, nil
 }
 
 // freePorts returns TCP ports of 127.0.0.1 that nothing listened on a moment ago.
