@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/pflag"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -25,30 +24,12 @@ func ConfigOf(deployment *appsv1.Deployment) (inject.Config, error) {
 		return inject.Config{}, fmt.Errorf("deployment %s has no container called webhook", deployment.Name)
 	}
 	cfg := Unread()
-	exposure, cpu, memory := cfg.Exposure.String(), cfg.CPU.String(), cfg.Memory.String()
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.ParseErrorsAllowlist.UnknownFlags = true
-	flags.StringVar(&cfg.Image, "sidecar-image", cfg.Image, "")
-	flags.StringVar((*string)(&cfg.ImagePullPolicy), "sidecar-image-pull-policy", string(cfg.ImagePullPolicy), "")
-	flags.StringSliceVar(&cfg.PullSecrets, "sidecar-image-pull-secrets", nil, "")
-	flags.StringSliceVar(&cfg.Architectures, "sidecar-architectures", cfg.Architectures, "")
-	flags.StringVar(&exposure, "exposure", exposure, "")
-	flags.Int32Var(&cfg.Port, "sidecar-port", cfg.Port, "")
-	flags.StringVar(&cpu, "sidecar-cpu", cpu, "")
-	flags.StringVar(&memory, "sidecar-memory", memory, "")
+	cfg.AddFlags(flags)
 	if err := flags.Parse(expand(container)); err != nil {
 		return inject.Config{}, fmt.Errorf("read the arguments of deployment %s: %w", deployment.Name, err)
-	}
-	var err error
-	if cfg.Exposure, err = inject.ParseExposure(exposure); err != nil {
-		return inject.Config{}, fmt.Errorf("read --exposure of deployment %s: %w", deployment.Name, err)
-	}
-	if cfg.CPU, err = resource.ParseQuantity(cpu); err != nil {
-		return inject.Config{}, fmt.Errorf("read --sidecar-cpu of deployment %s: %w", deployment.Name, err)
-	}
-	if cfg.Memory, err = resource.ParseQuantity(memory); err != nil {
-		return inject.Config{}, fmt.Errorf("read --sidecar-memory of deployment %s: %w", deployment.Name, err)
 	}
 	return cfg, nil
 }

@@ -3,6 +3,7 @@ package inject_test
 import (
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,7 +94,8 @@ func TestPodLevelRoom(t *testing.T) {
 
 func hasRoom(pod *corev1.Pod) bool {
 	cfg, always := testConfig(), corev1.ContainerRestartPolicyAlways
-	pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{RestartPolicy: &always, Resources: corev1.ResourceRequirements{
+	// First, as the patch has it: ordinary init containers run beside it.
+	pod.Spec.InitContainers = slices.Insert(pod.Spec.InitContainers, 0, corev1.Container{RestartPolicy: &always, Resources: corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{corev1.ResourceCPU: cfg.CPU, corev1.ResourceMemory: cfg.Memory},
 	}})
 	sums := resourcehelper.AggregateContainerRequests(pod, resourcehelper.PodResourcesOptions{})

@@ -76,7 +76,7 @@ func stated(q string) inject.Quantity {
 func TestExplainNamesPullSecretsAndRuntimeClass(t *testing.T) {
 	_, _, pod := readInput(t, "testdata/masq")
 	explained := inject.Explain(testConfig(), pod)
-	require.Contains(t, explained, "pull secrets: none, so a registry that wants one refuses it")
+	require.Contains(t, explained, "pull secrets: none, so a registry that requires one refuses it")
 	require.NotContains(t, explained, "runtime class")
 
 	kata := "kata\n"
@@ -95,7 +95,7 @@ func TestExplainShowsTheOptOut(t *testing.T) {
 	_, _, pod := readInput(t, "testdata/masq")
 	explained := inject.Explain(testConfig(), pod)
 	require.Contains(t, explained, `annotation hypervisor-exporter.kubevirt.io/inject: "false"`)
-	require.Contains(t, explained, "not looked at: the namespace's label, LimitRange, ResourceQuota")
+	require.Contains(t, explained, "not checked: the namespace's label, LimitRange, ResourceQuota")
 	pod.Annotations[inject.AnnotationInject] = "false"
 	require.Equal(t, 1, strings.Count(inject.Explain(testConfig(), pod), "\n"), "one line for one that is left alone")
 }

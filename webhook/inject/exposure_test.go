@@ -11,14 +11,13 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-func TestParseExposure(t *testing.T) {
+func TestExposureAsFlag(t *testing.T) {
 	for _, e := range []inject.Exposure{inject.Unix, inject.Direct} {
-		parsed, err := inject.ParseExposure(e.String())
-		require.NoError(t, err)
+		var parsed inject.Exposure
+		require.NoError(t, parsed.Set(e.String()))
 		require.Equal(t, e, parsed)
 	}
-	_, err := inject.ParseExposure("tcp")
-	require.ErrorContains(t, err, "want unix or direct")
+	require.ErrorContains(t, new(inject.Exposure).Set("tcp"), "want unix or direct")
 }
 
 // With Unix nothing listens on TCP; the port is there to be found by.
