@@ -20,58 +20,69 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags nethttpomithttp2
          -ldflags "-s -w -X $(V).Version=$(VERSION) -X $(V).Revision=$(REVISION)"
 
 # Debian packages, as package or command:package where the command is enough.
-VM_PACKAGES   := libvirt-daemon libvirt-daemon-driver-qemu virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 unshare:util-linux
-TEST_PACKAGES := $(VM_PACKAGES) gcc libc6-dev prometheus etcd-server buildah curl nft:nftables ip:iproute2 setpriv:util-linux
+VM_PACKAGES   := libvirt-daemon libvirt-daemon-driver-qemu virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86
+TEST_PACKAGES := $(VM_PACKAGES) gcc libc6-dev prometheus curl nft:nftables ip:iproute2
 ARCH_PACKAGES := $(VM_PACKAGES) gcc libc6-dev qemu-user-static
-E2E_PACKAGES  := debootstrap gcc libc6-dev libvirt-dev pkg-config xorriso cpio iproute2 util-linux buildah docker-registry
+E2E_PACKAGES  := debootstrap gcc libc6-dev libvirt-dev pkg-config xorriso cpio iproute2 docker-registry
 
-.PHONY: help build demo test test-arch test-programs e2e e2e-up e2e-down bench fuzz lint image clean
+# The packages whose tests run programs that are built from other people's source: kube-apiserver, Helm and more.
+INTEGRATION := /(clustertest|charttest|apiservertest)$$
+
+.PHONY: help build demo test integration soak test-arch e2e e2e-up e2e-down bench fuzz lint image clean
 help: ## Print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
 
-build: $(ARCHES:%=build-%) ## Build the static binaries into bin/ARCH/
+build: $(ARCHES:%=build-%) ## Build the static binaries into bin/ARCH/ (ARCHES: for which)
 
 build-%:
 	GOARCH=$* $(BUILD) -o bin/$*/ ./sidecar ./sidecar/supervisor ./webhook ./relay
 	GOARCH=$* $(BUILD) -o bin/$*/kubectl-hypervisor ./hypervisorctl
 
-demo: build-$(ARCH) ## Show a real VM's metric, served until Ctrl-C (ARGS=--once: exit)
+demo: ## Show a real VM's metric, served until Ctrl-C (ARGS=--once: exit)
 	@.ci/packages $(VM_PACKAGES)
-	go run ./sidecar/demo --sidecar bin/$(ARCH)/sidecar $(ARGS)
+	$(BUILD) -o bin/$(ARCH)/ ./sidecar ./sidecar/demo
+	bin/$(ARCH)/demo --sidecar bin/$(ARCH)/sidecar $(ARGS)
 
-test: image test-programs ## Prove everything short of the cluster, against real libvirt and API server
+test: ## Test each program against real libvirt, QEMU and Prometheus
 	@.ci/packages $(TEST_PACKAGES)
-	go test -race -timeout 20m ./...
+	go test -race -vet=off -timeout 20m $$(go list ./... | grep -vE '$(INTEGRATION)')
 
-test-arch: build-arm64 build-s390x ## Run what is built for arm64 and s390x in QEMU, beside a real libvirt
+integration: integration-programs ## Test with a real kube-apiserver, Prometheus Operator and Helm
+	@.ci/packages $(TEST_PACKAGES) etcd-server
+	go test -race -vet=off -timeout 30m $$(go list ./... | grep -E '$(INTEGRATION)')
+
+# Built first, so that no test's time is spent on it.
+integration-programs:
+	@.ci/packages etcd-server
+	go test -timeout 20m -run TestServerIsTheVersion ./internal/testkit/apiservertest
+	@for module in $$(git ls-files '*/clustertest/*go.mod'); do \
+	  (set -x; cd "$${module%/go.mod}" && CGO_ENABLED=0 go build ./...); done
+	cd charts/charttest/helm && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v4/cmd/helm
+
+soak: integration-programs ## Run all tests with their long loops, and break each alert in each way
+	@.ci/packages $(TEST_PACKAGES) etcd-server
+	KHE_SOAK=1 go test -race -tags mutants -timeout 3h ./...
+
+test-arch: image ## Build all images; run what is in those for arm64 and s390x in QEMU
 	@.ci/packages $(ARCH_PACKAGES)
 	go test -tags arch -run '^TestOther' -timeout 15m ./sidecar/acceptance
 
-# Other people's programs that the tests run, built first so that no test's time is spent on it.
-test-programs:
-	@.ci/packages etcd-server
-	go test -timeout 20m -run TestServerIsTheVersion ./internal/testkit/apiservertest
-	cd webhook/clustertest/operatorconfig && CGO_ENABLED=0 go build -o /dev/null .
-	cd webhook/clustertest/poddiscovery && CGO_ENABLED=0 go build -o /dev/null .
-	cd charts/charttest/helm && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v4/cmd/helm
-
-e2e: image ## Check the promises on a real cluster (E2E_KUBEVIRT=v1.6.0: older KubeVirt)
-	@.ci/packages $(E2E_PACKAGES)
+e2e: e2e-image ## Check the promises on a real cluster (E2E_KUBEVIRT=v1.6.0: older KubeVirt)
 	cd e2e && go test . && go run . test $(ARGS)
 
-e2e-up: image ## Leave that cluster standing; prints its kubeconfig
-	@.ci/packages $(E2E_PACKAGES)
+e2e-up: e2e-image ## Start that cluster and leave it running; prints its kubeconfig
 	cd e2e && go run . up
 
-e2e-down: ## Take that cluster away
+e2e-down: ## Remove that cluster
 	cd e2e && go run . down
 
-bench: ## Measure speed and memory beside yardsticks (ARGS=--quick: roughly)
+e2e-image:
+	@.ci/packages $(E2E_PACKAGES)
+	@$(MAKE) image ARCHES=$(ARCH)
+
+bench: ## Measure speed and memory beside yardsticks (ARGS="--quick webhook": a smoke test of one part)
 	@.ci/packages $(VM_PACKAGES)
-	go run ./internal/bench/sidecar $(ARGS)
-	go run ./internal/bench/webhook $(ARGS)
-	go run ./internal/bench/relay $(ARGS)
-	go run ./internal/bench/flood $(ARGS)
+	go run ./internal/bench $(ARGS)
 
 fuzz: ## Fuzz each parser of foreign input for FUZZTIME
 	@for package in $$(go list ./...); do \
@@ -82,7 +93,7 @@ lint: ## Check format, vet, staticcheck, shellcheck and dependencies
 	@.ci/packages shellcheck
 	@.ci/lint
 
-image: build ## Build the multi-arch images from the binaries, offline
+image: build ## Build the images for ARCHES from the binaries, offline
 	@.ci/packages buildah
 	.ci/image sidecar $(REGISTRY)/sidecar:$(TAG) "sidecar supervisor" $(ARCHES)
 	.ci/image webhook $(REGISTRY)/webhook:$(TAG) webhook $(ARCHES)

@@ -4,18 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/mod/semver"
 
-	"kubevirt-hypervisor-exporter/e2e/cache"
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 	"kubevirt-hypervisor-exporter/e2e/images"
 	"kubevirt-hypervisor-exporter/e2e/node"
@@ -29,11 +25,10 @@ const defaultKubeVirt = "v1.9.0"
 type lab struct {
 	source   string // this module's folder
 	product  string // the product's
-	cache    cache.Dir
+	cache    programs.Cache
 	node     *node.Node
 	second   *node.Node
 	kubevirt string
-	timings  []string
 }
 
 func newLab() (*lab, error) {
@@ -41,32 +36,30 @@ func newLab() (*lab, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the source of the end-to-end tests (run within e2e): %w", err)
 	}
-	dir, err := cache.User()
+	cache, err := programs.UserCache()
 	if err != nil {
 		return nil, err
-	}
-	l := &lab{source: strings.TrimSpace(string(output)), cache: dir, kubevirt: defaultKubeVirt}
-	l.product = filepath.Dir(l.source)
-	if version := os.Getenv("E2E_KUBEVIRT"); version != "" {
-		l.kubevirt = version
-	}
-	if product := os.Getenv("E2E_PRODUCT"); product != "" {
-		l.product = product
 	}
 	if err := node.CheckIP(os.Getenv("E2E_IP")); err != nil {
 		return nil, fmt.Errorf("E2E_IP: %w", err)
 	}
-	l.node = node.First(dir.Path("node-1"))
-	l.second = node.Second(dir.Path("node-2"), l.node)
+	l := &lab{source: strings.TrimSpace(string(output)), cache: cache, kubevirt: os.Getenv("E2E_KUBEVIRT"), product: os.Getenv("E2E_PRODUCT")}
+	if l.kubevirt == "" {
+		l.kubevirt = defaultKubeVirt
+	}
+	if l.product == "" {
+		l.product = filepath.Dir(l.source)
+	}
+	l.node = node.First(cache.Path("node-1"))
+	l.second = node.Second(cache.Path("node-2"), l.node)
 	return l, nil
 }
 
-// step runs one part and notes how long it took.
-func (l *lab) step(name string, do func() error) error {
+// step runs one part and prints how long it took.
+func step(name string, do func() error) error {
 	started := time.Now()
 	err := do()
-	l.timings = append(l.timings, fmt.Sprintf("%6.1f s  %s", time.Since(started).Seconds(), name))
-	fmt.Println(l.timings[len(l.timings)-1])
+	fmt.Printf("%6.1f s  %s\n", time.Since(started).Seconds(), name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -81,37 +74,27 @@ type parts struct {
 // make builds whatever the cache does not hold.
 func (l *lab) make(ctx context.Context) (p parts, err error) {
 	builder := programs.Builder{Source: filepath.Join(l.source, "programs"), Cache: l.cache}
-	return p, errors.Join(
-		l.step("Debian", func() (err error) { p.root, p.layer, err = images.Debian(ctx, l.cache); return }),
-		l.step("guests", func() (err error) { p.guest, err = images.Guest(ctx, l.cache); return }),
-		l.step("Kubernetes", func() (err error) { p.kubernetes, err = builder.Kubernetes(ctx, l.kubevirt); return }),
-		l.step("KubeVirt "+l.kubevirt, func() (err error) { p.kubevirt, err = builder.KubeVirt(ctx, l.kubevirt); return }),
-		l.step("Prometheus operator", func() (err error) { p.operator, err = builder.Monitoring(ctx); return }),
-		l.step("Prometheus", func() (err error) { p.prometheus, err = builder.Prometheus(ctx); return }),
-		l.step("kube-state-metrics", func() (err error) { p.kubeState, err = builder.KubeStateMetrics(ctx); return }),
+	err = errors.Join(
+		step("Debian", func() (err error) { p.root, p.layer, err = images.Debian(ctx, l.cache); return }),
+		step("guests", func() (err error) { p.guest, err = images.Guest(ctx, l.cache); return }),
+		step("Kubernetes", func() (err error) { p.kubernetes, err = builder.Kubernetes(ctx, l.kubevirt); return }),
+		step("KubeVirt "+l.kubevirt, func() (err error) { p.kubevirt, err = builder.KubeVirt(ctx, l.kubevirt); return }),
+		step("Prometheus operator", func() (err error) { p.operator, err = builder.Monitoring(ctx); return }),
+		step("Prometheus", func() (err error) { p.prometheus, err = builder.Prometheus(ctx); return }),
+		step("kube-state-metrics", func() (err error) { p.kubeState, err = builder.KubeStateMetrics(ctx); return }),
 	)
-}
-
-// up brings the cluster up. What is to be done meanwhile has time: that is waiting for the most part.
-func (l *lab) up(ctx context.Context, meanwhile ...func(context.Context) error) (err error) {
-	parts, err := l.make(ctx)
 	if err != nil {
-		return err
+		return p, err
 	}
-	meanwhile = append(meanwhile, l.buildHelm)
-	done := make(chan error, len(meanwhile))
-	for _, do := range meanwhile {
-		go func() { done <- do(ctx) }()
-	}
-	defer func() {
-		for range meanwhile {
-			err = errors.Join(err, <-done)
-		}
-	}()
-	err = l.step("images", func() (err error) {
-		parts.archive, err = images.Archive(ctx, l.cache, parts.layer, parts.kubevirt, parts.operator, parts.prometheus, parts.kubeState)
+	return p, step("images", func() (err error) {
+		p.archive, err = images.Archive(ctx, l.cache, p.layer, p.kubevirt, p.operator, p.prometheus, p.kubeState)
 		return
 	})
+}
+
+// up brings the cluster up, and does something else meanwhile: that is mostly waiting.
+func (l *lab) up(ctx context.Context, meanwhile ...func(context.Context) error) error {
+	parts, err := l.make(ctx)
 	if err != nil {
 		return err
 	}
@@ -126,38 +109,96 @@ func (l *lab) up(ctx context.Context, meanwhile ...func(context.Context) error) 
 		IP:    os.Getenv("E2E_IP"),
 		Binds: []string{parts.guest + ":/guest", filepath.Dir(parts.archive) + ":/images", filepath.Join(l.product, "bin") + ":/product"},
 	}
-	if err := l.step("node", func() error { return l.startNode(ctx) }); err != nil {
-		return err
-	}
-	return l.install(ctx, parts)
+	return beside(ctx, func(ctx context.Context) error { return l.install(ctx, parts) }, append(meanwhile, l.buildHelm)...)
 }
 
-// buildHelm builds what one of the checks wants.
+// beside runs all at once and waits for each.
+func beside(ctx context.Context, do func(context.Context) error, others ...func(context.Context) error) error {
+	done := make(chan error, len(others))
+	for _, other := range others {
+		go func() { done <- other(ctx) }()
+	}
+	err := do(ctx)
+	for range others {
+		err = errors.Join(err, <-done)
+	}
+	return err
+}
+
+// buildHelm builds what one of the checks needs.
 func (l *lab) buildHelm(ctx context.Context) error {
 	_, err := programs.Builder{Source: filepath.Join(l.product, "charts", "charttest"), Cache: l.cache}.Helm(ctx)
 	return err
 }
 
-func (l *lab) startNode(ctx context.Context) error {
-	if err := l.node.Start(ctx); err != nil {
+// install starts the node, and installs KubeVirt, Prometheus and the product.
+func (l *lab) install(ctx context.Context, p parts) error {
+	var client *cluster.Client
+	if err := step("node", func() (err error) { client, err = l.startNode(ctx); return }); err != nil {
 		return err
+	}
+	var product cluster.ProductImages
+	if err := step("images into the node", func() (err error) { product, err = l.loadImages(ctx); return }); err != nil {
+		return err
+	}
+	return beside(ctx,
+		func(ctx context.Context) error {
+			return step("KubeVirt in the cluster", func() error { return client.InstallKubeVirt(ctx, p.kubevirt) })
+		},
+		func(ctx context.Context) error {
+			return step("Prometheus and product in the cluster", func() error {
+				if err := client.InstallMonitoring(ctx, p.operator, p.prometheus, p.kubeState); err != nil {
+					return err
+				}
+				objects, err := cluster.ProductObjects(l.product, cluster.Default, product)
+				if err != nil {
+					return err
+				}
+				return client.InstallProduct(ctx, objects)
+			})
+		})
+}
+
+func (l *lab) startNode(ctx context.Context) (*cluster.Client, error) {
+	if err := l.node.Start(ctx); err != nil {
+		return nil, err
 	}
 	client, err := cluster.Connect(l.node.Kubeconfig())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return client.WaitNode(ctx, l.node.Name)
+	if err := client.WaitNode(ctx, l.node.Name); err != nil {
+		return nil, err
+	}
+	// KubeVirt's install job and controllers need such a node.
+	return client, client.PatchNode(ctx, l.node.Name, `{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}`)
+}
+
+// loadImages imports our archive and the product's, which `make image` wrote, and returns the names of the latter.
+func (l *lab) loadImages(ctx context.Context) (p cluster.ProductImages, err error) {
+	if err := l.node.CopyGuests(ctx); err != nil {
+		return p, err
+	}
+	if _, err := l.node.Import(ctx, node.Images); err != nil {
+		return p, err
+	}
+	for archive, name := range map[string]*string{node.WebhookImage: &p.Webhook, node.SidecarImage: &p.Sidecar, node.RelayImage: &p.Relay} {
+		if *name, err = l.node.Import(ctx, archive); err != nil {
+			return p, fmt.Errorf("%w (make image builds the product's into %s)", err, filepath.Join(l.product, "bin"))
+		}
+	}
+	return p, nil
 }
 
 func (l *lab) down(ctx context.Context) error {
 	return errors.Join(l.second.Stop(ctx), l.node.Stop(ctx))
 }
 
-// errRuns is for who comes second: the cluster is another's.
-var errRuns = errors.New("a cluster runs already: make e2e-down ends it")
+// errRuns is returned where another run's cluster is up.
+var errRuns = errors.New("a cluster is running: make e2e-down ends it")
 
-// end takes the cluster away after a failure or an interrupt, unless it is another's or is to be looked at. It gives the
-// failure back, with what else went wrong.
+// end removes the cluster after a failure or an interrupt, unless it is another run's or E2E_KEEP keeps it. It returns the
+// failure, and what else went wrong.
 func (l *lab) end(ctx context.Context, failure error) error {
 	if errors.Is(failure, errRuns) {
 		return failure
@@ -169,75 +210,20 @@ func (l *lab) end(ctx context.Context, failure error) error {
 	return errors.Join(failure, l.down(context.WithoutCancel(ctx)))
 }
 
-// test brings the cluster up, checks it and takes it away whatever happened.
-func (l *lab) test(ctx context.Context, args []string) (err error) {
-	defer func() {
-		if err == nil {
-			err = l.down(ctx)
-			return
-		}
-		err = l.end(ctx, err)
-	}()
+// test brings the cluster up, checks it and removes it whatever happened.
+func (l *lab) test(ctx context.Context, args []string) error {
 	dir, err := os.MkdirTemp("", "e2e-checks-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	program := filepath.Join(dir, "checks")
-	if err := l.up(ctx, func(ctx context.Context) error { return l.compile(ctx, program) }); err != nil {
-		return err
+	checks := checks{source: filepath.Join(l.source, "checks"), program: filepath.Join(dir, "checks")}
+	err = l.up(ctx, checks.compile)
+	if err == nil {
+		err = step("checks", func() error { return checks.run(ctx, args) })
 	}
-	return l.step("checks", func() error { return l.check(ctx, program, args) })
-}
-
-func (l *lab) compile(ctx context.Context, program string) error {
-	command := exec.CommandContext(ctx, "go", "test", "-c", "-o", program, "./checks")
-	command.Dir, command.Stdout, command.Stderr = l.source, os.Stdout, os.Stderr
-	if err := command.Run(); err != nil {
-		return fmt.Errorf("compile the checks: %w", err)
+	if err != nil {
+		return l.end(ctx, err)
 	}
-	return nil
-}
-
-// secondTries is how many failed checks are tried again: more than that is not for want of time.
-const secondTries = 2
-
-// check runs the checks; args are go test's, such as -run TestStart. One that runs beside others on few CPUs may fail for
-// want of time: it is run once more by itself, and what it said the first time is said at the end all the same.
-func (l *lab) check(ctx context.Context, program string, args []string) error {
-	failed, err := l.run(ctx, program, args)
-	names, beside := failed.checks()
-	var ended *exec.ExitError
-	cameToAnEnd := errors.As(err, &ended) && ended.ExitCode() == 1 // go test's, unless it panicked or was killed
-	if cameToAnEnd && beside && len(names) <= secondTries && ctx.Err() == nil {
-		fmt.Println("Once more, by themselves:", names)
-		var again *failures
-		if again, err = l.run(ctx, program, []string{"-run=^(" + strings.Join(names, "|") + ")$", "-parallel=1"}); err == nil {
-			failed.picked.WriteString("but all is well when they run by themselves\n")
-		}
-		failed.picked.WriteString(again.picked.String())
-	}
-	if failed.picked.Len() > 0 {
-		fmt.Print("What failed:\n", failed.picked.String())
-	}
-	return err
-}
-
-// run runs checks once. It is not go test that does, for they would outlive it.
-func (l *lab) run(ctx context.Context, program string, args []string) (*failures, error) {
-	flags := []string{"-test.v", "-test.parallel=8", "-test.timeout=40m"}
-	for _, arg := range args {
-		if name, ok := strings.CutPrefix(arg, "-"); ok {
-			arg = "-test." + strings.TrimPrefix(name, "-")
-		}
-		flags = append(flags, arg)
-	}
-	command := exec.CommandContext(ctx, program, flags...)
-	failed := new(failures)
-	command.Dir, command.Stdout, command.Stderr = filepath.Join(l.source, "checks"), io.MultiWriter(os.Stdout, failed), os.Stderr
-	// They end with us, however we end; the kernel takes the end of the thread for ours.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return failed, command.Run()
+	return l.down(ctx)
 }

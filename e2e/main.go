@@ -3,18 +3,21 @@
 //
 //	e2e up     start the cluster and install everything; prints the kubeconfig
 //	e2e test   up, run the checks, down; arguments go to go test, as in: e2e test -run TestStart
-//	e2e down   end it and take everything away
+//	e2e down   end it and remove everything
 //
-// E2E_KUBEVIRT=v1.6.0 takes that KubeVirt. E2E_IP=dual takes IPv6 and IPv4. E2E_KEEP=1 leaves the cluster standing when something has failed, to look at.
+// README.md lists the environment variables.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 )
+
+var errUsage = errors.New("usage: e2e up | test [go test's flags] | down")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -28,7 +31,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("want up, test or down")
+		return errUsage
 	}
 	lab, err := newLab()
 	if err != nil {
@@ -46,5 +49,5 @@ func run(ctx context.Context, args []string) error {
 	case "down":
 		return lab.down(ctx)
 	}
-	return fmt.Errorf("%s: want up, test or down", args[0])
+	return errUsage
 }

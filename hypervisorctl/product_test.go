@@ -71,7 +71,7 @@ func uninstall(t *testing.T) {
 func serveWebhook(t *testing.T, namespace string) {
 	t.Helper()
 	config := inject.Default("images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar:v0.1.0") // as the manifests are
-	authority, err := pki.NewAuthority(serviceDNS, time.Now(), 90*24*time.Hour)
+	authority, err := pki.NewCA(serviceDNS, time.Now(), 90*24*time.Hour)
 	require.NoError(t, err)
 	leaf, err := pki.IssueLeaf(authority, serviceDNS, time.Now(), 30*24*time.Hour)
 	require.NoError(t, err)

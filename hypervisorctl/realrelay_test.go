@@ -40,7 +40,7 @@ const inPod = `mount -t tmpfs tmpfs /run; mkdir -p /run/secrets/kubernetes.io; l
 func startRelay(t *testing.T) string {
 	t.Helper()
 	dir, account := t.TempDir(), t.TempDir()
-	authority, err := pki.NewAuthority(product.RelayServerName, time.Now(), time.Hour)
+	authority, err := pki.NewCA(product.RelayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
 	leaf, err := pki.IssueLeaf(authority, product.RelayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
@@ -54,7 +54,7 @@ func startRelay(t *testing.T) string {
 	}
 	address := freeAddress(t)
 	command := exec.Command("unshare", "--mount", "sh", "-ec", inPod, "sh", account, relayProgram(t), "--kubelet-pods-dir="+dir,
-		"--web.listen-address="+address, "--tls-cert-file="+filepath.Join(dir, "tls.crt"), "--tls-private-key-file="+filepath.Join(dir, "tls.key"))
+		"--listen-address="+address, "--tls-cert-file="+filepath.Join(dir, "tls.crt"), "--tls-private-key-file="+filepath.Join(dir, "tls.key"))
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(server.Config.Host, "https://"))
 	require.NoError(t, err)
 	command.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST="+host, "KUBERNETES_SERVICE_PORT="+port)

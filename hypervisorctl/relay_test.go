@@ -65,7 +65,7 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 // serveRelay makes it the relay of node-9, with a certificate that the PodMonitor's authority has signed.
 func serveRelay(t *testing.T, r *relay) {
 	t.Helper()
-	authority, err := pki.NewAuthority(product.RelayServerName, time.Now(), time.Hour)
+	authority, err := pki.NewCA(product.RelayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
 	leaf, err := pki.IssueLeaf(authority, product.RelayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
@@ -239,7 +239,7 @@ func TestRelay(t *testing.T) {
 		trusted(t, r.authority)
 	})
 	t.Run("one that the PodMonitor's CA has not signed gets no token", func(t *testing.T) {
-		other, err := pki.NewAuthority(product.RelayServerName, time.Now(), time.Hour)
+		other, err := pki.NewCA(product.RelayServerName, time.Now(), time.Hour)
 		require.NoError(t, err)
 		trusted(t, other.CertPEM)
 		r.seen = nil

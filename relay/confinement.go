@@ -5,17 +5,13 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
-
-	"go.yaml.in/yaml/v2"
 
 	"kubevirt-hypervisor-exporter/relay/authorization"
 	"kubevirt-hypervisor-exporter/relay/confine"
 )
 
-// confineProcess gives up what the relay does not use; see package confine. Where that
-// is not possible the relay goes on without: it is a second wall.
+// confineProcess gives up what the relay does not use; see package confine. If that is not
+// possible, the relay works without it: it is a second wall.
 func confineProcess(o *options, api *authorization.APIServer, logger *slog.Logger) {
 	needs := needs(o, api)
 	abi, err := needs.Apply()
@@ -29,8 +25,8 @@ func confineProcess(o *options, api *authorization.APIServer, logger *slog.Logge
 	}
 }
 
-// needs is what the relay uses once its port is open. Pods' sockets need nothing: they are found
-// and connected to without a right that Landlock restricts.
+// needs returns what the relay uses once its port is open. Pods' sockets are not in it: finding
+// them and connecting to them needs no right that Landlock restricts.
 func needs(o *options, api *authorization.APIServer) confine.Needs {
 	n := confine.Needs{Read: []string{
 		"/proc", // for its own metrics
@@ -39,10 +35,6 @@ func needs(o *options, api *authorization.APIServer) confine.Needs {
 	if o.certFile != "" {
 		n.Replaced = append(n.Replaced, o.certFile, o.keyFile)
 	}
-	if o.webConfigFile != "" {
-		n.Replaced = append(n.Replaced, o.webConfigFile)
-		n.Replaced = append(n.Replaced, webConfigNames(o.webConfigFile)...)
-	}
 	if api != nil {
 		n.Replaced = append(n.Replaced, api.CAFile, api.TokenFile)
 		n.Connect = apiServerPorts(api.URL)
@@ -50,35 +42,8 @@ func needs(o *options, api *authorization.APIServer) confine.Needs {
 	return n
 }
 
-// webConfigNames returns the files that exporter-toolkit's file names. It is read again for each
-// connection; files outside of these folders that it names later cannot be read.
-func webConfigNames(file string) []string {
-	var config struct {
-		TLS struct {
-			Cert     string `yaml:"cert_file"`
-			Key      string `yaml:"key_file"`
-			ClientCA string `yaml:"client_ca_file"`
-		} `yaml:"tls_server_config"`
-	}
-	content, err := os.ReadFile(file)
-	if err != nil || yaml.Unmarshal(content, &config) != nil {
-		return nil // exporter-toolkit says what is wrong with it
-	}
-	var names []string
-	for _, name := range []string{config.TLS.Cert, config.TLS.Key, config.TLS.ClientCA} {
-		switch {
-		case name == "":
-		case filepath.IsAbs(name):
-			names = append(names, name)
-		default:
-			names = append(names, filepath.Join(filepath.Dir(file), name))
-		}
-	}
-	return names
-}
-
-// apiServerPorts are the API server's and, where it has a name instead of an address, that of
-// DNS over TCP.
+// apiServerPorts returns the API server's port and, if it has a name instead of an address, the
+// port of DNS over TCP.
 func apiServerPorts(address string) []uint16 {
 	server, err := url.Parse(address)
 	if err != nil {
@@ -92,13 +57,4 @@ func apiServerPorts(address string) []uint16 {
 		ports = append(ports, 53)
 	}
 	return ports
-}
-
-// apiServer is nil where no token is checked.
-func apiServer(o *options) (*authorization.APIServer, error) {
-	if o.authorization == none {
-		return nil, nil
-	}
-	server, err := authorization.InCluster(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"), serviceAccount)
-	return &server, err
 }

@@ -5,41 +5,43 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
-	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/common/version"
+	"github.com/spf13/cobra"
+
+	"kubevirt-hypervisor-exporter/internal/commandline"
 )
 
-// serviceAccount is where the kubelet mounts the pod's service account.
-const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
-
 func main() {
-	os.Exit(run(os.Args[1:], os.Stderr))
-}
-
-func run(args []string, stderr io.Writer) int {
-	options, err := parse(args, stderr)
-	if err != nil {
-		return exitUsage
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	logger := promslog.New(&options.log)
-	logger.Info("starting", "version", version.Info(), "build", version.BuildContext())
-	if err := serve(ctx, options, logger); err != nil {
-		fmt.Fprintf(stderr, "relay: error: %v\n", err)
-		return 1
-	}
-	logger.Info("stopped")
-	return 0
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
-// drain is how long scrapes under way may go on after SIGTERM. Most take a
-// millisecond; the kubelet's patience is 30 s.
-const drain = 5 * time.Second
+func run(ctx context.Context, args []string, out, errOut io.Writer) int {
+	var o options
+	root := &cobra.Command{
+		Use:   "relay",
+		Short: "Carry Prometheus' scrapes to the hypervisor exporter's sidecars on this node: GET /pods/{pod-uid}/metrics",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return commandline.Usage(err)
+			}
+			logger := o.logging.Logger(errOut)
+			logger.Info("starting", "version", version.Info(), "build", version.BuildContext())
+			if err := serve(cmd.Context(), &o, logger); err != nil {
+				return err
+			}
+			logger.Info("stopped")
+			return nil
+		},
+	}
+	o.add(root.Flags())
+	return commandline.Run(ctx, root, args, out, errOut)
+}

@@ -10,6 +10,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"kubevirt-hypervisor-exporter/sidecar/exposition"
 )
 
@@ -24,28 +26,40 @@ const (
 	maxPage = 256 << 10
 )
 
-// showAddress is where to ask: where nobody said it, the container's socket if there
-// is one, or else the sidecar's default.
-func (o *options) showAddress() string {
-	if info, err := os.Stat(socketPath); !o.listenGiven && err == nil && info.Mode().Type() == os.ModeSocket {
+// showCommand prints the metrics of the sidecar that runs: the whole page, or nothing and an error.
+func showCommand() *cobra.Command {
+	var listen string
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Print the metrics of the running sidecar",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if listen == "" {
+				listen = usualAddress()
+			}
+			page, err := fetch(listen)
+			if err != nil {
+				return fmt.Errorf("show %s: %w", listen, err)
+			}
+			_, err = cmd.OutOrStdout().Write(page)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen-address", "", "address of the sidecar (default: the container's socket if there is one, else "+defaultAddress+")")
+	return cmd
+}
+
+// usualAddress returns the container's socket if there is one, and otherwise the sidecar's default.
+func usualAddress() string {
+	if info, err := os.Stat(socketPath); err == nil && info.Mode().Type() == os.ModeSocket {
 		return "unix://" + socketPath
 	}
-	return o.listenAddresses[0]
+	return defaultAddress
 }
 
-// show writes the page of the sidecar that listens on the address, as text in the
-// format 0.0.4; the whole page, or nothing and an error.
-func show(listen, path string, out io.Writer) error {
-	page, err := fetch(listen, path)
-	if err != nil {
-		return fmt.Errorf("show %s: %w", listen, err)
-	}
-	_, err = out.Write(page)
-	return err
-}
-
-// fetch does by hand what an http.Client would do with goroutines and pools.
-func fetch(listen, path string) ([]byte, error) {
+// fetch returns the page as text in the format 0.0.4. It does by hand what an http.Client
+// would do with goroutines and pools.
+func fetch(listen string) ([]byte, error) {
 	deadline := time.Now().Add(showTimeout)
 	network, address := exposition.DialAddress(listen)
 	conn, err := (&net.Dialer{Deadline: deadline}).Dial(network, address)
@@ -57,7 +71,7 @@ func fetch(listen, path string) ([]byte, error) {
 		return nil, err
 	}
 	// HTTP/1.0: no keep-alive, no chunks. Without Accept-Encoding nothing is compressed.
-	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.0\r\nHost: sidecar\r\nAccept: text/plain;version=0.0.4\r\n\r\n", path); err != nil {
+	if _, err := io.WriteString(conn, "GET /metrics HTTP/1.0\r\nHost: sidecar\r\nAccept: text/plain;version=0.0.4\r\n\r\n"); err != nil {
 		return nil, err
 	}
 	answer := &io.LimitedReader{R: conn, N: maxPage}

@@ -16,8 +16,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"kubevirt-hypervisor-exporter/internal/commandline"
-	"kubevirt-hypervisor-exporter/webhook/certs/cluster"
-	"kubevirt-hypervisor-exporter/webhook/certs/rotation"
+	"kubevirt-hypervisor-exporter/webhook/certs"
 )
 
 // The process is not ready if nothing has succeeded for staleAfter, and not alive if it has not
@@ -32,18 +31,18 @@ const (
 const leastLifetime = time.Minute
 
 type certsFlags struct {
-	logging           commandline.Logging
-	operations        operationsFlags
-	names             cluster.Names
-	service           string
-	headlessService   string
-	replicaPort       int
-	authorityLifetime time.Duration
-	leafLifetime      time.Duration
-	settle            time.Duration
-	relayNames        cluster.RelayNames
-	relayServerName   string
-	relaySettle       time.Duration
+	logging         commandline.Logging
+	operations      operationsFlags
+	names           certs.Names
+	service         string
+	headlessService string
+	replicaPort     int
+	caLifetime      time.Duration
+	leafLifetime    time.Duration
+	settle          time.Duration
+	relayNames      certs.Names
+	relayServerName string
+	relaySettle     time.Duration
 }
 
 func newCertsCommand() *cobra.Command {
@@ -60,7 +59,7 @@ func newCertsCommand() *cobra.Command {
 	flags.StringVar(&f.names.Namespace, "namespace", "hypervisor-exporter", "namespace of the webhook and its Secrets")
 	flags.StringVar(&f.names.ServingSecret, "secret", "hypervisor-exporter-webhook-tls",
 		"existing Secret for the serving certificate, mounted by the webhook; empty: no webhook")
-	flags.StringVar(&f.names.AuthoritySecret, "ca-secret", "hypervisor-exporter-webhook-ca",
+	flags.StringVar(&f.names.CASecret, "ca-secret", "hypervisor-exporter-webhook-ca",
 		"existing Secret for the CA and its key, which no pod mounts")
 	flags.StringVar(&f.names.WebhookConfiguration, "webhook-configuration", "hypervisor-exporter",
 		"MutatingWebhookConfiguration whose caBundle is kept up to date")
@@ -68,13 +67,13 @@ func newCertsCommand() *cobra.Command {
 	flags.StringVar(&f.headlessService, "headless-service", "hypervisor-exporter-webhook-replicas",
 		"headless Service over the same pods, to check what each of them serves")
 	flags.IntVar(&f.replicaPort, "replica-port", 8443, "port of these pods")
-	flags.DurationVar(&f.authorityLifetime, "ca-lifetime", 90*24*time.Hour, "lifetime of a CA; renewed when a third is left")
+	flags.DurationVar(&f.caLifetime, "ca-lifetime", 90*24*time.Hour, "lifetime of a CA; renewed when a third is left")
 	flags.DurationVar(&f.leafLifetime, "leaf-lifetime", 30*24*time.Hour,
 		"lifetime of a serving certificate; renewed when a third is left (under 13h, a clock that is two hours off may refuse it)")
 	flags.DurationVar(&f.settle, "settle", 30*time.Second, "how long a change may take to spread before the next one relies on it")
 	flags.StringVar(&f.relayNames.Namespace, "relay-namespace", "hypervisor-exporter-relay", "namespace of the relay, its Secrets and its ConfigMap")
 	flags.StringVar(&f.relayNames.ServingSecret, "relay-secret", "", "existing Secret for the relay's certificate; empty: no relay")
-	flags.StringVar(&f.relayNames.AuthoritySecret, "relay-ca-secret", "hypervisor-exporter-relay-ca",
+	flags.StringVar(&f.relayNames.CASecret, "relay-ca-secret", "hypervisor-exporter-relay-ca",
 		"existing Secret for the relay's CA and its key, which no pod mounts")
 	flags.StringVar(&f.relayNames.TrustConfigMap, "relay-ca-configmap", "hypervisor-exporter-relay-ca",
 		"existing ConfigMap for the CAs that Prometheus trusts, in ca.crt")
@@ -89,7 +88,7 @@ func (f *certsFlags) validate() error {
 	switch {
 	case f.leafLifetime < leastLifetime:
 		return fmt.Errorf("--leaf-lifetime: want %v or more: a shorter one would end before its successor is everywhere", leastLifetime)
-	case f.authorityLifetime < f.leafLifetime:
+	case f.caLifetime < f.leafLifetime:
 		return errors.New("--ca-lifetime: want --leaf-lifetime or more, or every leaf would be cut short")
 	case f.settle < 0:
 		return errors.New("--settle: want 0 or more")
@@ -122,8 +121,8 @@ func (f *certsFlags) run(cmd *cobra.Command) error {
 	}
 	operations := operations{
 		metrics: ports[0], probes: ports[1], registry: registry, logger: logger,
-		alive: func(context.Context) error { return each(rotators, hungAfter, (*rotation.Rotator).Tried) },
-		ready: func(context.Context) error { return each(rotators, staleAfter, (*rotation.Rotator).Succeeded) },
+		alive: func(context.Context) error { return each(rotators, hungAfter, (*certs.Rotator).Tried) },
+		ready: func(context.Context) error { return each(rotators, staleAfter, (*certs.Rotator).Succeeded) },
 	}
 
 	var running sync.WaitGroup
@@ -138,30 +137,30 @@ func (f *certsFlags) run(cmd *cobra.Command) error {
 
 // rotators returns one for the webhook's certificates and one for the relay's, without the one
 // whose Secret is not named.
-func (f *certsFlags) rotators(config *rest.Config, registry prometheus.Registerer, logger *slog.Logger) ([]*rotation.Rotator, error) {
-	policy := rotation.Policy{AuthorityLifetime: f.authorityLifetime, LeafLifetime: f.leafLifetime}
-	var all []*rotation.Rotator
+func (f *certsFlags) rotators(config *rest.Config, registry prometheus.Registerer, logger *slog.Logger) ([]*certs.Rotator, error) {
+	policy := certs.Policy{CALifetime: f.caLifetime, LeafLifetime: f.leafLifetime}
+	var all []*certs.Rotator
 	if f.names.ServingSecret != "" {
-		objects, err := cluster.New(config, f.names, logger)
+		objects, err := certs.NewKubeStore(config, f.names, logger)
 		if err != nil {
 			return nil, err
 		}
 		policy.DNSName, policy.Settle = f.service+"."+f.names.Namespace+".svc", f.settle
-		all = append(all, rotation.New(policy, objects, cluster.Replicas{
+		all = append(all, certs.New(policy, objects, certs.Replicas{
 			Lookup:     net.DefaultResolver.LookupHost,
 			Host:       f.headlessService + "." + f.names.Namespace + ".svc",
 			Port:       strconv.Itoa(f.replicaPort),
 			ServerName: policy.DNSName,
-		}, time.Now, rotation.NewMetrics(labelled("webhook", registry)), logger.With("serves", "webhook")))
+		}, time.Now, certs.NewMetrics(labelled("webhook", registry)), logger.With("serves", "webhook")))
 	}
 	if f.relayNames.ServingSecret != "" {
-		relay, err := cluster.NewRelay(config, f.relayNames, logger)
+		objects, err := certs.NewKubeStore(config, f.relayNames, logger)
 		if err != nil {
 			return nil, err
 		}
 		policy.DNSName, policy.Settle = f.relayServerName, f.relaySettle
-		all = append(all, rotation.New(policy, relay, relay, time.Now,
-			rotation.NewMetrics(labelled("relay", registry)), logger.With("serves", "relay")))
+		all = append(all, certs.New(policy, objects, certs.Relays{}, time.Now,
+			certs.NewMetrics(labelled("relay", registry)), logger.With("serves", "relay")))
 	}
 	return all, nil
 }
@@ -171,7 +170,7 @@ func labelled(program string, registry prometheus.Registerer) prometheus.Registe
 	return prometheus.WrapRegistererWith(prometheus.Labels{"serves": program}, registry)
 }
 
-func each(rotators []*rotation.Rotator, within time.Duration, check func(*rotation.Rotator, time.Duration) error) error {
+func each(rotators []*certs.Rotator, within time.Duration, check func(*certs.Rotator, time.Duration) error) error {
 	var all []error
 	for _, rotator := range rotators {
 		all = append(all, check(rotator, within))

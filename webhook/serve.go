@@ -15,6 +15,9 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
+// certificateMetric is when the serving certificate ends.
+const certificateMetric = "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds"
+
 // serveFlags have the names that Kubernetes' own servers use (k8s.io/apiserver
 // SecureServingOptions, controller-runtime).
 type serveFlags struct {
@@ -60,8 +63,8 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 		return commandline.Usage(err)
 	}
 	logger, registry := f.logging.Logger(cmd.ErrOrStderr()), newRegistry()
-	source := certificate.NewFileSource(f.certFile, f.keyFile, certificate.DefaultPoll, logger)
-	registry.MustRegister(certificate.NewCollector(source))
+	source := certificate.NewFileSource(f.certFile, f.keyFile, certificate.DefaultPoll, time.Now, logger)
+	registry.MustRegister(certificate.NewCollector(certificateMetric, source))
 	decide := func(pod *inject.Pod) inject.Decision { return inject.Decide(f.config, pod) }
 	server := &server{
 		source:          source,

@@ -48,8 +48,8 @@ func startServer(t *testing.T, decide admission.Decider, wait func()) *running {
 	t.Helper()
 	r := &running{dir: t.TempDir(), roots: x509.NewCertPool(), ended: make(chan error, 1)}
 	logger, registry := slog.New(slog.DiscardHandler), newRegistry()
-	source := certificate.NewFileSource(filepath.Join(r.dir, "tls.crt"), filepath.Join(r.dir, "tls.key"), 10*time.Millisecond, logger)
-	registry.MustRegister(certificate.NewCollector(source))
+	source := certificate.NewFileSource(filepath.Join(r.dir, "tls.crt"), filepath.Join(r.dir, "tls.key"), 10*time.Millisecond, time.Now, logger)
+	registry.MustRegister(certificate.NewCollector(certificateMetric, source))
 	r.server = &server{
 		source: source, handler: admission.NewHandler(decide, admission.NewMetrics(registry), logger),
 		registry: registry, logger: logger, shutdownDelay: wait, shutdownTimeout: testkit.Patience,
@@ -64,7 +64,7 @@ func startServer(t *testing.T, decide admission.Decider, wait func()) *running {
 // certify gives the server a certificate and waits until it is ready.
 func (r *running) certify(t *testing.T) {
 	t.Helper()
-	ca, err := pki.NewAuthority(testName, time.Now(), 24*time.Hour)
+	ca, err := pki.NewCA(testName, time.Now(), 24*time.Hour)
 	require.NoError(t, err)
 	leaf, err := pki.IssueLeaf(ca, testName, time.Now(), time.Hour)
 	require.NoError(t, err)

@@ -1,15 +1,13 @@
 package checks
 
 import (
-	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -18,81 +16,136 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
-// alertLimit is how long an alert's short copy may take to fire or to resolve: at most half a minute by its rule, and
-// what Prometheus takes to see the cause; the kubelet first has to show it the copies.
-const alertLimit = 2 * time.Minute
+// rule is one of the product's, as its manifests have it.
+type rule struct {
+	Record      string            `json:"record,omitempty"`
+	Alert       string            `json:"alert,omitempty"`
+	Expr        string            `json:"expr"`
+	For         string            `json:"for,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+type ruleGroup struct {
+	Name     string `json:"name"`
+	Interval string `json:"interval,omitempty"`
+	Rules    []rule `json:"rules"`
+}
+
+// minutes are a duration in a rule.
+var minutes = regexp.MustCompile(`\b(\d+)m\b`)
+
+// shortMark is a label of the short copies' alerts, and of no other.
+const shortMark = "e2e"
+
+// productRules are the groups of all rules of the product.
+func (f *framework) productRules() (groups []ruleGroup) {
+	for _, object := range f.productObjects("manifests/monitoring/prometheusrule.yaml", "manifests/relay/monitoring/prometheusrule.yaml") {
+		text, err := json.Marshal(object.Object["spec"])
+		f.must(err)
+		var spec struct{ Groups []ruleGroup }
+		f.must(json.Unmarshal(text, &spec))
+		groups = append(groups, spec.Groups...)
+	}
+	return groups
+}
+
+// shortened are copies of the alerts with a second for each minute, so that what takes a quarter of an hour can be seen
+// here. Otherwise they differ in a label only.
+func shortened(groups []ruleGroup) (short []ruleGroup) {
+	for _, group := range groups {
+		group.Name += "-short"
+		group.Interval = minutes.ReplaceAllString(group.Interval, "${1}s")
+		group.Rules = slices.DeleteFunc(slices.Clone(group.Rules), func(r rule) bool { return r.Alert == "" })
+		for i, r := range group.Rules {
+			r.Expr, r.For = minutes.ReplaceAllString(r.Expr, "${1}s"), minutes.ReplaceAllString(r.For, "${1}s")
+			r.Labels = map[string]string{"severity": r.Labels["severity"], shortMark: "short"}
+			group.Rules[i] = r
+		}
+		short = append(short, group)
+	}
+	return short
+}
+
+// installShortRules puts the short copies beside the product's rules, in a namespace that no check deletes.
+func (f *framework) installShortRules() {
+	spec, err := json.Marshal(map[string]any{"groups": shortened(f.productRules())})
+	f.must(err)
+	f.apply(`{"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {"name": "e2e-short", "namespace": %q}, "spec": %s}`,
+		cluster.Monitoring, spec)
+}
 
 // podLabels are those of an alert about a VM's pod.
 func podLabels(v vm, pod *corev1.Pod) map[string]string {
 	return map[string]string{"namespace": v.namespace, "name": v.name, "node": pod.Spec.NodeName, "pod": pod.Name}
 }
 
-// vmLabels are those of an alert about a VM, with others, as names and values by turns.
-func vmLabels(v vm, pod *corev1.Pod, more ...string) map[string]string {
+// vmLabels are those of an alert about a VM; those about its type have it as well.
+func vmLabels(v vm, pod *corev1.Pod, hypervisor string) map[string]string {
 	labels := map[string]string{"namespace": v.namespace, "name": v.name, "node": pod.Spec.NodeName}
-	for i := 0; i < len(more); i += 2 {
-		labels[more[i]] = more[i+1]
+	if hypervisor != "" {
+		labels["hypervisor_type"] = hypervisor
 	}
 	return labels
 }
 
 // awaitAlert waits until the alert fires in its short copy with exactly these labels, and where the copy differs only in
-// how long it waits, until the product's own is at least pending. A person has to read from it what is wrong, with what,
-// and where to look further.
-func (w *world) awaitAlert(t *testing.T, name string, labels map[string]string) {
-	t.Helper()
+// how long it waits, until the product's own is at least pending. Its text has to say what is wrong, with what, and where
+// to read on.
+func (f *framework) awaitAlert(name string, labels map[string]string) {
 	began := time.Now()
-	want := alertRule(t, name)
+	want := f.alertRule(name)
 	var fired cluster.Alert
-	eventually(t, alertLimit, fmt.Sprintf("alert %s %v", name, labels), func(ctx context.Context) error {
-		short, own, others, err := w.alerts(ctx, name, labels)
-		if err != nil {
-			return err
-		}
+	f.eventually(fmt.Sprintf("alert %s %v", name, labels), func() error {
+		short, own, others := f.alerts(name, labels)
 		if short == nil || short.State != "firing" || own == nil && !minutes.MatchString(want.Expr) {
 			return fmt.Errorf("the short copy %v, the product's own %v, with other labels %v", short, own, others)
 		}
 		fired = *short
 		return nil
 	})
-	t.Logf("%s fired after %.1f s: %s", name, time.Since(began).Seconds(), fired.Annotations["description"])
-	require.Equal(t, want.Labels["severity"], fired.Labels["severity"])
-	require.Equal(t, want.Annotations["summary"], fired.Annotations["summary"])
-	require.Regexp(t, description(want, labels), fired.Annotations["description"])
+	f.t.Logf("%s fired after %.1f s: %s", name, time.Since(began).Seconds(), fired.Annotations["description"])
+	require.Equal(f.t, want.Labels["severity"], fired.Labels["severity"])
+	require.Equal(f.t, want.Annotations["summary"], fired.Annotations["summary"])
+	require.Regexp(f.t, description(want, labels), fired.Annotations["description"])
 	runbook := filepath.Join("docs", "runbooks", name+".md")
-	require.True(t, strings.HasSuffix(fired.Annotations["runbook_url"], "/"+runbook), fired.Annotations["runbook_url"])
-	require.FileExists(t, filepath.Join(product(t), runbook))
+	require.True(f.t, strings.HasSuffix(fired.Annotations["runbook_url"], "/"+runbook), fired.Annotations["runbook_url"])
+	require.FileExists(f.t, filepath.Join(product(f.t), runbook))
 }
 
 // awaitResolved waits until the alert no longer fires.
-func (w *world) awaitResolved(t *testing.T, name string, labels map[string]string) {
-	t.Helper()
+func (f *framework) awaitResolved(name string, labels map[string]string) {
 	began := time.Now()
-	want := alertRule(t, name)
-	eventually(t, alertLimit, fmt.Sprintf("the end of alert %s %v", name, labels), func(ctx context.Context) error {
-		short, own, _, err := w.alerts(ctx, name, labels)
-		if err == nil && (short != nil || own != nil && !minutes.MatchString(want.Expr)) {
-			err = errors.New("it is still there")
-		}
-		return err
-	})
-	t.Logf("%s resolved after %.1f s", name, time.Since(began).Seconds())
+	want := f.alertRule(name)
+	f.until(fmt.Sprintf("the end of alert %s %v", name, labels), func() bool {
+		short, own, _ := f.alerts(name, labels)
+		return short == nil && (own == nil || minutes.MatchString(want.Expr))
+	}, nil)
+	f.t.Logf("%s resolved after %.1f s", name, time.Since(began).Seconds())
+}
+
+// requireNoAlert fails where the alert is pending or fires.
+func (f *framework) requireNoAlert(name string, labels map[string]string) {
+	short, own, _ := f.alerts(name, labels)
+	require.Nil(f.t, short)
+	require.Nil(f.t, own)
 }
 
 // alerts are the alert's short copy and the product's own with these labels, nil where it is not even pending, and all
-// with others.
-func (w *world) alerts(ctx context.Context, name string, labels map[string]string) (short, own *cluster.Alert, others []cluster.Alert, err error) {
-	all, err := w.Alerts(ctx)
+// with other labels.
+func (f *framework) alerts(name string, labels map[string]string) (short, own *cluster.Alert, others []cluster.Alert) {
+	all, err := f.Alerts(f.ctx)
+	f.must(err)
 	for _, alert := range all {
 		if alert.Labels["alertname"] != name {
 			continue
 		}
-		telling := maps.Clone(alert.Labels)
+		specific := maps.Clone(alert.Labels)
 		for _, label := range []string{"alertname", "severity", shortMark} {
-			delete(telling, label)
+			delete(specific, label)
 		}
 		switch {
-		case !maps.Equal(telling, labels):
+		case !maps.Equal(specific, labels):
 			others = append(others, alert)
 		case alert.Labels[shortMark] != "":
 			short = &alert
@@ -100,21 +153,20 @@ func (w *world) alerts(ctx context.Context, name string, labels map[string]strin
 			own = &alert
 		}
 	}
-	return short, own, others, err
+	return short, own, others
 }
 
-func alertRule(t *testing.T, name string) rule {
-	t.Helper()
-	for _, group := range productRules(t) {
+func (f *framework) alertRule(name string) rule {
+	for _, group := range f.productRules() {
 		if i := slices.IndexFunc(group.Rules, func(r rule) bool { return r.Alert == name }); i >= 0 {
 			return group.Rules[i]
 		}
 	}
-	require.Fail(t, "no such alert", name)
+	require.Fail(f.t, "no such alert", name)
 	return rule{}
 }
 
-// description is what the rule's template has to become: each label's value in its place, and a value where it wants one.
+// description is what the rule's template has to become: each label's value in its place, and a number for its value.
 func description(r rule, labels map[string]string) string {
 	text := regexp.QuoteMeta(r.Annotations["description"])
 	for name, value := range labels {

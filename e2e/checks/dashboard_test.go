@@ -3,92 +3,83 @@ package checks
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
-// panel is a panel of the dashboard, as its JSON has it.
-type panel struct {
-	Type, Title string
-	Targets     []struct {
-		Expr    string
-		Instant bool
-	}
-}
-
-// checkDashboard asks Prometheus for every query of the dashboard, as Grafana does with all namespaces and nodes chosen,
-// and fails where one has no answer that a panel can draw. Some VM has to be emulated.
-func (w *world) checkDashboard(t *testing.T) {
-	w.askWrongly(t) // so that the panel of rejected requests has something to show
-	text, err := os.ReadFile(filepath.Join(product(t), "manifests/monitoring/dashboard.json"))
-	require.NoError(t, err)
+// checkDashboard sends Prometheus every query of the dashboard, as Grafana does with all namespaces and nodes chosen, and
+// fails where one has no answer that a panel can draw. Some VM has to be emulated.
+func (f *framework) checkDashboard() {
+	f.sendWrongRequest() // so that the panel of rejected requests has something to show
+	text, err := os.ReadFile(filepath.Join(product(f.t), "manifests/monitoring/dashboard.json"))
+	f.must(err)
 	var dashboard struct {
-		Panels     []panel
+		Panels []struct {
+			Type, Title string
+			Targets     []struct {
+				Expr    string
+				Instant bool
+			}
+		}
 		Templating struct {
 			List []struct{ Name, Type, Query string }
 		}
 	}
-	require.NoError(t, json.Unmarshal(text, &dashboard))
+	f.must(json.Unmarshal(text, &dashboard))
 	for _, variable := range dashboard.Templating.List {
 		if variable.Type == "query" {
-			w.requireChoices(t, variable.Name, variable.Query)
+			f.requireChoices(variable.Name, variable.Query)
 		}
 	}
 	queries := 0
 	for _, p := range dashboard.Panels {
 		if p.Type != "row" {
-			require.NotEmpty(t, p.Targets, p.Title)
+			require.NotEmpty(f.t, p.Targets, p.Title)
 		}
 		for _, target := range p.Targets {
 			queries++
-			w.requireAnswer(t, p.Title, chooseAll(target.Expr), target.Instant)
+			expr := chooseAll(target.Expr)
+			query := f.overMinutes
+			if target.Instant {
+				query = f.Query
+			}
+			// A rate over what has just begun takes a scrape more.
+			f.until("data for "+p.Title+": "+expr, func() bool {
+				found, err := query(f.ctx, expr)
+				f.must(err)
+				return drawable(found)
+			}, nil)
 		}
 	}
-	require.NotZero(t, queries)
-	t.Logf("%d queries", queries)
+	require.NotZero(f.t, queries)
+	f.t.Logf("%d queries", queries)
 }
 
-// chooseAll puts values in place of Grafana's variables: all for a choice (allValue), and the least that Grafana takes
-// for a rate with its own setting of 15 s for the data source.
+// chooseAll replaces Grafana's variables by values: all for a choice (allValue), and the least that Grafana takes for a
+// rate with its own setting of 15 s for the data source.
 func chooseAll(expr string) string {
 	return strings.NewReplacer("$namespace", ".*", "$node", ".*", "$__rate_interval", "1m").Replace(expr)
 }
 
-func (w *world) requireAnswer(t *testing.T, title, expr string, instant bool) {
-	t.Helper()
-	ask := func(ctx context.Context) ([]series, error) { return w.overMinutes(ctx, expr) }
-	if instant {
-		ask = func(ctx context.Context) ([]series, error) { return w.Query(ctx, expr) }
-	}
-	// A rate over what has just begun takes a scrape more.
-	eventually(t, time.Minute, "data for "+title+": "+expr, func(ctx context.Context) error {
-		found, err := ask(ctx)
-		if err == nil && !drawable(found) {
-			err = errors.New("none")
-		}
-		return err
-	})
-}
-
 // overMinutes are the values of the last minutes, of a graph.
-func (w *world) overMinutes(ctx context.Context, expr string) ([]series, error) {
-	var answer struct{ Result []series }
+func (f *framework) overMinutes(ctx context.Context, expr string) ([]cluster.Series, error) {
+	var answer struct{ Result []cluster.Series }
 	now := time.Now()
 	second := func(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
-	return answer.Result, w.AskPrometheus(ctx, &answer, "query_range", "query", expr,
+	return answer.Result, f.AskPrometheus(ctx, &answer, "query_range", "query", expr,
 		"start", second(now.Add(-5*time.Minute)), "end", second(now), "step", "15")
 }
 
-// drawable says whether there is a number among the values.
-func drawable(found []series) bool {
+// drawable reports whether there is a number among the values.
+func drawable(found []cluster.Series) bool {
 	for _, s := range found {
 		for _, sample := range append(s.Values, s.Value) {
 			if sample[1] != nil && sample[1] != "NaN" {
@@ -100,11 +91,10 @@ func drawable(found []series) bool {
 }
 
 // requireChoices fails where a variable offers nothing.
-func (w *world) requireChoices(t *testing.T, name, query string) {
-	t.Helper()
+func (f *framework) requireChoices(name, query string) {
 	parts := regexp.MustCompile(`^label_values\((.+), (\w+)\)$`).FindStringSubmatch(chooseAll(query))
-	require.NotNil(t, parts, "variable %s: %s", name, query)
+	require.NotNil(f.t, parts, "variable %s: %s", name, query)
 	var values []string
-	require.NoError(t, w.AskPrometheus(t.Context(), &values, "label/"+parts[2]+"/values", "match[]", parts[1]))
-	require.NotEmpty(t, values, "variable %s: %s", name, query)
+	f.must(f.AskPrometheus(f.ctx, &values, "label/"+parts[2]+"/values", "match[]", parts[1]))
+	require.NotEmpty(f.t, values, "variable %s: %s", name, query)
 }

@@ -1,10 +1,8 @@
 package checks
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -22,10 +20,8 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
-// plugin is the hypervisorctl that `make build` made, in the hands of a ServiceAccount.
-type plugin struct {
-	account, kubeconfig string
-}
+// plugin is the hypervisorctl that `make build` made, as a ServiceAccount runs it.
+type plugin struct{ account, kubeconfig string }
 
 // printed is what a command line printed and how it ended.
 type printed struct {
@@ -33,22 +29,20 @@ type printed struct {
 	code     int
 }
 
-// pluginOf makes a ServiceAccount, which has no right yet, and gives it the plugin.
-func (w *world) pluginOf(t *testing.T, account string) plugin {
-	t.Helper()
-	p := plugin{account: account, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
-	require.NoError(t, clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{"e2e": {Server: w.Config.Host, CertificateAuthority: w.Config.CAFile}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"e2e": {Token: w.tokenFor(t, account)}},
+// pluginOf creates a ServiceAccount, which has no right yet, and returns its plugin.
+func (f *framework) pluginOf(account string) plugin {
+	p := plugin{account: account, kubeconfig: filepath.Join(f.t.TempDir(), "kubeconfig")}
+	f.must(clientcmd.WriteToFile(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"e2e": {Server: f.Config.Host, CertificateAuthority: f.Config.CAFile}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"e2e": {Token: f.tokenFor(account)}},
 		Contexts:       map[string]*clientcmdapi.Context{"e2e": {Cluster: "e2e", AuthInfo: "e2e"}},
 		CurrentContext: "e2e",
 	}, p.kubeconfig))
 	return p
 }
 
-// call runs a command line and shows what came of it.
+// call runs a command line and logs what came of it.
 func (p plugin) call(t *testing.T, args ...string) printed {
-	t.Helper()
 	program := filepath.Join(product(t), "bin", runtime.GOARCH, "kubectl-hypervisor")
 	command := exec.CommandContext(t.Context(), program, args...)
 	command.Env = []string{"KUBECONFIG=" + p.kubeconfig, "HOME=" + filepath.Dir(p.kubeconfig)}
@@ -65,75 +59,67 @@ func (p plugin) call(t *testing.T, args ...string) printed {
 
 // object runs a command line that prints JSON and reads it.
 func (p plugin) object(t *testing.T, into any, args ...string) {
-	t.Helper()
 	got := p.call(t, append(args, "-o", "json")...)
 	require.Zero(t, got.code, got.err)
-	require.Empty(t, got.err, "nothing to note")
+	require.Empty(t, got.err, "no note")
 	require.NoError(t, json.Unmarshal([]byte(got.out), into))
 }
 
 // pluginRights are the objects of hypervisorctl/rbac.yaml.
-func pluginRights(t *testing.T) []*unstructured.Unstructured {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(product(t), "hypervisorctl", "rbac.yaml"))
-	require.NoError(t, err)
-	objects, err := cluster.Objects(text)
-	require.NoError(t, err)
-	return objects
+func (f *framework) pluginRights() []*unstructured.Unstructured {
+	return f.productObjects("hypervisorctl/rbac.yaml")
 }
 
 // reader is a ServiceAccount with the rights that hypervisorctl/rbac.yaml names, those to the relay and to a dry run in
-// one namespace included, and with no other. The roles stay: other checks may go by them.
-func (w *world) reader(t *testing.T, account, namespace string) plugin {
-	t.Helper()
-	p := w.pluginOf(t, account)
-	subject := rbacv1.Subject{Kind: "ServiceAccount", Namespace: plain, Name: account}
-	var roles []*unstructured.Unstructured
+// one namespace included, and with no other. The roles stay: other checks may use them.
+func (f *framework) reader(account, namespace string) plugin {
+	p := f.pluginOf(account)
 	bindings := []*unstructured.Unstructured{
-		binding("RoleBinding", cluster.Relay, "Role", "hypervisorctl-relay", subject),
-		binding("RoleBinding", namespace, "ClusterRole", "hypervisorctl-dry-run", subject),
+		binding("RoleBinding", cluster.Relay, "Role", "hypervisorctl-relay", account),
+		binding("RoleBinding", namespace, "ClusterRole", "hypervisorctl-dry-run", account),
 	}
-	for _, object := range pluginRights(t) {
+	for _, object := range f.pluginRights() {
 		if !strings.HasSuffix(object.GetKind(), "Binding") {
-			roles = append(roles, object)
+			f.must(f.Apply(f.ctx, object))
 			continue
 		}
-		role, _, _ := unstructured.NestedString(object.Object, "roleRef", "name")
-		roleKind, _, _ := unstructured.NestedString(object.Object, "roleRef", "kind")
-		bindings = append(bindings, binding(object.GetKind(), object.GetNamespace(), roleKind, role, subject))
+		role, _, _ := unstructured.NestedStringMap(object.Object, "roleRef")
+		bindings = append(bindings, binding(object.GetKind(), object.GetNamespace(), role["kind"], role["name"], account))
 	}
-	t.Cleanup(func() { require.NoError(t, w.Client.Delete(context.Background(), bindings...)) })
-	require.NoError(t, w.Apply(t.Context(), append(roles, bindings...)...))
-	w.awaitRight(t, account, authorizationv1.SubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-		Verb: "list", Group: "kubevirt.io", Resource: "virtualmachineinstances",
-	}})
-	w.awaitRight(t, account, authorizationv1.SubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-		Verb: "create", Resource: "pods", Namespace: namespace,
-	}})
+	f.bind(bindings...)
+	f.awaitRight(account, "list", "kubevirt.io", "virtualmachineinstances", "")
+	f.awaitRight(account, "create", "", "pods", namespace)
 	return p
 }
 
+// bind applies bindings, until the check ends.
+func (f *framework) bind(bindings ...*unstructured.Unstructured) {
+	f.t.Cleanup(func() { f.must(f.Client.Delete(f.ctx, bindings...)) })
+	f.must(f.Apply(f.ctx, bindings...))
+}
+
 // binding binds a role as an administrator does by hand; its name is the role's and the account's.
-func binding(kind, namespace, roleKind, role string, subject rbacv1.Subject) *unstructured.Unstructured {
+func binding(kind, namespace, roleKind, role, account string) *unstructured.Unstructured {
 	object := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": map[string]any{"name": "e2e-" + role + "-" + subject.Name},
+		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": map[string]any{"name": "e2e-" + role + "-" + account},
 		"roleRef":  map[string]any{"apiGroup": rbacv1.GroupName, "kind": roleKind, "name": role},
-		"subjects": []any{map[string]any{"kind": subject.Kind, "namespace": subject.Namespace, "name": subject.Name}},
+		"subjects": []any{map[string]any{"kind": "ServiceAccount", "namespace": plain, "name": account}},
 	}}
 	object.SetNamespace(namespace)
 	return object
 }
 
-// awaitRight waits until the API server's authorizer, which watches roles and bindings, knows of a right.
-func (w *world) awaitRight(t *testing.T, account string, right authorizationv1.SubjectAccessReviewSpec) {
-	t.Helper()
-	right.User = "system:serviceaccount:" + plain + ":" + account
-	right.Groups = []string{"system:serviceaccounts", "system:authenticated"}
-	eventually(t, patience, "a right of "+account, func(ctx context.Context) error {
-		review, err := w.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: right}, metav1.CreateOptions{})
-		if err == nil && !review.Status.Allowed {
-			err = errors.New("not yet")
-		}
-		return err
-	})
+// awaitRight waits until the API server's authorizer, which watches roles and bindings, grants a right on a resource, or
+// resource/subresource.
+func (f *framework) awaitRight(account, verb, group, resource, namespace string) {
+	resource, subresource, _ := strings.Cut(resource, "/")
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: "system:serviceaccount:" + plain + ":" + account, Groups: []string{"system:serviceaccounts", "system:authenticated"},
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: verb, Group: group, Resource: resource, Subresource: subresource, Namespace: namespace},
+	}}
+	f.until("a right of "+account, func() bool {
+		answer, err := f.AuthorizationV1().SubjectAccessReviews().Create(f.ctx, review, metav1.CreateOptions{})
+		f.must(err)
+		return answer.Status.Allowed
+	}, nil)
 }

@@ -1,10 +1,8 @@
 package checks
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,19 +13,18 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"kubevirt-hypervisor-exporter/e2e/cluster"
 	"kubevirt-hypervisor-exporter/e2e/images"
 )
 
-// refusalLimit is how long a VM may wait for its pod because the pod was refused with the sidecar. KubeVirt's retries
-// begin after 5 ms and double.
-const refusalLimit = 20 * time.Second
+// mostRefusals is how often a VM's pod may be refused before it starts without the sidecar. KubeVirt's retries begin after
+// 5 ms and double: the twelfth comes after 20 s.
+const mostRefusals = 12
 
 // refusal is a rule of a namespace or of the cluster that KubeVirt's pod obeys, and the pod with our sidecar does not.
 type refusal struct {
 	name    string
-	objects string // %[1]s is the namespace, %[2]s the memory that KubeVirt's own pod asks for and a little more
-	says    string // in the API server's refusal
+	objects string // %[1]s is the namespace, %[2]s the memory that KubeVirt's own pod requests and a little more
+	reason  string // in the API server's refusal
 }
 
 func refusals() []refusal {
@@ -73,82 +70,70 @@ spec:
 	}
 }
 
-// Whatever refuses a VM's pod for our sidecar, the VM starts without it within seconds: after the pod has been refused
-// twice, the webhook leaves it alone.
+// Whatever refuses a VM's pod for our sidecar, the VM starts without it after a few refusals: after the second, the
+// webhook leaves the pod alone.
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	memory := connect(t).launcherMemory(t)
+	f := connect(t)
+	memory := f.launcherMemory()
+	memory.Add(resource.MustParse("8Mi"))
 	for _, r := range refusals() {
-		t.Run(r.name, func(t *testing.T) {
-			t.Parallel()
-			w := connect(t)
+		f.part(r.name, func(f *framework) {
+			f.t.Parallel()
 			v := vm{namespace: "refused-" + r.name, name: "refused"}
-			require.NoError(t, w.Namespace(t.Context(), v.namespace, map[string]string{inject: "enabled"}))
-			room := memory.DeepCopy()
-			room.Add(resource.MustParse("8Mi"))
-			w.impose(t, v.namespace, fmt.Sprintf(r.objects, v.namespace, room.String()))
-			w.awaitRefusal(t, v.namespace, room, r.says)
-			before := w.leftAlone(t, "refused_before")
+			f.namespace(v.namespace)
+			f.impose(r.objects, v.namespace, memory.String())
+			f.awaitRefusal(v.namespace, memory, r.reason)
+			const leftAlone = `sum(hypervisor_exporter_webhook_admissions_total{reason="refused_before"})`
+			before := f.number(leftAlone)
 
-			states := w.watch(t, v)
 			created := time.Now()
-			took := w.start(t, v)
-			admitted, ok := states.at("pod Pending")
-			require.True(t, ok, states.states())
-			t.Logf("%s: the pod was admitted %.1f s after its VM was created, and the VM ran after %.1f s",
-				r.name, admitted.Sub(created).Seconds(), took.Seconds())
-			require.Less(t, admitted.Sub(created), refusalLimit)
-			require.False(t, hasSidecar(w.pod(t, v)))
-			w.awaitReady(t, v)
-			w.awaitRefusedPods(t, v, r.says, 2)
-			t.Logf("KubeVirt's events tell of %d refused pods", w.refusedPods(t, v, r.says))
-			w.requireWarned(t, created)
-			w.requireToldRefused(t, v, r.says)
-			w.awaitLeftAlone(t, "refused_before", before)
+			took := f.start(v)
+			f.t.Logf("%s: the VM ran after %.1f s", r.name, took.Seconds())
+			require.False(f.t, hasSidecar(f.pod(v)))
+			f.awaitReady(v)
+			f.awaitRefusedPods(v, r.reason, 2)
+			require.LessOrEqual(f.t, f.refusedPods(v, r.reason), mostRefusals)
+			f.requireWarned(created)
+			f.requireRefusalListed(v, r.reason)
+			f.awaitSeries("%s > %f", leftAlone, before)
 			if r.name == "quota" { // the alert is one for all VMs
-				w.awaitAlert(t, "HypervisorExporterPodsRefused", map[string]string{})
+				f.awaitAlert("HypervisorExporterPodsRefused", map[string]string{})
 			}
 		})
 	}
 }
 
-// A VM that waits for a quota with room for no VM starts when there is room, and the webhook's memory of its refused
-// pods keeps no one waiting: KubeVirt's own retries do.
+// A VM that waits for a quota with room for no VM starts when there is room, and the webhook's memory of its refused pods
+// delays no VM: KubeVirt's own retries do.
 func TestQuotaRaised(t *testing.T) {
 	t.Parallel()
-	w := connect(t)
+	f := connect(t)
 	v := vm{namespace: "quota-raised", name: "waiting"}
-	require.NoError(t, w.Namespace(t.Context(), v.namespace, map[string]string{inject: "enabled"}))
-	quota := func(memory string) string {
-		return fmt.Sprintf("{apiVersion: v1, kind: ResourceQuota, metadata: {name: quota, namespace: %s}, spec: {hard: {requests.memory: %s}}}", v.namespace, memory)
-	}
-	w.impose(t, v.namespace, quota("64Mi"))
-	w.awaitRefusal(t, v.namespace, resource.MustParse("64Mi"), "exceeded quota")
-	states := w.watch(t, v)
-	w.create(t, v)
-	w.awaitRefusedPods(t, v, "exceeded quota", 6)
+	f.namespace(v.namespace)
+	const quota = "{apiVersion: v1, kind: ResourceQuota, metadata: {name: quota, namespace: %s}, spec: {hard: {requests.memory: %s}}}"
+	f.impose(quota, v.namespace, "64Mi")
+	f.awaitRefusal(v.namespace, resource.MustParse("64Mi"), "exceeded quota")
+	states := f.watch(v)
+	f.create(v)
+	f.awaitRefusedPods(v, "exceeded quota", 6)
 	require.NotContains(t, states.states(), "pod Pending")
-	objects, err := cluster.Objects([]byte(quota("2Gi")))
-	require.NoError(t, err)
-	require.NoError(t, w.Apply(t.Context(), objects...))
+	f.apply(quota, v.namespace, "2Gi")
 	raised := time.Now()
-	w.awaitRunning(t, v)
-	pod := w.pod(t, v)
+	f.awaitRunning(v)
 	t.Logf("refused %d times; it ran %.1f s after the quota was raised, with a sidecar: %t",
-		w.refusedPods(t, v, "exceeded quota"), time.Since(raised).Seconds(), hasSidecar(pod))
-	w.awaitReady(t, v)
-	if hasSidecar(pod) {
-		w.awaitTarget(t, v, "up")
+		f.refusedPods(v, "exceeded quota"), time.Since(raised).Seconds(), hasSidecar(f.pod(v)))
+	f.awaitReady(v)
+	if hasSidecar(f.pod(v)) {
+		f.awaitTarget(v, "up")
 	}
 }
 
-// launcherMemory is what the containers of KubeVirt's own pod ask for together.
-func (w *world) launcherMemory(t *testing.T) resource.Quantity {
-	t.Helper()
-	v := vm{namespace: plain, name: "refused-size", nowhere: true}
-	w.create(t, v)
-	pod := w.pod(t, v)
-	var sum resource.Quantity
+// launcherMemory is what the containers of KubeVirt's own pod request together.
+func (f *framework) launcherMemory() (sum resource.Quantity) {
+	v := vm{namespace: plain, name: "refused-size", node: nowhere}
+	f.create(v)
+	pod := f.pod(v)
 	for _, c := range append(pod.Spec.InitContainers, pod.Spec.Containers...) { // each of the former is a native sidecar
 		sum.Add(c.Resources.Requests[corev1.ResourceMemory])
 	}
@@ -156,101 +141,65 @@ func (w *world) launcherMemory(t *testing.T) resource.Quantity {
 }
 
 // awaitRefusal waits until the API server refuses a pod with a sidecar like ours, and for the reason expected.
-func (w *world) awaitRefusal(t *testing.T, namespace string, memory resource.Quantity, says string) {
-	t.Helper()
-	always := corev1.ContainerRestartPolicyAlways
+func (f *framework) awaitRefusal(namespace string, memory resource.Quantity, reason string) {
 	list := func(cpu string, memory resource.Quantity) corev1.ResourceList {
 		return corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: memory}
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "with-sidecar", Namespace: namespace}, Spec: corev1.PodSpec{
-		InitContainers: []corev1.Container{{Name: "like-ours", Image: "localhost/ours", RestartPolicy: &always, Resources: corev1.ResourceRequirements{
-			Requests: list("10m", resource.MustParse("24Mi")), Limits: list("500m", resource.MustParse("24Mi")),
-		}}},
+		InitContainers: []corev1.Container{{Name: "like-ours", Image: "localhost/ours", RestartPolicy: new(corev1.ContainerRestartPolicyAlways),
+			Resources: corev1.ResourceRequirements{
+				Requests: list("10m", resource.MustParse("24Mi")), Limits: list("500m", resource.MustParse("24Mi")),
+			}}},
 		Containers: []corev1.Container{{Name: "main", Image: images.Pause, Resources: corev1.ResourceRequirements{Requests: list("100m", memory)}}},
 	}}
-	eventually(t, time.Minute, "the API server to refuse a pod in "+namespace, func(ctx context.Context) error {
-		_, err := w.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	f.eventually("the API server to refuse a pod in "+namespace, func() error {
+		_, err := f.CoreV1().Pods(namespace).Create(f.ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		switch {
 		case err == nil:
-			return errors.New("it takes the pod")
-		case !strings.Contains(err.Error(), says), !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err):
+			return errors.New("it admits the pod")
+		case !strings.Contains(err.Error(), reason), !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err):
 			return err
 		}
 		return nil
 	})
 }
 
-// refusedPods is how many refusals of the VM's pod KubeVirt's events tell of.
-func (w *world) refusedPods(t *testing.T, v vm, says string) int {
-	t.Helper()
-	vmi, err := w.Get(t.Context(), vmiKind, v.namespace, v.name)
-	require.NoError(t, err)
-	events, err := w.CoreV1().Events(v.namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(vmi.GetUID())})
-	require.NoError(t, err)
-	refused := 0
+// refusedPods is how many refusals of the VM's pod KubeVirt's events report.
+func (f *framework) refusedPods(v vm, reason string) (refused int) {
+	vmi, err := f.Get(f.ctx, vmiKind, v.namespace, v.name)
+	f.must(err)
+	events, err := f.CoreV1().Events(v.namespace).List(f.ctx, metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(vmi.GetUID())})
+	f.must(err)
 	for _, e := range events.Items {
-		if e.Reason == "FailedCreate" && strings.Contains(e.Message, says) {
+		if e.Reason == "FailedCreate" && strings.Contains(e.Message, reason) {
 			refused += int(e.Count)
 		}
 	}
 	return refused
 }
 
-func (w *world) awaitRefusedPods(t *testing.T, v vm, says string, times int) {
-	t.Helper()
-	eventually(t, time.Minute, fmt.Sprintf("KubeVirt's events to tell of %d refused pods", times), func(context.Context) error {
-		if refused := w.refusedPods(t, v, says); refused < times {
-			return fmt.Errorf("%d", refused)
-		}
-		return nil
-	})
+func (f *framework) awaitRefusedPods(v vm, reason string, times int) {
+	f.until(fmt.Sprintf("KubeVirt's events to report %d refused pods", times), func() bool { return f.refusedPods(v, reason) >= times },
+		func() any { return f.refusedPods(v, reason) })
 }
 
-// requireToldRefused fails unless the plugin says why the VM has no sidecar, and what refused it.
-func (w *world) requireToldRefused(t *testing.T, v vm, says string) {
-	t.Helper()
-	reader := w.reader(t, "ctl-"+v.namespace, v.namespace)
-	require.Equal(t, "refused_before", told(t, reader, v).Reason)
-	got := reader.call(t, "check", "-n", v.namespace)
-	require.Contains(t, got.out, "refused_before")
-	require.Contains(t, got.out, v.namespace+"/"+v.name)
-	got = reader.call(t, "explain", v.name, "-n", v.namespace)
-	require.Contains(t, got.out, says)
-}
-
-// leftAlone is how many pods the webhook has left alone for a reason.
-func (w *world) leftAlone(t *testing.T, reason string) float64 {
-	t.Helper()
-	found, err := w.Query(t.Context(), fmt.Sprintf(`sum(hypervisor_exporter_webhook_admissions_total{reason=%q})`, reason))
-	require.NoError(t, err)
-	if len(found) == 0 {
-		return 0
-	}
-	n, err := strconv.ParseFloat(found[0].Value[1].(string), 64)
-	require.NoError(t, err)
-	return n
-}
-
-func (w *world) awaitLeftAlone(t *testing.T, reason string, before float64) {
-	t.Helper()
-	eventually(t, time.Minute, "the webhook's counter of "+reason+" to grow", func(context.Context) error {
-		if now := w.leftAlone(t, reason); now <= before {
-			return fmt.Errorf("it is %v, and was %v", now, before)
-		}
-		return nil
-	})
+// requireRefusalListed fails unless the plugin shows why the VM has no sidecar, and what refused it.
+func (f *framework) requireRefusalListed(v vm, reason string) {
+	reader := f.reader("ctl-"+v.namespace, v.namespace)
+	require.Equal(f.t, "refused_before", listed(f.t, reader, v).Reason)
+	got := reader.call(f.t, "check", "-n", v.namespace)
+	require.Contains(f.t, got.out, "refused_before")
+	require.Contains(f.t, got.out, v.key())
+	require.Contains(f.t, reader.call(f.t, "explain", v.name, "-n", v.namespace).out, reason)
 }
 
 // requireWarned fails unless KubeVirt's log has the webhook's warning that the VM's pod was left alone.
-func (w *world) requireWarned(t *testing.T, since time.Time) {
-	t.Helper()
-	pods, err := w.CoreV1().Pods("kubevirt").List(t.Context(), metav1.ListOptions{LabelSelector: "kubevirt.io=virt-controller"})
-	require.NoError(t, err)
+func (f *framework) requireWarned(since time.Time) {
 	var logs strings.Builder
-	for _, pod := range pods.Items {
-		log, err := w.CoreV1().Pods("kubevirt").GetLogs(pod.Name, &corev1.PodLogOptions{SinceTime: &metav1.Time{Time: since}}).DoRaw(t.Context())
-		require.NoError(t, err)
+	for _, pod := range f.pods("kubevirt", "kubevirt.io=virt-controller") {
+		log, err := f.CoreV1().Pods("kubevirt").GetLogs(pod.Name, &corev1.PodLogOptions{SinceTime: &metav1.Time{Time: since}}).DoRaw(f.ctx)
+		f.must(err)
 		logs.Write(log)
 	}
-	require.Regexp(t, `Warning: hypervisor-exporter: not injected: the API server refused this VM's pods`, logs.String())
+	require.Regexp(f.t, `Warning: hypervisor-exporter: not injected: the API server refused this VM's pods`, logs.String())
 }

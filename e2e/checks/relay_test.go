@@ -1,13 +1,12 @@
 package checks
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,55 +17,84 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
-// relayPod is the relay's pod on the first node.
-func (w *world) relayPod(ctx context.Context) (*corev1.Pod, error) {
-	return w.relayOn(ctx, w.node.Name)
+// When the relay is killed, the kubelet restarts it, and each VM of the node misses no more scrapes than fall into the time
+// that this takes. A relay that is frozen is reported.
+func TestRelayKilled(t *testing.T) {
+	f := connect(t)
+	v := vm{namespace: labelled, name: "relay-killed"}
+	f.start(v)
+	f.awaitTarget(v, "up")
+	requireUntouched := f.observe(v)
+	before := status(f.relayOn(f.node.Name), "relay").RestartCount
+	killed := time.Now()
+	f.signalRelay("KILL")
+	f.until("the relay to run again", func() bool {
+		now := status(f.relayOn(f.node.Name), "relay")
+		return now.RestartCount > before && now.Ready
+	}, nil)
+	away := time.Since(killed)
+	var up []bool
+	f.until("two scrapes that come through", func() bool {
+		up = f.scrapes(v, time.Since(killed))
+		return count(up, true) >= 2 && up[len(up)-1]
+	}, nil)
+	t.Logf("the kubelet says that the relay is ready %.1f s after it was killed; scrapes since: up %v", away.Seconds(), up)
+	require.LessOrEqual(t, count(up, false), 1+int(away/scrapeInterval), "scrapes missed")
+
+	node := map[string]string{"node": f.node.Name}
+	f.signalRelay("STOP") // for less than the kubelet takes to restart it
+	f.awaitAlert("HypervisorExporterRelayDown", node)
+	f.signalRelay("CONT")
+	f.awaitResolved("HypervisorExporterRelayDown", node)
+	requireUntouched()
 }
 
-func (w *world) relayOn(ctx context.Context, node string) (*corev1.Pod, error) {
-	pods, err := w.CoreV1().Pods(cluster.Relay).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=relay"})
-	if err != nil {
-		return nil, err
-	}
-	for i := range pods.Items {
-		if pods.Items[i].DeletionTimestamp == nil && pods.Items[i].Spec.NodeName == node {
-			return &pods.Items[i], nil
+func (f *framework) signalRelay(signal string) {
+	f.kill(signal, f.containerPID(f.relayOn(f.node.Name), "relay"))
+}
+
+// relayOn returns the relay's pod on a node.
+func (f *framework) relayOn(node string) *corev1.Pod {
+	var found corev1.Pod
+	f.until("a relay on "+node, func() bool {
+		pods := f.pods(cluster.Relay, "app.kubernetes.io/component=relay")
+		i := slices.IndexFunc(pods, func(pod corev1.Pod) bool { return pod.DeletionTimestamp == nil && pod.Spec.NodeName == node })
+		if i >= 0 {
+			found = pods[i]
 		}
-	}
-	return nil, errors.New("no relay")
+		return i >= 0
+	}, nil)
+	return &found
 }
 
-// page is how a VM's page is asked for at the relay of its node.
+// page is the address of a VM's page at the relay of its node.
 func page(pod *corev1.Pod) string { return pageAt(pod.Status.HostIP, pod) }
 
-// pageAt is how it is asked for at one of the node's addresses.
+// pageAt is the same at one of the node's addresses.
 func pageAt(address string, pod *corev1.Pod) string {
 	return "https://" + net.JoinHostPort(address, "9478") + "/pods/" + string(pod.UID) + "/metrics"
 }
 
-// relayClient verifies relays as Prometheus does: by the authority in the Secret, and the one name.
-func (w *world) relayClient(t *testing.T) *http.Client {
-	t.Helper()
-	secret, err := w.CoreV1().Secrets(cluster.Relay).Get(t.Context(), "hypervisor-exporter-relay-tls", metav1.GetOptions{})
-	require.NoError(t, err)
+// relayClient verifies relays as Prometheus does: by the CA in the Secret, and the one name.
+func (f *framework) relayClient() *http.Client {
+	secret, err := f.CoreV1().Secrets(cluster.Relay).Get(f.ctx, "hypervisor-exporter-relay-tls", metav1.GetOptions{})
+	f.must(err)
 	roots := x509.NewCertPool()
-	require.True(t, roots.AppendCertsFromPEM(secret.Data["ca.crt"]))
+	require.True(f.t, roots.AppendCertsFromPEM(secret.Data["ca.crt"]))
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "hypervisor-exporter-relay.hypervisor-exporter-relay.svc"}}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	f.t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
 // prometheusToken is what Prometheus shows relays.
-func (w *world) prometheusToken(t *testing.T) string {
-	t.Helper()
-	secret, err := w.CoreV1().Secrets(cluster.Relay).Get(t.Context(), "hypervisor-exporter-scraper", metav1.GetOptions{})
-	require.NoError(t, err)
+func (f *framework) prometheusToken() string {
+	secret, err := f.CoreV1().Secrets(cluster.Relay).Get(f.ctx, "hypervisor-exporter-scraper", metav1.GetOptions{})
+	f.must(err)
 	return string(secret.Data["token"])
 }
 
-// ask gets a page with a token, or none, and gives status and body.
-func ask(t *testing.T, client *http.Client, url, token string) (int, string) {
-	t.Helper()
+// get requests a page with a token, or with none, and returns status and body.
+func get(t *testing.T, client *http.Client, url, token string) (int, string) {
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	require.NoError(t, err)
 	if token != "" {

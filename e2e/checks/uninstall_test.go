@@ -1,9 +1,8 @@
 package checks
 
 import (
-	"context"
 	"errors"
-	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,49 +14,67 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"kubevirt-hypervisor-exporter/e2e/cluster"
+	"kubevirt-hypervisor-exporter/e2e/programs"
 )
 
 // Deleting the manifests, or Helm's release, leaves running VMs alone and no object behind. Installed again, it works as
 // before.
 func TestUninstall(t *testing.T) {
-	w := connect(t)
+	f := connect(t)
 	v := vm{namespace: labelled, name: "uninstall"}
-	w.start(t, v)
-	compute := w.computeID(t, v)
-	require.NotEmpty(t, w.strays(t), "while it is installed")
-	images := w.productImages(t)
-	objects, err := cluster.ProductObjects(product(t), cluster.Default, images)
-	require.NoError(t, err)
-	require.NoError(t, w.Client.Delete(t.Context(), objects...))
-	require.NoError(t, w.Client.Delete(t.Context(), pluginRights(t)...), "installed by itself, if at all")
-	t.Cleanup(func() { require.NoError(t, w.InstallProduct(context.Background(), objects)) })
-	w.requireGone(t, objects)
-	w.requireAlive(t, v, compute)
+	f.start(v)
+	compute := f.computeID(v)
+	require.NotEmpty(t, f.strays(), "while it is installed")
+	images := f.restoreProduct()
+	objects := f.manifests(cluster.Default, images)
+	f.must(f.Client.Delete(f.ctx, objects...))
+	f.must(f.Client.Delete(f.ctx, f.pluginRights()...), "installed by itself, if at all")
+	f.requireGone(objects)
+	f.requireAlive(v, compute)
 	fresh := vm{namespace: labelled, name: "uninstalled"}
-	w.start(t, fresh)
-	require.False(t, hasSidecar(w.pod(t, fresh)))
+	f.start(fresh)
+	require.False(t, hasSidecar(f.pod(fresh)))
 
-	charted := w.requireChartInstalls(t, images)
-	chartedCompute := w.computeID(t, charted)
-	w.uninstallChart(t)
-	w.requireGone(t, objects)
-	w.requireAlive(t, charted, chartedCompute)
-	w.requireAlive(t, v, compute)
+	f.must(f.Apply(f.ctx, f.productObjects("manifests/base/namespace.yaml")...)) // as docs/install.md has it
+	f.helm("install", "hypervisor-exporter", filepath.Join(product(t), "charts", "kubevirt-hypervisor-exporter"), "--namespace="+cluster.Product,
+		values("webhook", images.Webhook), values("relay", images.Relay), values("sidecar", images.Sidecar))
+	f.must(f.WaitProduct(f.ctx))
+	charted := vm{namespace: labelled, name: "helm"}
+	f.start(charted)
+	chartedCompute := f.computeID(charted)
+	require.Equal(t, images.Sidecar, f.sidecarOf(charted).Image)
+	f.awaitTarget(charted, "up")
+	f.helm("uninstall", "hypervisor-exporter", "--namespace="+cluster.Product)
+	f.must(f.CoreV1().Namespaces().Delete(f.ctx, cluster.Product, metav1.DeleteOptions{}))
+	f.requireGone(objects)
+	f.requireAlive(charted, chartedCompute)
+	f.requireAlive(v, compute)
 }
 
-// requireAlive fails unless the VM runs in the container that it ran in before.
-func (w *world) requireAlive(t *testing.T, v vm, compute string) {
-	t.Helper()
-	require.NoError(t, w.isIn(t.Context(), v, "Running"))
-	require.Equal(t, compute, w.computeID(t, v))
+// values set an image of the chart.
+func values(image, reference string) string {
+	at := strings.LastIndex(reference, ":")
+	return "--set=images." + image + ".repository=" + reference[:at] + ",images." + image + ".tag=" + reference[at+1:]
+}
+
+// helm runs the helm that the chart's tests pin.
+func (f *framework) helm(args ...string) {
+	dir, err := programs.UserCache()
+	f.must(err)
+	set, err := programs.Builder{Source: filepath.Join(product(f.t), "charts", "charttest"), Cache: dir}.Helm(f.ctx)
+	f.must(err)
+	command := exec.CommandContext(f.ctx, filepath.Join(set.Dir, "helm"), args...)
+	command.Env = []string{"HOME=" + f.t.TempDir(), "KUBECONFIG=" + f.node.Kubeconfig()}
+	output, err := command.CombinedOutput()
+	f.must(err, "helm %s: %s", strings.Join(args, " "), output)
+	f.t.Logf("helm %s\n%s", strings.Join(args, " "), output)
 }
 
 // requireGone waits for the product's namespaces to go, and fails where anything of it is left.
-func (w *world) requireGone(t *testing.T, objects []*unstructured.Unstructured) {
-	t.Helper()
+func (f *framework) requireGone(objects []*unstructured.Unstructured) {
 	for _, namespace := range []string{cluster.Product, cluster.Relay} {
-		eventually(t, patience, "namespace "+namespace+" to go", func(ctx context.Context) error {
-			_, err := w.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+		f.eventually("namespace "+namespace+" to go", func() error {
+			_, err := f.CoreV1().Namespaces().Get(f.ctx, namespace, metav1.GetOptions{})
 			if cluster.IsNotFound(err) {
 				return nil
 			}
@@ -65,30 +82,28 @@ func (w *world) requireGone(t *testing.T, objects []*unstructured.Unstructured) 
 		})
 	}
 	for _, object := range objects {
-		_, err := w.Get(t.Context(), object.GroupVersionKind(), object.GetNamespace(), object.GetName())
-		require.True(t, cluster.IsNotFound(err), "%s %s is left: %v", object.GetKind(), object.GetName(), err)
+		_, err := f.Get(f.ctx, object.GroupVersionKind(), object.GetNamespace(), object.GetName())
+		require.True(f.t, cluster.IsNotFound(err), "%s %s is left: %v", object.GetKind(), object.GetName(), err)
 	}
-	require.Empty(t, w.strays(t), "objects of ours after it was uninstalled")
+	require.Empty(f.t, f.strays(), "objects of ours after it was uninstalled")
 }
 
-// strays are the cluster's objects, of every kind, that carry the product's label or name; VMs' pods, which keep their
-// sidecars, do not.
-func (w *world) strays(t *testing.T) []string {
-	t.Helper()
-	lists, err := w.Discovery().ServerPreferredResources()
-	require.NoError(t, err)
-	var found []string
+// strays are the cluster's objects, of every kind, that carry the product's label or name, except VMs' pods, which keep
+// their sidecars.
+func (f *framework) strays() (found []string) {
+	lists, err := f.Discovery().ServerPreferredResources()
+	f.must(err)
 	kinds := 0
 	for _, list := range lists {
 		group, err := schema.ParseGroupVersion(list.GroupVersion)
-		require.NoError(t, err)
+		f.must(err)
 		for _, resource := range list.APIResources {
-			// Events are history, and metrics.k8s.io and KubeVirt's subresources no objects.
+			// Events are history; metrics.k8s.io and KubeVirt's subresources have no objects.
 			if !slices.Contains(resource.Verbs, "list") || resource.Kind == "Event" {
 				continue
 			}
-			objects, err := w.Dynamic.Resource(group.WithResource(resource.Name)).List(t.Context(), metav1.ListOptions{})
-			require.NoError(t, err, resource.Name)
+			objects, err := f.Dynamic.Resource(group.WithResource(resource.Name)).List(f.ctx, metav1.ListOptions{})
+			f.must(err, resource.Name)
 			kinds++
 			for _, object := range objects.Items {
 				if object.GetLabels()["app.kubernetes.io/name"] == "kubevirt-hypervisor-exporter" ||
@@ -98,31 +113,6 @@ func (w *world) strays(t *testing.T) []string {
 			}
 		}
 	}
-	require.Greater(t, kinds, 40, "the kinds of Kubernetes, KubeVirt and the Prometheus operator")
+	require.Greater(f.t, kinds, 40, "the kinds of Kubernetes, KubeVirt and the Prometheus operator")
 	return found
-}
-
-// productImages are the references that the product runs by.
-func (w *world) productImages(t *testing.T) cluster.ProductImages {
-	t.Helper()
-	deployment, err := w.AppsV1().Deployments(cluster.Product).Get(t.Context(), webhook, metav1.GetOptions{})
-	require.NoError(t, err)
-	relay, err := w.AppsV1().DaemonSets(cluster.Relay).Get(t.Context(), cluster.Relay, metav1.GetOptions{})
-	require.NoError(t, err)
-	return cluster.ProductImages{
-		Webhook: deployment.Spec.Template.Spec.Containers[0].Image,
-		Sidecar: deployment.Spec.Template.Spec.InitContainers[0].Image,
-		Relay:   relay.Spec.Template.Spec.Containers[0].Image,
-	}
-}
-
-// product is the product's folder.
-func product(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("E2E_PRODUCT"); dir != "" {
-		return dir
-	}
-	dir, err := filepath.Abs("../..")
-	require.NoError(t, err)
-	return dir
 }

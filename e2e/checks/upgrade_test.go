@@ -1,7 +1,6 @@
 package checks
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,63 +17,53 @@ import (
 // An upgrade, here to a sidecar that only a registry has, leaves running VMs alone. The relay's pods bring the image to
 // the node: a VM that starts then waits for no registry, which may even be gone.
 func TestUpgrade(t *testing.T) {
-	w := connect(t)
+	f := connect(t)
 	v := vm{namespace: labelled, name: "upgraded"}
-	w.start(t, v)
-	w.awaitTarget(t, v, "up")
-	w.awaitReady(t, v)
-	states, compute, image := w.watch(t, v), w.computeID(t, v), sidecarOf(t, w.pod(t, v)).Image
-	old, err := w.relayPod(t.Context())
-	require.NoError(t, err)
+	f.start(v)
+	f.awaitTarget(v, "up")
+	requireUntouched, image := f.observe(v), f.sidecarOf(v).Image
+	old := f.relayOn(f.node.Name)
 
-	images := w.productImages(t)
-	standard, err := cluster.ProductObjects(product(t), cluster.Default, images)
-	require.NoError(t, err)
-	closeRegistry := w.registry(t, images.Sidecar, "sidecar:upgrade")
-	images.Sidecar = registryName + "/sidecar:upgrade"
-	upgrade, err := cluster.ProductObjects(product(t), cluster.Default, images)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, w.InstallProduct(context.Background(), standard)) })
+	images := f.restoreProduct()
+	registry, end := f.startRegistry()
+	images.Sidecar, _ = registry.push(images.Sidecar)
 	began := time.Now()
-	require.NoError(t, w.InstallProduct(t.Context(), upgrade))
-	t.Logf("upgraded in %.1f s", time.Since(began).Seconds())
-	relay, err := w.relayPod(t.Context())
-	require.NoError(t, err)
-	require.NotEqual(t, old.UID, relay.UID)
+	f.install(images)
+	require.NotEqual(t, old.UID, f.relayOn(f.node.Name).UID)
 	// Webhook and relay are rolled out side by side, and on one node either's pod may be the one that pulls.
-	require.Contains(t, w.pulls(t, cluster.Relay), "Pulled", "the relay's pod has the image brought to its node")
-	require.Contains(t, append(w.pulls(t, cluster.Relay), w.pulls(t, cluster.Product)...), "Pulling", "it was on no node before")
-	closeRegistry()
+	require.Contains(t, f.pulls(images.Sidecar, cluster.Relay), "Pulled", "the relay's pod has the image brought to its node")
+	require.Contains(t, f.pulls(images.Sidecar, cluster.Relay, cluster.Product), "Pulling", "it was on no node before")
+	end()
 
 	fresh := vm{namespace: labelled, name: "upgraded-fresh"}
-	w.start(t, fresh)
-	require.Equal(t, images.Sidecar, sidecarOf(t, w.pod(t, fresh)).Image)
-	require.Equal(t, []string{"Pulled"}, w.pulls(t, labelled), "it was there already")
-	w.requireUntouched(t, v, states, compute)
-	require.Equal(t, image, sidecarOf(t, w.pod(t, v)).Image, "a VM keeps the sidecar that it has")
-	w.awaitTarget(t, v, "up")
-	w.awaitTarget(t, fresh, "up")
-	up := w.scrapes(t, v, time.Since(began))
-	t.Logf("the running VM missed %d of %d scrapes", len(slices.DeleteFunc(slices.Clone(up), func(up bool) bool { return up })), len(up))
+	f.start(fresh)
+	require.Equal(t, images.Sidecar, f.sidecarOf(fresh).Image)
+	require.Equal(t, []string{"Pulled"}, f.pulls(images.Sidecar, labelled), "it was there already")
+	requireUntouched()
+	require.Equal(t, image, f.sidecarOf(v).Image, "a VM keeps the sidecar that it has")
+	f.awaitTarget(v, "up")
+	f.awaitTarget(fresh, "up")
+	up := f.scrapes(v, time.Since(began))
+	t.Logf("the running VM missed %d of %d scrapes", count(up, false), len(up))
 }
 
-// pulls are the reasons of the kubelet's events in the namespace about the upgrade's image, each once.
-func (w *world) pulls(t *testing.T, namespace string) []string {
-	t.Helper()
-	events, err := w.CoreV1().Events(namespace).List(t.Context(), metav1.ListOptions{})
-	require.NoError(t, err)
+// pulls are the reasons of the kubelet's events in the namespaces about an image, each once.
+func (f *framework) pulls(image string, namespaces ...string) []string {
 	var reasons []string
-	for _, e := range events.Items {
-		if isPull(e) {
-			reasons = append(reasons, e.Reason)
-			t.Logf("%s %s: %s", e.InvolvedObject.Name, e.Reason, e.Message)
+	for _, namespace := range namespaces {
+		events, err := f.CoreV1().Events(namespace).List(f.ctx, metav1.ListOptions{})
+		f.must(err)
+		for _, e := range events.Items {
+			if isPull(e, image) {
+				reasons = append(reasons, e.Reason)
+				f.t.Logf("%s %s: %s", e.InvolvedObject.Name, e.Reason, e.Message)
+			}
 		}
 	}
 	slices.Sort(reasons)
 	return slices.Compact(reasons)
 }
 
-func isPull(e corev1.Event) bool {
-	about := fmt.Sprintf("%q", registryName+"/sidecar:upgrade")
-	return slices.Contains([]string{"Pulling", "Pulled", "Failed", "BackOff"}, e.Reason) && strings.Contains(e.Message, about)
+func isPull(e corev1.Event, image string) bool {
+	return slices.Contains([]string{"Pulling", "Pulled", "Failed", "BackOff"}, e.Reason) && strings.Contains(e.Message, fmt.Sprintf("%q", image))
 }

@@ -1,4 +1,4 @@
-// Package cluster installs things into the cluster and looks at it.
+// Package cluster installs what the end-to-end tests need into a cluster, and reads its state.
 package cluster
 
 import (
@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -24,7 +25,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Client speaks with the cluster. It may be used by several goroutines.
+// Client connects to the cluster. It may be used by several goroutines.
 type Client struct {
 	kubernetes.Interface
 	Config  *rest.Config
@@ -32,7 +33,7 @@ type Client struct {
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
 }
 
-// Connect makes a client from a kubeconfig.
+// Connect returns a client from a kubeconfig.
 func Connect(kubeconfig string) (*Client, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
@@ -52,7 +53,7 @@ func Connect(kubeconfig string) (*Client, error) {
 	return &Client{Interface: typed, Config: config, Dynamic: untyped, mapper: mapper}, nil
 }
 
-// Resource is where objects of the kind live.
+// Resource returns the client of a kind in a namespace.
 func (c *Client) Resource(kind schema.GroupVersionKind, namespace string) (dynamic.ResourceInterface, error) {
 	mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil { // its CustomResourceDefinition may be new
@@ -111,6 +112,21 @@ func (c *Client) Get(ctx context.Context, kind schema.GroupVersionKind, namespac
 		return nil, err
 	}
 	return resource.Get(ctx, name, metav1.GetOptions{})
+}
+
+// Patch merges a JSON text into an object.
+func (c *Client) Patch(ctx context.Context, kind schema.GroupVersionKind, namespace, name, text string) error {
+	resource, err := c.Resource(kind, namespace)
+	if err != nil {
+		return err
+	}
+	_, err = resource.Patch(ctx, name, types.MergePatchType, []byte(text), metav1.PatchOptions{})
+	return err
+}
+
+// PatchNode merges a JSON text into a node.
+func (c *Client) PatchNode(ctx context.Context, name, text string) error {
+	return c.Patch(ctx, corev1.SchemeGroupVersion.WithKind("Node"), "", name, text)
 }
 
 // Objects reads a stream of YAML documents.

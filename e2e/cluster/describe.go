@@ -10,11 +10,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Describe says what a person needs who asks why something in a namespace does not work: the pods, each container's
+// Describe returns what a person needs to find out why something in a namespace does not work: the pods, each container's
 // state, the ends of their logs, and the events. Where VMs are named, it is only those of theirs.
 func (c *Client) Describe(ctx context.Context, namespace string, vms ...string) string {
-	concerned := func(name string) bool {
-		return len(vms) == 0 || slices.ContainsFunc(vms, func(vm string) bool { return name == vm || strings.HasPrefix(name, "virt-launcher-"+vm+"-") })
+	other := func(name string) bool {
+		return len(vms) > 0 && !slices.ContainsFunc(vms, func(vm string) bool { return name == vm || strings.HasPrefix(name, "virt-launcher-"+vm+"-") })
 	}
 	var out strings.Builder
 	pods, err := c.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
@@ -22,17 +22,15 @@ func (c *Client) Describe(ctx context.Context, namespace string, vms ...string) 
 		return fmt.Sprintf("list the pods of %s: %v", namespace, err)
 	}
 	for i := range pods.Items {
-		if !concerned(pods.Items[i].Name) {
-			continue
+		if !other(pods.Items[i].Name) {
+			c.describePod(ctx, &out, &pods.Items[i])
 		}
-		c.describePod(ctx, &out, &pods.Items[i])
 	}
 	events, err := c.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		fmt.Fprintf(&out, "list events: %v\n", err)
-		return out.String()
+		return out.String() + fmt.Sprintf("list events: %v\n", err)
 	}
-	events.Items = slices.DeleteFunc(events.Items, func(e corev1.Event) bool { return !concerned(e.InvolvedObject.Name) })
+	events.Items = slices.DeleteFunc(events.Items, func(e corev1.Event) bool { return other(e.InvolvedObject.Name) })
 	slices.SortFunc(events.Items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
 	for _, e := range events.Items[max(0, len(events.Items)-30):] {
 		fmt.Fprintf(&out, "event %s %s/%s %s: %s\n", e.LastTimestamp.Format("15:04:05"), e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Reason, e.Message)
@@ -54,16 +52,13 @@ func (c *Client) describePod(ctx context.Context, out *strings.Builder, pod *cor
 		if err != nil {
 			log = []byte(err.Error())
 		}
-		for line := range strings.Lines(string(log)) {
-			out.WriteString("    | " + line[:min(len(line), 300)])
-			if !strings.HasSuffix(line[:min(len(line), 300)], "\n") {
-				out.WriteByte('\n')
-			}
+		for line := range strings.SplitSeq(strings.TrimSpace(string(log)), "\n") {
+			fmt.Fprintf(out, "    | %.300s\n", line)
 		}
 	}
 }
 
-// ContainerState is a container's state in one line.
+// ContainerState returns a container's state in one line.
 func ContainerState(s corev1.ContainerStatus) string {
 	state := "waiting"
 	switch {

@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
-	"kubevirt-hypervisor-exporter/e2e/poll"
+	"kubevirt-hypervisor-exporter/e2e/node"
 )
 
 // The namespaces of the product, and the name of what runs in the second.
@@ -21,8 +20,8 @@ const (
 	Relay   = "hypervisor-exporter-relay"
 )
 
-// What a user installs: Default who wants nothing special, Policy who wants no webhook, Direct who wants no relay; others
-// lie beside these.
+// What a user installs: Default, Policy for a cluster without the webhook, Direct for one without the relay; others lie
+// beside these.
 const (
 	Default = "manifests"
 	Policy  = "manifests/overlays/admission-policy"
@@ -32,8 +31,8 @@ const (
 // ProductImages are the references that the images of `make image` have in the node.
 type ProductImages struct{ Webhook, Sidecar, Relay string }
 
-// ProductObjects renders a folder of the product's manifests with the images changed, and by patches what else a user
-// would: by a kustomization of one's own on top. The order is that of the manifests.
+// ProductObjects renders a folder of the product's manifests with the images, and what the patches change, as a user does:
+// by a kustomization on top. The order is that of the manifests.
 func ProductObjects(product, folder string, images ProductImages, patches ...string) ([]*unstructured.Unstructured, error) {
 	fs := filesys.MakeFsOnDisk()
 	overlay, err := filesys.NewTmpConfirmedDir()
@@ -99,7 +98,7 @@ func settings(product, folder, overlay string) ([]string, error) {
 	return parts, nil
 }
 
-// newName splits a reference, by tag or by digest, as a kustomization wants it.
+// newName splits a reference, by tag or by digest, as a kustomization has it.
 func newName(reference string) string {
 	if name, digest, ok := strings.Cut(reference, "@"); ok {
 		return fmt.Sprintf("%s, digest: %q", name, digest)
@@ -121,31 +120,31 @@ func (c *Client) InstallProduct(ctx context.Context, objects []*unstructured.Uns
 }
 
 // WaitProduct waits until what was installed works: the webhook serves, a relay runs on each node, and Prometheus
-// scrapes the relays with the token and the authority that the operator brought it.
+// scrapes the relays with the token and the CA that the operator brought it.
 func (c *Client) WaitProduct(ctx context.Context) error {
 	if err := c.WaitWebhook(ctx); err != nil {
 		return err
 	}
-	if err := c.WaitDaemonSet(ctx, Relay, Relay); err != nil {
+	if err := c.WaitRollout(ctx, Relay, "DaemonSet", Relay); err != nil {
 		return err
 	}
 	return c.WaitScraped(ctx, Relay+"/"+Relay)
 }
 
-// WaitWebhook waits until webhook and certificate process are rolled out and the pods before them gone: while they
-// leave, they go on answering, as they were told before.
+// WaitWebhook waits until webhook and certificate process are rolled out and the previous pods gone: while they end, they
+// go on answering as before.
 func (c *Client) WaitWebhook(ctx context.Context) error {
-	if err := c.WaitDeployments(ctx, Product, "hypervisor-exporter-certs", "hypervisor-exporter-webhook"); err != nil {
+	if err := c.WaitRollout(ctx, Product, "Deployment", "hypervisor-exporter-certs", "hypervisor-exporter-webhook"); err != nil {
 		return err
 	}
-	return poll.Until(ctx, 4*time.Minute, "the pods before to leave", func(ctx context.Context) error {
+	return node.Until(ctx, patience, "the previous pods to end", func(ctx context.Context) error {
 		pods, err := c.CoreV1().Pods(Product).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
 		for _, pod := range pods.Items {
 			if pod.DeletionTimestamp != nil {
-				return fmt.Errorf("%s is leaving", pod.Name)
+				return fmt.Errorf("%s ends", pod.Name)
 			}
 		}
 		return nil

@@ -6,25 +6,27 @@ import (
 	"fmt"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"kubevirt-hypervisor-exporter/e2e/poll"
+	"kubevirt-hypervisor-exporter/e2e/node"
 )
 
-// IsNotFound says whether the error is that an object does not exist.
+// patience bounds every wait. It is generous: a busy machine is no reason to fail.
+const patience = 8 * time.Minute
+
+// IsNotFound reports whether the error is that an object does not exist.
 func IsNotFound(err error) bool { return apierrors.IsNotFound(err) }
 
 // WaitNode waits for a node to be ready.
 func (c *Client) WaitNode(ctx context.Context, name string) error {
-	return poll.Until(ctx, 3*time.Minute, "node "+name, func(ctx context.Context) error {
-		node, err := c.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	return node.Until(ctx, patience, "node "+name, func(ctx context.Context) error {
+		found, err := c.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		for _, condition := range node.Status.Conditions {
+		for _, condition := range found.Status.Conditions {
 			if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
 				return nil
 			}
@@ -33,15 +35,12 @@ func (c *Client) WaitNode(ctx context.Context, name string) error {
 	})
 }
 
-// WaitDeployments waits until each Deployment of a namespace is rolled out.
-func (c *Client) WaitDeployments(ctx context.Context, namespace string, names ...string) error {
+// WaitRollout waits until Deployments, DaemonSets or StatefulSets of a namespace are rolled out: their newest templates
+// are available as often as they should be.
+func (c *Client) WaitRollout(ctx context.Context, namespace, kind string, names ...string) error {
 	for _, name := range names {
-		err := poll.Until(ctx, 4*time.Minute, "deployment "+namespace+"/"+name, func(ctx context.Context) error {
-			d, err := c.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
-			if err != nil {
-				return err
-			}
-			return rolledOut(d)
+		err := node.Until(ctx, patience, kind+" "+namespace+"/"+name, func(ctx context.Context) error {
+			return c.rolledOut(ctx, namespace, kind, name)
 		})
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, c.Describe(ctx, namespace))
@@ -50,29 +49,35 @@ func (c *Client) WaitDeployments(ctx context.Context, namespace string, names ..
 	return nil
 }
 
-func rolledOut(d *appsv1.Deployment) error {
-	want, s := *d.Spec.Replicas, d.Status
-	if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < want || s.AvailableReplicas < want || s.Replicas > want {
-		return fmt.Errorf("%d of %d replicas available", s.AvailableReplicas, want)
-	}
-	return nil
-}
-
-// WaitDaemonSet waits until a DaemonSet is rolled out: its newest template is available on every node that wants it.
-func (c *Client) WaitDaemonSet(ctx context.Context, namespace, name string) error {
-	err := poll.Until(ctx, 4*time.Minute, "daemonset "+namespace+"/"+name, func(ctx context.Context) error {
-		d, err := c.AppsV1().DaemonSets(namespace).Get(ctx, name, metav1.GetOptions{})
+func (c *Client) rolledOut(ctx context.Context, namespace, kind, name string) error {
+	var generation, observed int64
+	var want, updated, available, all int32
+	get := metav1.GetOptions{}
+	switch kind {
+	case "Deployment":
+		d, err := c.AppsV1().Deployments(namespace).Get(ctx, name, get)
 		if err != nil {
 			return err
 		}
-		want, s := d.Status.DesiredNumberScheduled, d.Status
-		if s.ObservedGeneration < d.Generation || want == 0 || s.UpdatedNumberScheduled < want || s.NumberAvailable < want {
-			return fmt.Errorf("%d of %d nodes", min(s.UpdatedNumberScheduled, s.NumberAvailable), want)
+		generation, observed, want = d.Generation, d.Status.ObservedGeneration, *d.Spec.Replicas
+		updated, available, all = d.Status.UpdatedReplicas, d.Status.AvailableReplicas, d.Status.Replicas
+	case "DaemonSet":
+		d, err := c.AppsV1().DaemonSets(namespace).Get(ctx, name, get)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("%w\n%s", err, c.Describe(ctx, namespace))
+		generation, observed, want = d.Generation, d.Status.ObservedGeneration, max(1, d.Status.DesiredNumberScheduled)
+		updated, available, all = d.Status.UpdatedNumberScheduled, d.Status.NumberAvailable, want
+	case "StatefulSet":
+		s, err := c.AppsV1().StatefulSets(namespace).Get(ctx, name, get)
+		if err != nil {
+			return err
+		}
+		generation, observed, want = s.Generation, s.Status.ObservedGeneration, *s.Spec.Replicas
+		updated, available, all = s.Status.UpdatedReplicas, s.Status.AvailableReplicas, s.Status.Replicas
+	}
+	if observed < generation || updated < want || available < want || all > want {
+		return fmt.Errorf("%d of %d available, %d of the newest template", available, want, updated)
 	}
 	return nil
 }

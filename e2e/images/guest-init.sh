@@ -27,12 +27,12 @@ for i in /sys/class/net/e*; do
   n=$(basename "$i")
   ip link set "$n" up
   udhcpc -i "$n" -n -q -t 5 -s /init
-  # What KubeVirt's masquerade takes a guest's IPv6 address to be; no router here says so.
+  # What KubeVirt's masquerade takes a guest's IPv6 address to be; no router here announces it.
   ip -6 addr add fd10:0:2::2/120 dev "$n" && ip -6 route add default via fd10:0:2::1 dev "$n"
 done
 acpid -d -c /etc/acpi >/dev/null 2>&1 &
 sleep 2
-for port in 9477 9478 80; do # 80 last: who answers here obeys the power button too
+for port in 9477 9478 80; do # 80 last: a guest that answers here obeys the power button, too
   httpd -p "$port" -h /www
 done
 then=$(sed -n 's/.*then=\([a-z]*\).*/\1/p' /proc/cmdline)

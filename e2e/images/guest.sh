@@ -1,7 +1,7 @@
 #!/bin/bash
 # guest.sh DIR INIT REACH: a tiny guest as DIR/<variant>/disk.img: Debian's cloud kernel with busybox and INIT, bootable
 # from a CD. REACH answers over HTTP.
-# acpi runs until it is told to stop; off powers itself off after 8 s; crash panics after 8 s.
+# acpi runs until its power button is pressed; off powers itself off after 8 s; crash panics after 8 s.
 set -euo pipefail
 dir=$1 init=$2 reach=$3
 mkdir -p "$dir/deb"

@@ -18,7 +18,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
-	"kubevirt-hypervisor-exporter/e2e/cache"
 	"kubevirt-hypervisor-exporter/e2e/programs"
 )
 
@@ -57,7 +56,7 @@ func debianPackages() []string {
 }
 
 // Debian makes the Debian tree: root, the node's root folder, and layer, the images' lowest layer.
-func Debian(ctx context.Context, dir cache.Dir) (root, layer string, err error) {
+func Debian(ctx context.Context, dir programs.Cache) (root, layer string, err error) {
 	ingredients := []byte(Suite + strings.Join(debianPackages(), " ") + debianScript)
 	made, err := dir.Make(ctx, "debian", ingredients, func(ctx context.Context, into string) error {
 		return script(ctx, debianScript, append([]string{into, Suite}, debianPackages()...)...)
@@ -66,7 +65,7 @@ func Debian(ctx context.Context, dir cache.Dir) (root, layer string, err error) 
 }
 
 // Guest makes the guests' disks: a folder with acpi/disk.img, off/disk.img and crash/disk.img.
-func Guest(ctx context.Context, dir cache.Dir) (string, error) {
+func Guest(ctx context.Context, dir programs.Cache) (string, error) {
 	return dir.Make(ctx, "guest", []byte(guestScript+guestInit+guestReach), func(ctx context.Context, into string) error {
 		if err := os.MkdirAll(into, 0o755); err != nil {
 			return err
@@ -82,7 +81,7 @@ func Guest(ctx context.Context, dir cache.Dir) (string, error) {
 }
 
 // Archive packs all images into one archive for `ctr image import`.
-func Archive(ctx context.Context, dir cache.Dir, baseLayer string, kubevirt, operator, prometheus, kubeState programs.Set) (string, error) {
+func Archive(ctx context.Context, dir programs.Cache, baseLayer string, kubevirt, operator, prometheus, kubeState programs.Set) (string, error) {
 	ingredients := []byte(strings.Join([]string{"2", baseLayer, kubevirt.Dir, operator.Dir, prometheus.Dir, kubeState.Dir, virtqemud, pauseSource}, "\n"))
 	archive, err := dir.Make(ctx, "images-kubevirt-"+kubevirt.Version, ingredients, func(ctx context.Context, into string) error {
 		if err := os.MkdirAll(into, 0o755); err != nil {

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Debian has no virtqemud. This stands in for it: libvirtd binds libvirt-sock; renamed, the same sockets have virtqemud's names.
+# Debian has no virtqemud. This replaces it: libvirtd binds libvirt-sock; renamed, the same sockets have virtqemud's names.
 d=/var/run/libvirt
 [ "$(id -u)" = 0 ] || d=${XDG_RUNTIME_DIR:-/var/run}/libvirt
 mkdir -p "$d"

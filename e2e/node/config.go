@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// partsFile tells another process what a node that runs is made of.
+// partsFile has what a running node is made of, for another process.
 const partsFile = "parts.json"
 
-// Recall reads what a node that runs is made of, so that a second can be started beside it.
+// Recall reads what a running node is made of, so that a second can be started beside it.
 func (n *Node) Recall() error {
 	text, err := os.ReadFile(n.share(partsFile))
 	if err != nil {
@@ -27,7 +27,7 @@ func (n *Node) share(names ...string) string {
 	return filepath.Join(append([]string{n.State, "share"}, names...)...)
 }
 
-// configure writes what the node's programs read. A worker shares the authority and token of its control plane.
+// configure writes what the node's programs read. A worker has the CA and token of its control plane.
 func (n *Node) configure() error {
 	for _, dir := range []string{"pki", "cni", "log", "pid", "hold", "registries"} {
 		if err := os.MkdirAll(n.share(dir), 0o755); err != nil {
@@ -45,8 +45,8 @@ func (n *Node) configure() error {
 	if err != nil {
 		return err
 	}
-	inside := kubeconfig(n.server(), "certificate-authority: /node/pki/ca.crt", string(token))
-	outside := kubeconfig(n.server(), "certificate-authority: "+n.share("pki", "ca.crt"), string(token))
+	inside := kubeconfig(n.server(), "/node/pki/ca.crt", string(token))
+	outside := kubeconfig(n.server(), n.share("pki", "ca.crt"), string(token))
 	parts, err := json.Marshal(n.Parts)
 	if err != nil {
 		return err
@@ -88,20 +88,20 @@ func (n *Node) server() string {
 	return "https://" + net.JoinHostPort(n.address(n.families()[0]), "6443")
 }
 
-func kubeconfig(server, authority, token string) string {
+func kubeconfig(server, ca, token string) string {
 	return fmt.Sprintf(`apiVersion: v1
 kind: Config
-clusters: [{name: e2e, cluster: {server: "%s", %s}}]
+clusters: [{name: e2e, cluster: {server: "%s", certificate-authority: %s}}]
 users: [{name: admin, user: {token: "%s"}}]
 contexts: [{name: e2e, context: {cluster: e2e, user: admin}}]
 current-context: e2e
-`, server, authority, token)
+`, server, ca, token)
 }
 
 func (n *Node) containerdConfig() string {
 	return fmt.Sprintf(`version = 2
 [plugins."io.containerd.grpc.v1.cri"]
-  restrict_oom_score_adj = true # the machine's root may not lower it
+  restrict_oom_score_adj = true # the machine's root may lack the right to lower it
   sandbox_image = "%s"
   device_ownership_from_security_context = true
   [plugins."io.containerd.grpc.v1.cri".cni]
@@ -134,11 +134,55 @@ authorization: {mode: AlwaysAllow}
 failSwapOn: false
 address: "%s"
 clusterDNS: [%s]
-syncFrequency: 10s # how soon a pod sees that a Secret has changed; a minute else
+syncFrequency: 10s # how soon a pod sees that a Secret has changed; otherwise a minute
 evictionHard: {nodefs.available: "1%%", imagefs.available: "1%%"}
-imageGCHighThresholdPercent: 100 # never: on a machine whose disk is 85 %% full images would go that nobody can pull again
+imageGCHighThresholdPercent: 100 # never: on a machine whose disk is 85 %% full images would be removed that no registry has
 enforceNodeAllocatable: []
 cpuManagerPolicy: static
 systemReserved: {cpu: 200m} # one CPU stays shared, 1.8 can be asked for
 `, n.Cgroup, n.families()[0].any, n.each(func(f family) string { return f.dns }))
+}
+
+// programs are the node's, each a name and its command line as in /node/programs.
+func (n *Node) programs() []string {
+	lines := []string{"containerd /usr/bin/containerd --config /node/containerd.toml"}
+	if n.ControlPlane == nil {
+		lines = append(lines, n.controlPlane()...)
+	}
+	if n.Reap {
+		lines = append(lines, "reap /bin/bash /node/reap.sh")
+	}
+	return append(lines,
+		command("kubelet", "--root-dir="+n.KubeletRoot, "--config=/node/kubelet.yaml", "--kubeconfig=/node/kubeconfig", "--hostname-override="+n.Name, "--node-ip="+n.each(n.address)),
+		command("kube-proxy", "--kubeconfig=/node/kubeconfig", "--proxy-mode=nftables", "--cluster-cidr="+n.each(func(f family) string { return f.pods }), "--hostname-override="+n.Name,
+			// The machine's root may not change these.
+			"--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0s", "--conntrack-tcp-timeout-close-wait=0s"))
+}
+
+func (n *Node) controlPlane() []string {
+	primary := n.families()[0]
+	return []string{
+		"etcd /usr/bin/etcd --data-dir=/var/lib/etcd --unsafe-no-fsync --listen-client-urls=http://127.0.0.1:2379" +
+			" --advertise-client-urls=http://127.0.0.1:2379 --listen-peer-urls=http://127.0.0.1:2380",
+		command("kube-apiserver",
+			"--etcd-servers=http://127.0.0.1:2379",
+			"--service-account-issuer=https://kubernetes.default.svc",
+			"--service-account-key-file=sa.key", "--service-account-signing-key-file=sa.key",
+			"--service-cluster-ip-range="+n.each(func(f family) string { return f.services }),
+			"--tls-cert-file=apiserver.crt", "--tls-private-key-file=apiserver.key", "--client-ca-file=ca.crt",
+			"--bind-address="+primary.any, "--secure-port=6443", "--advertise-address="+n.address(primary), // pods must reach it
+			"--token-auth-file=tokens.csv", "--authorization-mode=Node,RBAC", "--allow-privileged=true",
+			"--kubelet-preferred-address-types=InternalIP",
+			// KubeVirt's API is an aggregated one.
+			"--requestheader-client-ca-file=ca.crt", "--requestheader-allowed-names=front-proxy", "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+			"--requestheader-group-headers=X-Remote-Group", "--requestheader-username-headers=X-Remote-User",
+			"--proxy-client-cert-file=proxy.crt", "--proxy-client-key-file=proxy.key"),
+		command("kube-controller-manager", "--kubeconfig=/node/kubeconfig", "--service-account-private-key-file=sa.key", "--root-ca-file=ca.crt",
+			"--cluster-signing-cert-file=ca.crt", "--cluster-signing-key-file=ca.key", "--use-service-account-credentials=true", "--leader-elect=false"),
+		command("kube-scheduler", "--kubeconfig=/node/kubeconfig", "--leader-elect=false"),
+	}
+}
+
+func command(name string, args ...string) string {
+	return name + " /opt/kubernetes/" + name + " " + strings.Join(args, " ")
 }

@@ -7,14 +7,14 @@ import (
 
 // A family is the cluster's addresses of one IP version, chosen to be unlikely elsewhere on the machine.
 type family struct {
-	any, anywhere string // every address of a host, and everybody's
+	any, anywhere string // every address of a host, and of all hosts
 	node, prefix  string // a node's address on the bridge, by its number, and the length of its network
 	machine       string // the machine's, there
 	podNet        string // of a node's pods, by its number
 	pods          string // of all nodes'
 	services      string
 	api, dns      string // the first Service, and a DNS server's: there is none, nothing here needs one but the certificate process
-	settled       string // of an address that is added: nobody else has it
+	settled       string // of an address that is added: no other host has it
 }
 
 var (
@@ -36,17 +36,17 @@ var (
 	families = map[string][]family{"": {ipv4}, "dual": {ipv6, ipv4}}
 )
 
-// CheckIP tells whether there is a cluster with such addresses.
+// CheckIP returns an error unless there is a cluster with such addresses.
 func CheckIP(ip string) error {
 	if families[ip] == nil {
-		return fmt.Errorf("addresses %q: want nothing, for IPv4, or dual, for IPv6 first and IPv4 too", ip)
+		return fmt.Errorf("addresses %q: set nothing, for IPv4, or dual, for IPv6 first and IPv4 too", ip)
 	}
 	return nil
 }
 
 func (n *Node) families() []family { return families[n.IP] }
 
-// each lists what every family of the node has, as Kubernetes' flags want it.
+// each lists what every family of the node has, as Kubernetes' flags need it.
 func (n *Node) each(of func(family) string) string {
 	var all []string
 	for _, f := range n.families() {

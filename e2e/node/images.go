@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The archives of images as a node sees them, by its binds.
+// The archives of images inside a node, by its binds.
 const (
 	Images       = "/images/images.tar" // of everything but the product
 	WebhookImage = "/product/webhook.oci.tar"
@@ -15,14 +15,14 @@ const (
 	RelayImage   = "/product/relay.oci.tar"
 )
 
-// CopyGuests copies the guests' disks to where their volumes are: KubeVirt wants to own a disk's folder, and the cache
-// is shown read-only.
+// CopyGuests copies the guests' disks to where their volumes are: KubeVirt has to own a disk's folder, and the cache
+// is mounted read-only.
 func (n *Node) CopyGuests(ctx context.Context) error {
 	_, err := n.Run(ctx, "cp", "-a", "/guest", "/var/guest")
 	return err
 }
 
-// Import gives the node an archive's images, and returns what the first is called.
+// Import gives the node an archive's images, and returns the name of the first.
 func (n *Node) Import(ctx context.Context, archive string) (string, error) {
 	output, err := n.Run(ctx, "ctr", "-n", "k8s.io", "images", "import", archive)
 	if err != nil {
@@ -36,7 +36,7 @@ func (n *Node) Import(ctx context.Context, archive string) (string, error) {
 	if first, _, _ := strings.Cut(name, "/"); strings.ContainsAny(first, ".:") || first == "localhost" {
 		return name, nil
 	}
-	// The kubelet asks for such a name as that of Docker's registry; ctr takes it as it stands.
+	// The kubelet takes such a name for one of Docker's registry; ctr takes it as it is.
 	_, err = n.Run(ctx, "ctr", "-n", "k8s.io", "images", "tag", "--force", name, "docker.io/"+name)
 	return name, err
 }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# PID 1 of a node, in mount, net, pid, uts and ipc namespaces of its own. The environment says: STATE (this node's
+# PID 1 of a node, in mount, net, pid, uts and ipc namespaces of its own. The environment has STATE (this node's
 # folder), DEBIAN (the root's lower layer), CGROUP (of this node's pods), NODE (its name), KUBELET (its kubelet's root).
 set -euo pipefail
 mount --make-rprivate /
@@ -25,7 +25,7 @@ mount -t tmpfs shm "$root/dev/shm"
 mkdir -p "$root"/var/lib/{containerd,kubelet/pods} "$root$KUBELET" "$STATE/kubelet/pods"
 mount --bind "$STATE/containerd" "$root/var/lib/containerd"
 mount --bind "$STATE/kubelet" "$root$KUBELET"
-# KubeVirt looks for pods in the usual folder alone: it is shown the kubelet's there. A check takes that away again.
+# KubeVirt expects pods in the usual folder only: mount the kubelet's there. A check unmounts it again.
 [ "$KUBELET" = /var/lib/kubelet ] || mount --bind "$STATE/kubelet/pods" "$root/var/lib/kubelet/pods"
 mount --rbind "$STATE/share" "$root/node"
 for extra in $BINDS; do # from:to
@@ -38,12 +38,12 @@ pivot_root . old
 umount -l /old
 mount --make-rshared /
 hostname "$NODE"
-touch /etc/resolv.conf # kubelet reads it; there is no DNS server
+touch /etc/resolv.conf # the kubelet reads it; there is no DNS server
 sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.route_localnet=1 || true
 # A fresh cpuset has no CPUs and no memory nodes (cgroup v1).
 for c in /sys/fs/cgroup/*/; do [ "$(basename "$c")" = unified ] || mkdir -p "$c$CGROUP"; done
 for f in cpus mems; do cat "/sys/fs/cgroup/cpuset/cpuset.$f" >"/sys/fs/cgroup/cpuset/$CGROUP/cpuset.$f"; done
-# Some checks measure times: the node goes before other work on the machine, and its programs before its pods.
+# Some checks measure times: the node has priority over other work on the machine, and its programs over its pods.
 mkdir "/sys/fs/cgroup/cpu/$CGROUP/node"
 echo 4096 >"/sys/fs/cgroup/cpu/$CGROUP/cpu.shares"
 echo 16384 >"/sys/fs/cgroup/cpu/$CGROUP/node/cpu.shares"

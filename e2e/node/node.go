@@ -15,8 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"kubevirt-hypervisor-exporter/e2e/poll"
 )
 
 var (
@@ -112,7 +110,7 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := os.WriteFile(n.share("connected"), nil, 0o644); err != nil {
 		return err
 	}
-	return poll.Until(ctx, 30*time.Second, "the first program of "+n.Name+" (see "+log.Name()+")", func(context.Context) error {
+	return Until(ctx, 5*time.Minute, "the first program of "+n.Name+" (see "+log.Name()+")", func(context.Context) error {
 		_, err := os.Stat(n.share("pid", "kubelet"))
 		return err
 	})
@@ -121,7 +119,7 @@ func (n *Node) Start(ctx context.Context) error {
 // outerLink is the machine's end of the node's eth0.
 func (n *Node) outerLink() string { return bridge + "-" + strconv.Itoa(n.number) }
 
-// connect gives the node its eth0, on a bridge that the machine has a leg on too.
+// connect gives the node its eth0, on a bridge that the machine is on, too.
 func (n *Node) connect(ctx context.Context, pid int) error {
 	target := strconv.Itoa(pid)
 	outer := n.outerLink()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,11 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"kubevirt-hypervisor-exporter/e2e/poll"
 )
 
-// remember notes the first process with its start time, so that a later process of the same number is not taken for it.
+// remember writes down the first process with its start time, so that a later process of the same number is not taken for it.
 func (n *Node) remember(pid int) error {
 	started, err := startTime(pid)
 	if err != nil {
@@ -92,7 +89,7 @@ func (n *Node) Reboot(ctx context.Context) error {
 	return n.Start(ctx)
 }
 
-// Stop ends every process of the node and takes away all that it left on the machine, also of a node that was not
+// Stop ends every process of the node and removes everything that it left on the machine, also after a node that was not
 // stopped properly. Its state folder goes too.
 func (n *Node) Stop(ctx context.Context) error {
 	if err := n.halt(ctx); err != nil {
@@ -101,14 +98,14 @@ func (n *Node) Stop(ctx context.Context) error {
 	return os.RemoveAll(n.State)
 }
 
-// halt ends every process of the node and takes away all but its state folder.
+// halt ends every process of the node and removes everything but its state folder.
 func (n *Node) halt(ctx context.Context) error {
 	if pid := n.PID(); pid != 0 {
 		// The kernel ends the whole pid namespace with its first process.
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("end %s: %w", n.Name, err)
 		}
-		if err := poll.Until(ctx, time.Minute, "the end of "+n.Name, func(context.Context) error {
+		if err := Until(ctx, 5*time.Minute, "the end of "+n.Name, func(context.Context) error {
 			if n.PID() != 0 {
 				return errors.New("still there")
 			}
@@ -117,7 +114,7 @@ func (n *Node) halt(ctx context.Context) error {
 			return err
 		}
 	}
-	err := poll.Until(ctx, time.Minute, "the cgroups of "+n.Name+" to empty", func(context.Context) error { return removeCgroups(n.Cgroup) })
+	err := Until(ctx, 5*time.Minute, "the cgroups of "+n.Name+" to empty", func(ctx context.Context) error { return removeCgroups(ctx, n.Cgroup) })
 	links := []string{n.outerLink()} // the kernel takes it away too, but later
 	if n.ControlPlane == nil {
 		links = append(links, bridge)
@@ -134,28 +131,26 @@ func (n *Node) halt(ctx context.Context) error {
 	return err
 }
 
-func removeCgroups(name string) error {
-	tops, err := filepath.Glob("/sys/fs/cgroup/*/" + name)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat("/sys/fs/cgroup/" + name); err == nil {
-		tops = append(tops, "/sys/fs/cgroup/"+name)
-	}
-	var failed error
-	for _, top := range tops {
-		var dirs []string
-		_ = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error { // what vanishes meanwhile is gone
-			if err == nil && entry.IsDir() {
-				dirs = append(dirs, path)
-			}
+// removeCgroups removes the node's cgroups, with all below them. It fails while there are processes in one.
+func removeCgroups(ctx context.Context, name string) error {
+	return run(ctx, "find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", "/sys/fs/cgroup/*"+name+"*", "-delete")
+}
+
+// Until calls check about three times a second until it returns nil. After limit, or when ctx ends, it returns the
+// last error, and what was waited for.
+func Until(ctx context.Context, limit time.Duration, what string, check func(context.Context) error) error {
+	ctx, stop := context.WithTimeout(ctx, limit)
+	defer stop()
+	started := time.Now()
+	for {
+		err := check(ctx)
+		if err == nil {
 			return nil
-		})
-		for i := len(dirs) - 1; i >= 0; i-- {
-			if err := os.Remove(dirs[i]); err != nil && !errors.Is(err, os.ErrNotExist) {
-				failed = errors.Join(failed, err)
-			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waited %.0f s for %s: %w", time.Since(started).Seconds(), what, err)
+		case <-time.After(300 * time.Millisecond):
 		}
 	}
-	return failed
 }

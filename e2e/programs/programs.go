@@ -1,5 +1,5 @@
-// Package programs builds Kubernetes, KubeVirt, the Prometheus operator and kube-state-metrics from their Go modules. The version of each
-// is the one that its go.mod beside this file requires, and stands nowhere else; that of helm is the chart's tests' own.
+// Package programs builds Kubernetes, KubeVirt, Prometheus, its operator and kube-state-metrics from their Go modules. The
+// version of each is the one that its go.mod beside this file requires; that of helm is in the chart's tests.
 package programs
 
 import (
@@ -16,8 +16,6 @@ import (
 	"syscall"
 
 	"golang.org/x/mod/modfile"
-
-	"kubevirt-hypervisor-exporter/e2e/cache"
 )
 
 // Builder builds what the modules in a folder pin.
@@ -25,7 +23,7 @@ type Builder struct {
 	// Source is this folder, with a module in each sub-folder.
 	Source string
 	// Cache keeps the programs.
-	Cache cache.Dir
+	Cache Cache
 }
 
 // Set is one module's programs, built.
@@ -38,7 +36,7 @@ type Set struct {
 	Module string
 }
 
-// source says what to build of a module and how.
+// source is what to build of a module and how.
 type source struct {
 	folder, module string
 	packages       []string
@@ -69,7 +67,7 @@ func (b Builder) KubeVirt(ctx context.Context, version string) (Set, error) {
 	folder := "kubevirt-" + version
 	if _, err := os.Stat(filepath.Join(b.Source, folder)); err != nil {
 		known, _ := filepath.Glob(filepath.Join(b.Source, "kubevirt-*")) // the pattern is good
-		return Set{}, fmt.Errorf("no KubeVirt %s here: there are %s; another wants a folder e2e/programs/%s with its go.mod", version, strings.Join(known, ", "), folder)
+		return Set{}, fmt.Errorf("no KubeVirt %s here: there are %s; another needs a folder e2e/programs/%s with its go.mod", version, strings.Join(known, ", "), folder)
 	}
 	const v = "kubevirt.io/client-go/version"
 	return b.build(ctx, source{
@@ -83,7 +81,7 @@ func (b Builder) KubeVirt(ctx context.Context, version string) (Set, error) {
 	})
 }
 
-// Prometheus builds Prometheus, which can discover Kubernetes and nothing else. Debian's can't: it is built without.
+// Prometheus builds Prometheus, which can discover Kubernetes and nothing else. Debian's cannot.
 func (b Builder) Prometheus(ctx context.Context) (Set, error) {
 	return b.build(ctx, source{
 		folder: "prometheus", module: "github.com/prometheus/prometheus",
@@ -153,7 +151,7 @@ func (b Builder) build(ctx context.Context, s source) (Set, error) {
 	return Set{Version: version, Dir: built, Module: downloaded.Dir}, err
 }
 
-// describe gives everything that decides about the programs, and the version.
+// describe returns everything that the programs depend on, and the version.
 func (b Builder) describe(s source) (ingredients []byte, version string, err error) {
 	ingredients = fmt.Appendf(nil, "%v", s)
 	files := os.DirFS(filepath.Join(b.Source, s.folder))

@@ -23,7 +23,7 @@ import (
 func TestBundle(t *testing.T) {
 	now := time.Now()
 	authority := func(lifetime time.Duration) []byte {
-		pair, err := pki.NewAuthority("x.y.svc", now.Add(-time.Hour), lifetime+time.Hour)
+		pair, err := pki.NewCA("x.y.svc", now.Add(-time.Hour), lifetime+time.Hour)
 		require.NoError(t, err)
 		return pair.CertPEM
 	}

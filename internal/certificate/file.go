@@ -17,19 +17,15 @@ import (
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
-// DefaultPoll is how often the files are read. The kubelet itself takes up to
-// a minute to bring a changed Secret to a pod, so two seconds add nothing that
-// anyone could notice, and two reads of a kilobyte cost some 20 µs.
+// DefaultPoll is how often the files are read. The kubelet takes up to a minute to bring a changed Secret to a pod, so
+// two seconds more do not matter, and two reads of a kilobyte cost some 20 µs.
 const DefaultPoll = 2 * time.Second
 
-// FileSource serves a certificate and key from two files, as the kubelet
-// mounts them from a Secret.
+// FileSource serves a certificate and key from two files, as the kubelet mounts them from a Secret.
 //
-// It polls. inotify would have to watch the directory and the `..data` symlink
-// that the kubelet swaps, and fails where a node has run out of inotify
-// instances (128 per user, shared by all containers of that uid); a webhook
-// that then goes on with an old certificate until it expires is worse than two
-// reads every two seconds.
+// It polls. inotify would have to watch the folder and the `..data` symlink that the kubelet swaps, and fails where a
+// node has run out of inotify instances (128 per user, shared by all containers of that uid). A server that then keeps
+// an old certificate until it expires is worse than two reads every two seconds.
 type FileSource struct {
 	certFile, keyFile string
 	poll              time.Duration
@@ -37,23 +33,18 @@ type FileSource struct {
 	logger            *slog.Logger
 
 	current atomic.Pointer[tls.Certificate]
-	// seen is the digest of the files' last content or read error, taken says
-	// whether it was good: a broken pair is logged once and not once per poll.
-	// again is when a pair that was refused only for its time is looked at
-	// again; zero for one that was broken. Only load touches them.
-	seen  [sha256.Size]byte
-	taken bool
-	again time.Time
+	// Only load uses these. seen is the digest of the files' last content or read error, and loaded is whether that
+	// content was good: a broken pair is logged once, not at each poll. retry is when a pair that is only too early is
+	// checked again; zero for one that is broken.
+	seen   [sha256.Size]byte
+	loaded bool
+	retry  time.Time
 }
 
-// NewFileSource reads the two files once, so that a server started with good
-// files is ready at once. Missing or broken files are logged and waited for:
-// at installation the Secret is filled after the pods have started.
-func NewFileSource(certFile, keyFile string, poll time.Duration, logger *slog.Logger) *FileSource {
-	return newFileSource(certFile, keyFile, poll, time.Now, logger)
-}
-
-func newFileSource(certFile, keyFile string, poll time.Duration, now func() time.Time, logger *slog.Logger) *FileSource {
+// NewFileSource reads the two files once, so that a server that starts with good files is ready at once. Missing or
+// broken files are logged and waited for: an installation fills the Secret after the pods have started. now must return
+// wall-clock time.
+func NewFileSource(certFile, keyFile string, poll time.Duration, now func() time.Time, logger *slog.Logger) *FileSource {
 	s := &FileSource{certFile: certFile, keyFile: keyFile, poll: poll, now: now, logger: logger}
 	s.load()
 	return s
@@ -73,7 +64,7 @@ func (s *FileSource) Run(ctx context.Context) error {
 	}
 }
 
-// GetCertificate gives the newest good pair.
+// GetCertificate returns the newest good pair.
 func (s *FileSource) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if cert := s.current.Load(); cert != nil {
 		return cert, nil
@@ -90,43 +81,34 @@ func (s *FileSource) Healthy() error {
 	return checkTime(cert, s.now())
 }
 
-// NotAfter is the end of the loaded certificate.
-func (s *FileSource) NotAfter() (time.Time, bool) {
-	cert := s.current.Load()
-	if cert == nil {
-		return time.Time{}, false
-	}
-	return cert.Leaf.NotAfter, true
-}
-
-// load takes over the files' pair if it is good. Otherwise the old one stays:
-// an old certificate is refused by someone, no certificate by everyone.
+// load starts to serve the files' pair if it is good. Otherwise the previous one stays: some clients refuse an old
+// certificate, all refuse none.
 func (s *FileSource) load() {
 	found := s.read()
-	if found.digest() == s.seen && (s.taken || s.now().Before(s.again)) {
+	if found.digest() == s.seen && (s.loaded || s.now().Before(s.retry)) {
 		return
 	}
 	cert, err := s.check(found)
 	if err != nil {
-		// The kubelet may have swapped the directory between the two reads.
+		// The kubelet may have swapped the folder between the two reads.
 		found = s.read()
 		cert, err = s.check(found)
 	}
-	news := found.digest() != s.seen
-	s.seen, s.taken, s.again = found.digest(), err == nil, time.Time{}
+	changed := found.digest() != s.seen
+	s.seen, s.loaded, s.retry = found.digest(), err == nil, time.Time{}
 	var early *tooEarlyError
 	switch {
 	case errors.As(err, &early):
-		s.again = early.until
-		if news {
-			s.logger.Info("new serving certificate waits, the one before stays", "cert_file", s.certFile, "reason", err)
+		s.retry = early.until
+		if changed {
+			s.logger.Info("new serving certificate is not served yet, the previous one stays", "cert_file", s.certFile, "reason", err)
 		}
 	case err == nil:
 		s.current.Store(cert)
 		s.logger.Info("serving certificate loaded", "cert_file", s.certFile,
 			"serial", cert.Leaf.SerialNumber.Text(16), "not_after", cert.Leaf.NotAfter)
-	case news:
-		s.logger.Warn("serving certificate not taken over, the one before stays",
+	case changed:
+		s.logger.Warn("serving certificate not loaded, the previous one stays",
 			"cert_file", s.certFile, "key_file", s.keyFile, "err", err)
 	}
 }
@@ -140,7 +122,7 @@ func (s *FileSource) read() content {
 	return c
 }
 
-// check refuses a pair that is worse than what is being served.
+// check refuses a pair that is worse than the one being served.
 func (s *FileSource) check(c content) (*tls.Certificate, error) {
 	if c.err != nil {
 		return nil, c.err
@@ -162,14 +144,13 @@ func (s *FileSource) check(c content) (*tls.Certificate, error) {
 	return &cert, nil
 }
 
-// changeover is when the next certificate takes the present one's place: as soon
-// as every clock in the cluster finds it valid (pki.ClockError), but before any
-// finds the present one expired. cert-manager issues certificates that begin at
-// that very moment (pkg/util/pki/certificatetemplate.go), and a verifier whose
-// clock is behind would refuse one for as long; ours began hours ago.
+// changeover is when the next certificate replaces the present one: as soon as every clock in the cluster finds it valid
+// (pki.ClockError), but before any finds the present one expired. cert-manager issues certificates that begin at that
+// very moment (pkg/util/pki/certificatetemplate.go), and a verifier whose clock is behind would refuse them for that
+// long; ours began hours ago.
 //
-// A next one that is of another CA or for other names has not come to renew the
-// present one but because that one is wrong: it does not wait for other clocks.
+// A next one of another CA or for other names does not renew the present one but corrects it: it does not wait for other
+// clocks.
 func changeover(present, next *x509.Certificate) time.Time {
 	if !bytes.Equal(present.AuthorityKeyId, next.AuthorityKeyId) || !bytes.Equal(present.RawIssuer, next.RawIssuer) ||
 		!slices.Equal(present.DNSNames, next.DNSNames) {
@@ -192,7 +173,7 @@ func (e *tooEarlyError) Error() string {
 	return "a clock that is behind may not find it valid yet; served from " + e.until.UTC().Format(time.RFC3339)
 }
 
-// content is what one look at the two files found.
+// content is what one read of the two files found.
 type content struct {
 	cert, key []byte
 	err       error

@@ -5,11 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,56 +22,40 @@ import (
 	"go.uber.org/goleak"
 
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const name = "webhook.ns.svc"
 
-// mount is a folder as the kubelet mounts a Secret: the files are links into
-// ..data, which is a link to a folder that is swapped whole.
-type mount struct {
-	dir   string
-	count int
-}
+// volume is a folder with a certificate, as the kubelet mounts a Secret.
+type volume string
 
-func newMount(t *testing.T) *mount {
-	m := &mount{dir: t.TempDir()}
-	for _, file := range []string{"tls.crt", "tls.key"} {
-		require.NoError(t, os.Symlink(filepath.Join("..data", file), filepath.Join(m.dir, file)))
-	}
-	return m
-}
+func newVolume(t *testing.T) volume { return volume(t.TempDir()) }
 
-// swap is what the kubelet's AtomicWriter does.
-func (m *mount) swap(t *testing.T, cert, key []byte) {
+func (v volume) publish(t *testing.T, cert, key []byte) {
 	t.Helper()
-	m.count++
-	data := "..generation" + strconv.Itoa(m.count)
-	require.NoError(t, os.Mkdir(filepath.Join(m.dir, data), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(m.dir, data, "tls.crt"), cert, 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(m.dir, data, "tls.key"), key, 0o600))
-	require.NoError(t, os.Symlink(data, filepath.Join(m.dir, "..tmp")))
-	require.NoError(t, os.Rename(filepath.Join(m.dir, "..tmp"), filepath.Join(m.dir, "..data")))
+	require.NoError(t, testkit.PublishVolume(string(v), map[string][]byte{"tls.crt": cert, "tls.key": key}))
 }
 
-func (m *mount) source(log *bytes.Buffer, poll time.Duration) *FileSource {
-	return NewFileSource(filepath.Join(m.dir, "tls.crt"), filepath.Join(m.dir, "tls.key"), poll,
-		slog.New(slog.NewTextHandler(log, nil)))
+func (v volume) source(log io.Writer, poll time.Duration, now func() time.Time) *FileSource {
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	return NewFileSource(filepath.Join(string(v), "tls.crt"), filepath.Join(string(v), "tls.key"), poll, now, logger)
 }
 
-func issue(t *testing.T, authority *pki.Pair, now time.Time) *pki.Pair {
+func issue(t *testing.T, ca *pki.Pair, now time.Time) *pki.Pair {
 	t.Helper()
-	leaf, err := pki.IssueLeaf(authority, name, now, time.Hour)
+	leaf, err := pki.IssueLeaf(ca, name, now, time.Hour)
 	require.NoError(t, err)
 	return leaf
 }
 
-func newAuthority(t *testing.T, now time.Time) *pki.Pair {
+func newCA(t *testing.T, now time.Time) *pki.Pair {
 	t.Helper()
-	authority, err := pki.NewAuthority(name, now, 100*24*time.Hour)
+	ca, err := pki.NewCA(name, now, 100*24*time.Hour)
 	require.NoError(t, err)
-	return authority
+	return ca
 }
 
 func serial(t *testing.T, s *FileSource) string {
@@ -83,12 +67,12 @@ func serial(t *testing.T, s *FileSource) string {
 
 func TestFileSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, log := newMount(t), &bytes.Buffer{}
-		source := m.source(log, DefaultPoll)
+		v, log := newVolume(t), &bytes.Buffer{}
+		source := v.source(log, DefaultPoll, time.Now)
 		_, err := source.GetCertificate(nil)
 		require.ErrorContains(t, err, "tls.crt")
 		require.Error(t, source.Healthy())
-		require.Zero(t, testutil.CollectAndCount(NewCollector(source)), "no certificate, no series")
+		require.Zero(t, testutil.CollectAndCount(NewCollector("end", source)), "no certificate, no series")
 
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -97,34 +81,34 @@ func TestFileSource(t *testing.T) {
 		defer cancel()
 		tick := func() { time.Sleep(2 * DefaultPoll); synctest.Wait() }
 
-		authority := newAuthority(t, time.Now())
-		first := issue(t, authority, time.Now())
-		m.swap(t, first.CertPEM, first.KeyPEM)
+		ca := newCA(t, time.Now())
+		first := issue(t, ca, time.Now())
+		v.publish(t, first.CertPEM, first.KeyPEM)
 		tick()
 		require.NoError(t, source.Healthy())
 		require.Equal(t, first.Certificate.SerialNumber.String(), serial(t, source))
-		require.InDelta(t, float64(first.Certificate.NotAfter.Unix()), testutil.ToFloat64(NewCollector(source)), 0)
+		require.InDelta(t, float64(first.Certificate.NotAfter.Unix()), testutil.ToFloat64(NewCollector("end", source)), 0)
 
-		second := issue(t, authority, time.Now())
+		second := issue(t, ca, time.Now())
 		for name, broken := range map[string][2][]byte{
 			"key of another": {second.CertPEM, first.KeyPEM},
 			"emptied":        {nil, nil},
 			"cut off":        {second.CertPEM[:100], second.KeyPEM},
 			"expired": func() [2][]byte {
-				p := issue(t, authority, time.Now().Add(-2*time.Hour))
+				p := issue(t, ca, time.Now().Add(-2*time.Hour))
 				return [2][]byte{p.CertPEM, p.KeyPEM}
 			}(),
 		} {
 			log.Reset()
-			m.swap(t, broken[0], broken[1])
+			v.publish(t, broken[0], broken[1])
 			tick()
 			tick()
 			require.Equal(t, first.Certificate.SerialNumber.String(), serial(t, source), name)
-			require.Equal(t, 1, strings.Count(log.String(), "not taken over"), "%s is logged once: %s", name, log)
+			require.Equal(t, 1, strings.Count(log.String(), "not loaded"), "%s is logged once: %s", name, log)
 		}
 
 		log.Reset()
-		m.swap(t, second.CertPEM, second.KeyPEM)
+		v.publish(t, second.CertPEM, second.KeyPEM)
 		tick()
 		require.Equal(t, second.Certificate.SerialNumber.String(), serial(t, source))
 		require.Equal(t, 1, strings.Count(log.String(), "loaded"))
@@ -135,13 +119,35 @@ func TestFileSource(t *testing.T) {
 	})
 }
 
+// A program that waits for its certificate answers the kubelet's probes, and serves the certificate once it is there.
+func TestProvisional(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, ca := newVolume(t), newCA(t, time.Now())
+		source := v.source(io.Discard, DefaultPoll, time.Now)
+		get, err := WithProvisional(source)
+		require.NoError(t, err)
+		provisional, err := get(nil)
+		require.NoError(t, err)
+		require.Equal(t, []string{"provisional.invalid"}, provisional.Leaf.PermittedDNSDomains)
+		require.Error(t, source.Healthy(), "alive, not ready")
+		require.Zero(t, testutil.CollectAndCount(NewCollector("end", source)))
+
+		leaf := issue(t, ca, time.Now())
+		v.publish(t, leaf.CertPEM, leaf.KeyPEM)
+		source.load()
+		served, err := get(nil)
+		require.NoError(t, err)
+		require.True(t, served.Leaf.Equal(leaf.Certificate))
+	})
+}
+
 // Handshakes go on without a break while the files are swapped under them.
 func TestSwapUnderHandshakes(t *testing.T) {
-	m, now := newMount(t), time.Now()
-	authority := newAuthority(t, now)
-	leaf := issue(t, authority, now)
-	m.swap(t, leaf.CertPEM, leaf.KeyPEM)
-	source := m.source(&bytes.Buffer{}, time.Millisecond)
+	v, now := newVolume(t), time.Now()
+	ca := newCA(t, now)
+	leaf := issue(t, ca, now)
+	v.publish(t, leaf.CertPEM, leaf.KeyPEM)
+	source := v.source(io.Discard, time.Millisecond, time.Now)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -154,7 +160,7 @@ func TestSwapUnderHandshakes(t *testing.T) {
 	running.Go(func() { greet(listener) })
 
 	roots := x509.NewCertPool()
-	roots.AddCert(authority.Certificate)
+	roots.AddCert(ca.Certificate)
 	config := &tls.Config{RootCAs: roots, ServerName: name, MinVersion: tls.VersionTLS13}
 	var done atomic.Bool
 	var seen sync.Map
@@ -173,10 +179,15 @@ func TestSwapUnderHandshakes(t *testing.T) {
 		})
 	}
 	for range 50 {
-		leaf := issue(t, authority, now)
+		leaf := issue(t, ca, now)
 		want := leaf.Certificate.SerialNumber.String()
-		m.swap(t, leaf.CertPEM, leaf.KeyPEM)
-		require.Eventually(t, func() bool { _, ok := seen.Load(want); return ok || len(failures) > 0 }, 10*time.Second, time.Millisecond)
+		v.publish(t, leaf.CertPEM, leaf.KeyPEM)
+		testkit.Eventually(t, func() error {
+			if _, ok := seen.Load(want); !ok && len(failures) == 0 {
+				return fmt.Errorf("certificate %s is not served", want)
+			}
+			return nil
+		})
 	}
 	done.Store(true)
 	clients.Wait()

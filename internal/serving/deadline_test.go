@@ -16,7 +16,7 @@ import (
 
 // TestDeadlines: a client that does not go on is left, wherever it stops.
 func TestDeadlines(t *testing.T) {
-	authority, err := pki.NewAuthority("x", time.Now(), time.Hour)
+	authority, err := pki.NewCA("x", time.Now(), time.Hour)
 	require.NoError(t, err)
 	pair, err := tls.X509KeyPair(authority.CertPEM, authority.KeyPEM)
 	require.NoError(t, err)

@@ -77,7 +77,7 @@ func dialFrom(t *testing.T, local, address string) net.Conn {
 // TestTrustOverTLS: the connection that is trusted outlives a flood from its own
 // address, over TLS as without.
 func TestTrustOverTLS(t *testing.T) {
-	authority, err := pki.NewAuthority("x", time.Now(), time.Hour)
+	authority, err := pki.NewCA("x", time.Now(), time.Hour)
 	require.NoError(t, err)
 	pair, err := tls.X509KeyPair(authority.CertPEM, authority.KeyPEM)
 	require.NoError(t, err)

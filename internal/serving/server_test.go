@@ -70,7 +70,7 @@ func proto(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestServe(t *testing.T) {
-	authority, err := pki.NewAuthority("relay", time.Now(), time.Hour)
+	authority, err := pki.NewCA("relay", time.Now(), time.Hour)
 	require.NoError(t, err)
 	pair, err := tls.X509KeyPair(authority.CertPEM, authority.KeyPEM)
 	require.NoError(t, err)

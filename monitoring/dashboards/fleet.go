@@ -6,7 +6,7 @@ import (
 	"kubevirt-hypervisor-exporter/monitoring/rules"
 )
 
-// chosen are the matchers of the variables.
+// chosen holds the matchers of the variables.
 const chosen = `namespace=~"$namespace",node=~"$node"`
 
 // vms selects one series for each VM.
@@ -17,7 +17,7 @@ func vms(matchers string) string {
 	return rules.Newest + "{" + rules.NotVMs + "," + chosen + matchers + "}"
 }
 
-// countOf counts the VMs of a type. It is 0 where other VMs are seen, and nothing where none is.
+// countOf counts the VMs of a type: 0 if there are only others, no series if there is no VM.
 func countOf(kind string) string {
 	return fmt.Sprintf(`count(%s) or count(%s) * 0`, vms(fmt.Sprintf("hypervisor_type=%q", kind)), vms(""))
 }
@@ -26,12 +26,12 @@ func fleet() Row {
 	share := fmt.Sprintf(`(%s) / count(%s)`, countOf("qemu-tcg"), vms(""))
 	return Row{Title: "Fleet", Panels: []Panel{
 		{Title: "Running VMs", Kind: Stat, Unit: Number, Width: 4, Height: 4,
-			Description: "VMs that an exporter shows.", Queries: []Query{{Expr: fmt.Sprintf(`count(%s)`, vms(""))}}},
+			Description: "VMs that have an exporter.", Queries: []Query{{Expr: fmt.Sprintf(`count(%s)`, vms(""))}}},
 		{Title: "On emulation", Kind: Stat, Unit: Number, Width: 4, Height: 4, Bad: 1,
-			Description: "VMs that QEMU executes in software.", Queries: []Query{{Expr: countOf("qemu-tcg")}}},
+			Description: "VMs that QEMU runs in software (TCG), not on KVM.", Queries: []Query{{Expr: countOf("qemu-tcg")}}},
 		{Title: "Share on emulation", Kind: Stat, Unit: Share, Width: 4, Height: 4, Bad: 0.000001, Queries: []Query{{Expr: share}}},
 		{Title: "Unknown", Kind: Stat, Unit: Number, Width: 4, Height: 4, Bad: 1,
-			Description: "VMs of which the exporter cannot tell what executes them.", Queries: []Query{{Expr: countOf("unknown")}}},
+			Description: "VMs for which the exporter does not know what executes them.", Queries: []Query{{Expr: countOf("unknown")}}},
 		{Title: "Nodes with emulated VMs", Kind: Stat, Unit: Number, Width: 8, Height: 4, Bad: 1,
 			Queries: []Query{{Expr: fmt.Sprintf(`count(count by (node) (%s)) or count(%s) * 0`, vms(`hypervisor_type="qemu-tcg"`), vms(""))}}},
 		{Title: "VMs by hypervisor type", Kind: Areas, Unit: Number, Width: 16, Height: 8,
@@ -45,7 +45,7 @@ func emulated() Row {
 	slow := vms(`hypervisor_type="qemu-tcg"`)
 	return Row{Title: "VMs on software emulation", Panels: []Panel{{
 		Title: "VMs on software emulation", Kind: Table, Width: 24, Height: 8,
-		Description: "A VM whose libvirt does not answer has no machine and versions.",
+		Description: "Machine and versions are empty while a VM's libvirt does not answer.",
 		Columns:     []string{"namespace", "name", "node", "arch", "machine", "hypervisor_version", "libvirt_version"},
 		Queries: []Query{{Expr: fmt.Sprintf(`%[1]s
 * on (namespace, name, node) group_left (arch, machine, hypervisor_version, libvirt_version)

@@ -15,14 +15,14 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
-// UID is the dashboard's, in its address and in links to it.
+// UID identifies the dashboard in its address and in links to it.
 const UID = "kubevirt-hypervisor"
 
-// Grafana is the dashboard as JSON that Grafana imports.
+// Grafana returns the dashboard as JSON that Grafana imports.
 func Grafana() ([]byte, error) {
 	builder := dashboard.NewDashboardBuilder("KubeVirt / Hypervisor").
 		Uid(UID).
-		Description("What really executes the VMs, and whether the monitoring of it works.").
+		Description("What really executes the VMs (KVM or software emulation), and whether the monitoring works.").
 		Tags([]string{"kubevirt"}).
 		Time("now-6h", "now").
 		Refresh("1m").
@@ -48,7 +48,7 @@ func Grafana() ([]byte, error) {
 	return append(content, '\n'), nil
 }
 
-// number gives each row and panel an id of its own, by which Grafana links to it.
+// number gives each row and panel its own id, by which Grafana links to it.
 func number(panels []dashboard.PanelOrRowPanel) {
 	for i := range panels {
 		id := uint32(i + 1)
@@ -71,7 +71,7 @@ func grafanaPanel(p Panel) cog.Builder[dashboard.Panel] {
 	case Table:
 		return tablePanel(p)
 	}
-	panic("no such kind of panel: " + p.Kind.String())
+	panic("no such kind of panel: " + string(p.Kind))
 }
 
 func source() common.DataSourceRef {
@@ -85,7 +85,7 @@ func targets(p Panel) []cog.Builder[variants.Dataquery] {
 		if query.Legend != "" {
 			target.LegendFormat(query.Legend)
 		}
-		if p.Kind.AtOnce() {
+		if p.Kind.Instant() {
 			target.Instant()
 		} else {
 			target.Range()

@@ -8,14 +8,14 @@ import (
 	"kubevirt-hypervisor-exporter/monitoring/rules"
 )
 
-// failing counts the VMs for which the gauge is 0; 0 where none is, nothing where there is no VM.
+// failing counts the VMs whose gauge is 0: 0 if there is none, no series if there is no VM.
 func failing(metric string) string {
 	gauge := fmt.Sprintf(`max by (namespace, name, pod) (%s{job=%q,%s})`, metric, rules.VMsJob, chosen)
 	return fmt.Sprintf(`count(%[1]s == 0) or count(%[1]s) * 0`, gauge)
 }
 
-// counted sums a counter of the VMs' pages by a label. A page whose counter is not a number, or
-// grows faster than any exporter counts, is left out: it would be all that the sum shows.
+// counted sums a counter of the VMs' pages by a label. It leaves out a page whose counter is NaN or grows faster than
+// any exporter counts: the sum would show nothing else.
 func counted(function, metric, label string) string {
 	each := []string{"namespace", "name", "node", "pod"}
 	if !slices.Contains(each, label) {
@@ -26,28 +26,28 @@ func counted(function, metric, label string) string {
 }
 
 func health() Row {
-	said := fmt.Sprintf(`max by (namespace, name) (kubevirt_vmi_info{%s,phase="running",%s})`, rules.NotVMs, chosen)
+	running := fmt.Sprintf(`max by (namespace, name) (kubevirt_vmi_info{%s,phase="running",%s})`, rules.NotVMs, chosen)
 	return Row{Title: "Health of the monitoring", Panels: []Panel{
 		{Title: "Exporters that cannot be scraped", Kind: Stat, Unit: Number, Width: 6, Height: 4, Bad: 1, Queries: []Query{{Expr: failing("up")}}},
 		{Title: "libvirt does not answer", Kind: Stat, Unit: Number, Width: 6, Height: 4, Bad: 1,
 			Queries: []Query{{Expr: failing("hypervisor_exporter_libvirt_up")}}},
 		{Title: "VMs without an exporter", Kind: Stat, Unit: Number, Width: 6, Height: 4,
-			Description: "Running VMs, by KubeVirt's own metrics, that no exporter shows; those in namespaces that are not enabled included.",
-			Queries:     []Query{{Expr: fmt.Sprintf(`count(%[1]s unless on (namespace, name) %[2]s) or count(%[1]s) * 0`, said, vms(""))}}},
+			Description: "VMs that run, by KubeVirt's own metrics, and have no exporter. VMs in namespaces that are not enabled count, too.",
+			Queries:     []Query{{Expr: fmt.Sprintf(`count(%[1]s unless on (namespace, name) %[2]s) or count(%[1]s) * 0`, running, vms(""))}}},
 		{Title: "Versions of the exporter", Kind: Stat, Unit: Number, Width: 6, Height: 4,
 			Description: "More than one is normal after an upgrade: a VM keeps its exporter until it is restarted or migrated.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`count(count by (version) (hypervisor_exporter_build_info{job=%q,%s}))`, rules.VMsJob, chosen)}}},
 		{Title: "Exporters that cannot be scraped, by node", Kind: Lines, Unit: Number, Width: 8, Height: 7,
 			Queries: []Query{{Expr: fmt.Sprintf(`sum by (node) (max by (namespace, name, pod, node) (up{job=%q,%s}) == bool 0)`, rules.VMsJob, chosen), Legend: "{{node}}"}}},
 		{Title: "Exporters that died, by node", Kind: Lines, Unit: Number, Width: 8, Height: 7,
-			Description: "The supervisor restarted each of them, within its container.",
+			Description: "The supervisor restarts each of them within its container.",
 			Queries:     []Query{{Expr: counted("increase", "hypervisor_exporter_restarts_total", "node"), Legend: "{{node}}"}}},
 		{Title: "Failed reads of a VM's type, by reason", Kind: Lines, Unit: Rate, Width: 8, Height: 7,
 			Queries: []Query{{Expr: counted("rate", "hypervisor_exporter_detection_errors_total", "reason"), Legend: "{{reason}}"}}},
 	}}
 }
 
-// quantiles of a histogram of a job.
+// quantiles returns queries for p50, p90 and p99 of a job's histogram.
 func quantiles(metric, job string) []Query {
 	var queries []Query
 	for _, quantile := range []string{"0.5", "0.9", "0.99"} {
@@ -68,7 +68,7 @@ func webhook() Row {
 		{Title: "Certificate ends in", Kind: Stat, Unit: Seconds, Width: 4, Height: 8, Bad: 7 * day, LowIsBad: true,
 			Queries: []Query{{Expr: fmt.Sprintf(`min(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds{job=%q}) - time()`, rules.WebhookJob)}}},
 		{Title: "Decisions", Kind: Areas, Unit: Rate, Width: 6, Height: 8,
-			Description: "Admissions a second, by what became of them.",
+			Description: "Admissions a second, by reason.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (reason) (rate(hypervisor_exporter_webhook_admissions_total{job=%q}[$__rate_interval])) > 0`, rules.WebhookJob), Legend: "{{reason}}"}}},
 		{Title: "Rejected requests", Kind: Areas, Unit: Rate, Width: 5, Height: 8,
 			Description: "Requests a second that are not admission reviews. Anyone who reaches the port can send them; no VM is affected.",

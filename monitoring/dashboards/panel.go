@@ -1,42 +1,27 @@
+// Package dashboards is the source of the Grafana dashboard. Panels are plain values, from which the JSON for Grafana
+// and the tests take the same queries.
 package dashboards
 
-import "fmt"
+import "strings"
 
 // Kind is how a panel shows its data.
-type Kind int
+type Kind string
 
 const (
 	// Stat is one number, the newest.
-	Stat Kind = iota
+	Stat Kind = "stat"
 	// Lines is values over time.
-	Lines
-	// Areas is values over time, on top of each other.
-	Areas
+	Lines Kind = "lines"
+	// Areas is values over time, stacked.
+	Areas Kind = "areas"
 	// Bars is one bar for each series, the newest values.
-	Bars
+	Bars Kind = "bars"
 	// Table is one row for each series.
-	Table
+	Table Kind = "table"
 )
 
-// String names the kind.
-func (k Kind) String() string {
-	switch k {
-	case Stat:
-		return "stat"
-	case Lines:
-		return "lines"
-	case Areas:
-		return "areas"
-	case Bars:
-		return "bars"
-	case Table:
-		return "table"
-	}
-	return fmt.Sprintf("kind_%d", int(k))
-}
-
-// AtOnce is whether the panel asks for the newest values only.
-func (k Kind) AtOnce() bool { return k == Stat || k == Bars || k == Table }
+// Instant reports whether the panel asks for the newest values only.
+func (k Kind) Instant() bool { return k == Stat || k == Bars || k == Table }
 
 // Units of values, by Grafana's names.
 const (
@@ -46,13 +31,13 @@ const (
 	Rate    = "cps"
 )
 
-// A Query is PromQL with Grafana's variables in it, and how its series are called.
+// A Query is PromQL with Grafana's variables in it, and the names of its series.
 type Query struct {
 	Expr   string
 	Legend string // Grafana's format, such as {{node}}
 }
 
-// A Panel is one picture of the dashboard. Width is of 24, height in Grafana's grid.
+// A Panel is one panel of the dashboard. Width is of 24, height in rows of Grafana's grid.
 type Panel struct {
 	Title       string
 	Description string
@@ -62,7 +47,7 @@ type Panel struct {
 	Height      uint32
 	Queries     []Query
 	Columns     []string // of a table, in order
-	Bad         float64  // of a stat: from this value on it is red; 0 is never
+	Bad         float64  // of a stat: red from this value on; 0 is never
 	LowIsBad    bool     // of a stat: red below Bad
 }
 
@@ -75,4 +60,15 @@ type Row struct {
 // Rows is the whole dashboard.
 func Rows() []Row {
 	return []Row{fleet(), emulated(), nodes(), health(), webhook(), relay()}
+}
+
+// Expand replaces Grafana's variables with values; an empty value means all.
+func Expand(expr, namespace, node string) string {
+	if namespace == "" {
+		namespace = ".*"
+	}
+	if node == "" {
+		node = ".*"
+	}
+	return strings.NewReplacer("$namespace", namespace, "$node", node, "$__rate_interval", "5m").Replace(expr)
 }

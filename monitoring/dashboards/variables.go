@@ -17,7 +17,7 @@ func variables() []cog.Builder[dashboard.VariableModel] {
 	}
 }
 
-// choice offers the values of a label; at first, all. All is .*, so that a series
+// choice returns a variable that offers the values of a label, all of them by default. All is .*, so that a series
 // without the label is not lost.
 func choice(name, label, query string) cog.Builder[dashboard.VariableModel] {
 	all := dashboard.VariableOption{
@@ -36,8 +36,8 @@ type link struct {
 	URL   string `json:"url"`
 }
 
-// tableLinks leads from a cell to the dashboard of that node or namespace alone, and
-// from a VM to what to do about it.
+// tableLinks returns the links of the columns: from a node or namespace to the dashboard for it alone, and from a VM
+// to the runbook.
 func tableLinks() map[string][]link {
 	own := "/d/" + UID + "?${datasource:queryparam}&var-"
 	return map[string][]link{

@@ -18,12 +18,11 @@ import (
 
 // A mutant is a rule with one thing broken.
 type mutant struct {
-	what    string
-	content []byte // the rules file with it
+	what   string
+	groups []Group // with the rule so broken
 }
 
-// TestEachBrokenRuleIsNoticed breaks each rule in each way that it can be broken in
-// and wants one of its scenarios to fail.
+// TestEachBrokenRuleIsNoticed breaks each rule in each way in which it can be broken. One of its scenarios must fail.
 func TestEachBrokenRuleIsNoticed(t *testing.T) {
 	for _, rule := range ruleNames() {
 		for _, mutant := range mutants(t, rule) {
@@ -32,7 +31,7 @@ func TestEachBrokenRuleIsNoticed(t *testing.T) {
 				if why := equivalents()[rule+"/"+mutant.what]; why != "" {
 					return
 				}
-				output, err := runPromtool(t, mutant.content, scenariosOf(rule)...)
+				output, err := runPromtool(t, mutant.groups, rule)
 				require.Error(t, err, "no scenario notices it")
 				require.Contains(t, output, "FAILED", "promtool could not even run it")
 			})
@@ -40,7 +39,7 @@ func TestEachBrokenRuleIsNoticed(t *testing.T) {
 	}
 }
 
-// equivalents are mutants that mean the same as the rule, and why.
+// equivalents returns the mutants that mean the same as the rule, and why.
 func equivalents() map[string]string {
 	const rank = "any rank above every clock means the same"
 	const bound = "no VM began in the first seconds of 1970"
@@ -55,19 +54,8 @@ func equivalents() map[string]string {
 		Newest + "/13 no matcher vmi_pod": "no pod has such a name",
 		Newest + "/20 0 + 1":              bound,
 		Newest + "/20 0 - 1":              bound,
-		"HypervisorExporterCertificateExpiring/23 no matcher certificate": "an authority with less than 7 days has less than 20, and is told with the same labels",
+		"HypervisorExporterCertificateExpiring/23 no matcher certificate": "a CA with less than 7 days has less than 20, and the alert has the same labels",
 	}
-}
-
-func ruleNames() []string {
-	var names []string
-	for _, recording := range Recordings() {
-		names = append(names, recording.Name)
-	}
-	for _, alert := range Alerts() {
-		names = append(names, alert.Name)
-	}
-	return names
 }
 
 func mutants(t *testing.T, rule string) []mutant {
@@ -75,13 +63,13 @@ func mutants(t *testing.T, rule string) []mutant {
 	var all []mutant
 	expr, wait := source(rule)
 	for what, broken := range brokenExpressions(t, expr) {
-		all = append(all, mutant{what, withRule(t, rule, broken, wait)})
+		all = append(all, mutant{what, withRule(rule, broken, wait)})
 	}
 	if wait > 0 {
 		all = append(all,
-			mutant{"no for", withRule(t, rule, expr, 0)},
-			mutant{"for + 1m", withRule(t, rule, expr, wait+time.Minute)},
-			mutant{"for - 1m", withRule(t, rule, expr, wait-time.Minute)})
+			mutant{"no for", withRule(rule, expr, 0)},
+			mutant{"for + 1m", withRule(rule, expr, wait+time.Minute)},
+			mutant{"for - 1m", withRule(rule, expr, wait-time.Minute)})
 	}
 	slices.SortFunc(all, func(a, b mutant) int { return bytes.Compare([]byte(a.what), []byte(b.what)) })
 	return all
@@ -101,9 +89,8 @@ func source(rule string) (string, time.Duration) {
 	return "", 0
 }
 
-// withRule is the rules file in which one rule has another expression and patience.
-func withRule(t *testing.T, rule, expr string, wait time.Duration) []byte {
-	t.Helper()
+// withRule returns all groups, one rule with another expression and duration.
+func withRule(rule, expr string, wait time.Duration) []Group {
 	groups := Groups()
 	for _, group := range groups {
 		for i := range group.Recordings {
@@ -117,9 +104,7 @@ func withRule(t *testing.T, rule, expr string, wait time.Duration) []byte {
 			}
 		}
 	}
-	content, err := encode(groupsNode(groups))
-	require.NoError(t, err)
-	return content
+	return groups
 }
 
 // brokenExpressions gives the expression with one thing changed at a time, by what was changed.

@@ -7,44 +7,53 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"kubevirt-hypervisor-exporter/monitoring/dashboards/promtest"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
-
-// patience is how long a busy machine may take to what is a matter of seconds.
-const patience = 4 * time.Minute
 
 // prometheus is a running Prometheus of Debian's package.
 type prometheus struct{ url string }
 
-// startPrometheus starts one with the configuration and rules, and waits until it is ready.
-// The configuration gets a job in which it scrapes itself.
+// startPrometheus starts a Prometheus with the configuration and rules, and waits until it is ready. It also scrapes
+// itself.
 func startPrometheus(t *testing.T, config map[string]any, rules []byte) prometheus {
 	t.Helper()
-	dir := t.TempDir()
-	server, err := promtest.Serve(t.Context(), dir, func(address string) error {
-		config["rule_files"] = []string{filepath.Join(dir, "rules.yaml")}
-		config["scrape_configs"] = append(config["scrape_configs"].([]any), map[string]any{
-			"job_name": "prometheus", "static_configs": []any{map[string]any{"targets": []string{address}}},
-		})
-		content, err := yaml.Marshal(config)
-		return errors.Join(err, os.WriteFile(filepath.Join(dir, "rules.yaml"), rules, 0o600),
-			os.WriteFile(filepath.Join(dir, "prometheus.yml"), content, 0o600))
+	dir, address := t.TempDir(), testkit.FreeAddress(t)
+	config["rule_files"] = []string{"rules.yaml"}
+	config["scrape_configs"] = append(config["scrape_configs"].([]any), map[string]any{
+		"job_name": "prometheus", "static_configs": []any{map[string]any{"targets": []string{address}}},
 	})
+	content, err := yaml.Marshal(config)
 	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yaml"), rules, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), content, 0o600))
+	process, err := testkit.Start(filepath.Join(dir, "log"), exec.Command("prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address))
+	require.NoError(t, err, "install it with: apt-get install -y --no-install-recommends prometheus")
 	t.Cleanup(func() {
-		server.Stop()
+		_ = process.Terminate(testkit.Patience)
 		if t.Failed() {
-			t.Logf("the end of Prometheus' log:\n%s", server.LogTail())
+			t.Logf("the end of Prometheus' log:\n%s", process.LogTail())
 		}
 	})
-	return prometheus{url: server.URL}
+	testkit.Eventually(t, func() error {
+		response, err := http.Get("http://" + address + "/-/ready")
+		if err != nil {
+			return err
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return errors.New(response.Status)
+		}
+		return nil
+	})
+	return prometheus{url: "http://" + address}
 }
 
 // get asks the API. An answer that is not a success is an error.
@@ -72,19 +81,17 @@ type sample struct {
 	Value  [2]any // time, and the value as text
 }
 
-// query returns what the expression gives now.
+// query returns the values of the expression now.
 func (p prometheus) query(expr string) ([]sample, error) {
 	var data struct{ Result []sample }
-	err := p.get("query", url.Values{"query": {expr}}, &data)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", expr, err)
+	if err := p.get("query", url.Values{"query": {expr}}, &data); err != nil {
+		return nil, fmt.Errorf("%s: %w", expr, err)
 	}
-	return data.Result, err
+	return data.Result, nil
 }
 
-// rules returns the last error of each rule that was evaluated, by group and name; an empty
-// text is none.
-func (p prometheus) rules(t *testing.T) map[string]string {
+// ruleErrors returns the last error of each rule that was evaluated, by group and name; an empty text is none.
+func (p prometheus) ruleErrors(t *testing.T) map[string]string {
 	t.Helper()
 	var data struct {
 		Groups []struct {
@@ -112,8 +119,8 @@ func (p prometheus) labelNames(t *testing.T, path, selector string) []string {
 	return names
 }
 
-// scrapeVMs is the configuration for a Prometheus without the operator, with the discovery done:
-// one target for each of the pods, all of which the address answers for.
+// scrapeVMs returns the scrape configuration of the VMs for a Prometheus without the operator, with static targets in
+// place of discovery: one for each pod, all served by the address.
 func scrapeVMs(t *testing.T, address string, pods []pod) map[string]any {
 	t.Helper()
 	content, err := os.ReadFile(plainConfig)
@@ -129,7 +136,7 @@ func scrapeVMs(t *testing.T, address string, pods []pod) map[string]any {
 		delete(vms, key)
 	}
 	vms["scheme"] = "http"
-	vms["proxy_url"] = "http://" + address // stands where the relays are
+	vms["proxy_url"] = "http://" + address // in place of the relays
 	var targets []any
 	for _, one := range pods {
 		targets = append(targets, map[string]any{"targets": []string{"192.0.2.1:9477"}, "labels": one.discovered()})

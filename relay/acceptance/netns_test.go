@@ -2,13 +2,12 @@ package acceptance
 
 import (
 	"context"
-	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +31,7 @@ func newNetns(t *testing.T) netns {
 	require.NoError(t, err)
 	t.Cleanup(holder.Kill)
 	var pid string
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		content, err := os.ReadFile(pidFile)
 		pid = strings.TrimSpace(string(content))
 		return err
@@ -40,7 +39,7 @@ func newNetns(t *testing.T) netns {
 	return netns{path: "/proc/" + pid + "/ns/net", pid: pid}
 }
 
-// enter is a command's beginning that runs the rest in the namespace.
+// enter returns the beginning of a command that runs the rest in the namespace.
 func (n netns) enter() []string { return []string{"nsenter", "--net=" + n.path} }
 
 // run runs lines of shell in the namespace.
@@ -78,40 +77,20 @@ func (n netns) dial(ctx context.Context, network, address string) (conn net.Conn
 	return conn, err
 }
 
-// serve answers every TCP connection to the port in the namespace with a page.
-func (n netns) serve(t *testing.T, port int, page string) {
+// serve answers in the namespace with a page, where listen listens.
+func (n netns) serve(t *testing.T, listen func() (net.Listener, error), page string) {
 	t.Helper()
 	var listener net.Listener
 	require.NoError(t, n.inside(func() (err error) {
-		listener, err = net.Listen("tcp", ":"+strconv.Itoa(port))
+		listener, err = listen()
 		return err
 	}))
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			// A client that gave up while the network came up must not hold the next.
-			_ = conn.SetDeadline(time.Now().Add(time.Second))
-			_, _ = conn.Read(make([]byte, 1024))
-			_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(page), page)
-			_ = conn.Close()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = listener.Close()
-		<-ended
-	})
+	servePage(t, listener, page)
 }
 
 // scrape gets /metrics at an address from inside the namespace.
 func (n netns) scrape(t *testing.T, address string) (string, error) {
 	client := newClient(t, n.dial)
 	client.Timeout = 2 * time.Second
-	direct := &relay{address: address, scheme: "http", client: client}
-	_, page, err := direct.get("/metrics")
-	return page, err
+	return (&relay{address: address, scheme: "http", client: client}).expect(http.StatusOK, "/metrics")
 }

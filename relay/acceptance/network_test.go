@@ -1,11 +1,14 @@
 package acceptance
 
 import (
+	"net"
 	"net/http"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
 // guestPage is what the guest answers, on every port that is tried.
@@ -33,11 +36,12 @@ for port in eth0 tap0; do ip link set $port master k6t-eth0; ip link set $port u
 // one through the relay arrives. The rulesets were read off KubeVirt 1.9 pods; the
 // one for IPv6 is the same in that family.
 func TestWhateverTheNetwork(t *testing.T) {
-	const guest, sidecar, nobody = guestPage, sidecarPage, ""
+	t.Parallel()
+	const guest, sidecar, nothing = guestPage, sidecarPage, ""
 	for _, c := range []struct {
 		name              string
 		pod, guest, rules string
-		// tcp is who answers at an address.
+		// tcp is the page that is served at an address.
 		tcp map[string]string
 	}{
 		{"masquerade without ports", masquerade, masqueradeGuest, "nft-masq.txt", map[string]string{
@@ -52,9 +56,10 @@ func TestWhateverTheNetwork(t *testing.T) {
 		{"bridge", bridge, bridgeGuest, "", map[string]string{
 			"10.200.0.2:9477": guest, "[fd00:200::2]:9477": guest,
 		}},
-		{"no pod network", "", "", "", map[string]string{"10.200.0.2:9477": nobody}},
+		{"no pod network", "", "", "", map[string]string{"10.200.0.2:9477": nothing}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			node, pod, guestNet := newNetns(t), newNetns(t), newNetns(t)
 			if c.pod != "" {
 				node.run(t, `ip link add veth type veth peer name eth0 netns "$1"; `+nodeNet, pod.pid)
@@ -64,30 +69,31 @@ func TestWhateverTheNetwork(t *testing.T) {
 				pod.run(t, c.pod, rules)
 				guestNet.run(t, c.guest)
 			}
-			for _, port := range []int{80, 9477} {
-				guestNet.serve(t, port, guestPage)
+			for _, port := range []string{":80", ":9477"} {
+				guestNet.serve(t, func() (net.Listener, error) { return net.Listen("tcp", port) }, guestPage)
 			}
 			kubelet := newKubelet(t)
 			relay := startRelay(t, setup{kubelet: kubelet, network: &node})
 			relay.client = newClient(t, node.dial)
 			in := addPod(t, kubelet)
-			startSidecarIn(t, in, pod.enter(), "--web.listen-address=:9477")
+			pod.serve(t, func() (net.Listener, error) { return net.Listen("tcp", ":9477") }, sidecarPage+"\n")
+			pod.serve(t, func() (net.Listener, error) { return in.Listen() }, sidecarPage+"\n")
 
-			require.Contains(t, relay.await(t, in.UID, http.StatusOK), sidecarPage, "through the relay")
+			require.Contains(t, relay.want(t, http.StatusOK, podPath(in.UID)), sidecarPage, "through the relay")
 			for address, who := range c.tcp {
-				if who == nobody {
+				if who == nothing {
 					_, err := node.scrape(t, address)
 					require.Error(t, err, address)
 					continue
 				}
 				var page string
-				eventually(t, func() (err error) { // IPv6 takes a second to find its neighbours
+				testkit.Eventually(t, func() (err error) { // IPv6 takes a second to find its neighbours
 					page, err = node.scrape(t, address)
 					return err
 				})
 				require.Contains(t, page, who, address)
 			}
-			require.Contains(t, relay.await(t, in.UID, http.StatusOK), sidecarPage, "through the relay")
+			require.Contains(t, relay.want(t, http.StatusOK, podPath(in.UID)), sidecarPage, "through the relay")
 		})
 	}
 }

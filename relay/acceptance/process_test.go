@@ -2,7 +2,6 @@ package acceptance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,31 +11,25 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
+	"kubevirt-hypervisor-exporter/internal/testkit/reviewer"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
 )
-
-// patience bounds every wait for something that is bound to happen.
-const patience = 30 * time.Second
 
 // setup of a relay.
 type setup struct {
 	kubelet podtest.Kubelet
 	args    []string
-	// account is a folder as the service account's; "" is none, and
-	// --authorization=none.
-	account string
+	// api answers for the API server; nil is --authorization=none.
+	api *reviewer.Reviewer
 	// wrap is put before the relay's command.
 	wrap []string
 	// network is the one that the relay runs in, instead of the test's.
 	network *netns
-	// api is the API server's host and port; "" is the one that all tests share.
-	api string
 	// everywhere listens on all addresses, as by default, instead of one.
 	everywhere bool
 	// etcHosts is a file that is mounted at /etc/hosts, as the kubelet does.
@@ -49,7 +42,6 @@ type setup struct {
 type relay struct {
 	*testkit.Process
 	address string
-	log     string
 	client  *http.Client
 	scheme  string
 }
@@ -61,6 +53,7 @@ func newKubelet(t *testing.T) podtest.Kubelet {
 	return podtest.Kubelet{Dir: dir}
 }
 
+// addPod adds a pod without a socket.
 func addPod(t *testing.T, kubelet podtest.Kubelet) podtest.Pod {
 	t.Helper()
 	pod, err := kubelet.AddPod()
@@ -68,102 +61,84 @@ func addPod(t *testing.T, kubelet podtest.Kubelet) podtest.Pod {
 	return pod
 }
 
-// relayScript is the container: the kubelet's folder read-only, a service account
-// in its place, uid 0 without a capability.
+// sidecarPage is in the sidecar's page when there is no libvirt.
+const sidecarPage = "hypervisor_exporter_identity_valid 1"
+
+// servePage answers on the listener with a page, until the test ends.
+func servePage(t *testing.T, listener net.Listener, page string) {
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		_, _ = io.WriteString(w, page)
+	})}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-ended
+	})
+}
+
+// addServingPod adds a pod whose socket answers with sidecarPage.
+func addServingPod(t *testing.T, kubelet podtest.Kubelet) podtest.Pod {
+	t.Helper()
+	pod := addPod(t, kubelet)
+	listener, err := pod.Listen()
+	require.NoError(t, err)
+	servePage(t, listener, sidecarPage+"\n")
+	return pod
+}
+
+// relayScript is the container: the kubelet's folder read-only, uid 0 without a capability.
 const relayScript = `set -eu
 mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"
-if [ -n "$2" ]; then
-  mount -t tmpfs tmpfs /run; mkdir -p /run/secrets/kubernetes.io/serviceaccount
-  mount --bind "$2" /run/secrets/kubernetes.io/serviceaccount
-fi
-if [ -n "$3" ]; then mount --bind "$3" /etc/hosts; fi
-if [ -n "$4" ]; then mount -t tmpfs -o "$4" tmpfs "$1/volume"; fi
-shift 4
+if [ -n "$2" ]; then mount --bind "$2" /etc/hosts; fi
+if [ -n "$3" ]; then mount -t tmpfs -o "$3" tmpfs "$1/volume"; fi
+shift 3
 exec setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-privs "$@"`
 
-// startRelay starts a relay. When the test ends, so does the relay, which must then
-// exit with 0.
+// startRelay starts a relay and waits until it serves. When the test ends, the relay must
+// end with 0.
 func startRelay(t *testing.T, s setup) *relay {
 	t.Helper()
-	r := launch(t, s)
-	t.Cleanup(func() { r.tearDown(t) })
-	r.awaitLog(t, "msg=serving")
-	return r
-}
-
-// startRelayToEnd starts a relay whose end is the test's business.
-func startRelayToEnd(t *testing.T, kubelet podtest.Kubelet) *relay {
-	t.Helper()
-	r := launch(t, setup{kubelet: kubelet})
-	t.Cleanup(r.Kill)
-	r.awaitLog(t, "msg=serving")
-	return r
-}
-
-func launch(t *testing.T, s setup) *relay {
-	t.Helper()
-	r := &relay{address: freeAddress(t), log: filepath.Join(t.TempDir(), "relay.log"), scheme: "http", client: newClient(t, nil)}
+	r := &relay{address: testkit.FreeAddress(t), scheme: "http", client: newClient(t, nil)}
 	listen := r.address
 	if s.everywhere {
-		_, port, err := net.SplitHostPort(r.address)
-		require.NoError(t, err)
-		listen = ":" + port
-	}
-	args := []string{"--kubelet-pods-dir=" + s.kubelet.Dir, "--web.listen-address=" + listen}
-	if s.account == "" {
-		args = append(args, "--authorization=none")
+		listen = listen[strings.LastIndex(listen, ":"):]
 	}
 	if s.tmpfs != "" {
 		require.NoError(t, os.Mkdir(filepath.Join(s.kubelet.Dir, "volume"), 0o750))
 	}
-	command := []string{"--mount", "sh", "-c", relayScript, "sh", s.kubelet.Dir, s.account, s.etcHosts, s.tmpfs}
-	command = append(append(append(command, s.wrap...), relayBinary), append(args, s.args...)...)
-	command = append([]string{"unshare"}, command...)
+	command := []string{"unshare", "--mount", "sh", "-c", relayScript, "sh", s.kubelet.Dir, s.etcHosts, s.tmpfs}
+	command = append(append(command, s.wrap...), binary("relay"), "--kubelet-pods-dir="+s.kubelet.Dir, "--listen-address="+listen)
+	if s.api == nil {
+		command = append(command, "--authorization=none")
+	}
+	command = append(command, s.args...)
+	var err error
+	if s.api != nil {
+		command, err = s.api.Mounted(command...)
+		require.NoError(t, err)
+	}
 	if s.network != nil {
 		command = append(s.network.enter(), command...)
 	}
-	cmd := exec.Command(command[0], command[1:]...)
-	if s.api == "" {
-		s.api = strings.TrimPrefix(apiServer.Config.Host, "https://")
-	}
-	host, port, err := net.SplitHostPort(s.api)
+	r.Process, err = testkit.Start(filepath.Join(t.TempDir(), "relay.log"), exec.Command(command[0], command[1:]...))
 	require.NoError(t, err)
-	cmd.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST="+host, "KUBERNETES_SERVICE_PORT="+port)
-	r.Process, err = testkit.Start(r.log, cmd)
-	require.NoError(t, err)
+	t.Cleanup(func() { r.end(t) })
+	r.AwaitLog(t, `"msg":"serving"`)
 	return r
 }
 
-func (r *relay) tearDown(t *testing.T) {
-	select {
-	case <-r.Ended():
-		t.Errorf("the relay has ended by itself")
-	default:
-		if err := r.Terminate(patience); err != nil {
-			t.Errorf("the relay did not end well: %v", err)
-		}
+func (r *relay) end(t *testing.T) {
+	if err := r.Terminate(testkit.Patience); err != nil {
+		t.Errorf("the relay did not end well: %v", err)
 	}
-	if log := r.text(); t.Failed() || strings.Contains(log, "panic:") {
+	if log := r.Log(); t.Failed() || strings.Contains(log, "panic:") {
 		t.Errorf("log of the relay:\n%s", log)
 	}
-}
-
-func (r *relay) text() string {
-	content, err := os.ReadFile(r.log)
-	if err != nil {
-		return err.Error()
-	}
-	return string(content)
-}
-
-func (r *relay) awaitLog(t *testing.T, text string) {
-	t.Helper()
-	eventually(t, func() error {
-		if !strings.Contains(r.text(), text) {
-			return fmt.Errorf("the log does not say %q: %s", text, r.text())
-		}
-		return nil
-	})
 }
 
 // get asks for a path.
@@ -184,57 +159,37 @@ func (r *relay) get(path string, header ...string) (int, string, error) {
 	return response.StatusCode, string(content), err
 }
 
-func podPath(uid podsocket.UID) string { return "/pods/" + string(uid) + "/metrics" }
+// expect returns the answer's text, or an error if it has another code.
+func (r *relay) expect(code int, path string, header ...string) (string, error) {
+	got, text, err := r.get(path, header...)
+	if err == nil && got != code {
+		err = fmt.Errorf("%s: status %d, want %d: %s", path, got, code, text)
+	}
+	return text, err
+}
 
-// await scrapes the pod until the answer has the code, and gives its text.
-func (r *relay) await(t *testing.T, uid podsocket.UID, code int) string {
+// want fails unless the answer has the code, and returns its text.
+func (r *relay) want(t *testing.T, code int, path string, header ...string) string {
 	t.Helper()
-	var text string
-	eventually(t, func() error {
-		got, content, err := r.get(podPath(uid))
-		if err != nil {
-			return err
-		}
-		if got != code {
-			return fmt.Errorf("status %d, want %d: %s", got, code, content)
-		}
-		text = content
-		return nil
+	text, err := r.expect(code, path, header...)
+	require.NoError(t, err)
+	return text
+}
+
+// await asks until the answer has the code, and returns its text.
+func (r *relay) await(t *testing.T, code int, path string, header ...string) (text string) {
+	t.Helper()
+	testkit.Eventually(t, func() (err error) {
+		text, err = r.expect(code, path, header...)
+		return err
 	})
 	return text
 }
 
+func podPath(uid podsocket.UID) string { return "/pods/" + string(uid) + "/metrics" }
+
 func newClient(t *testing.T, dial func(context.Context, string, string) (net.Conn, error)) *http.Client {
 	transport := &http.Transport{DialContext: dial}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: patience}
-}
-
-// freeAddress is one that nobody listened on a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
-// eventually asks again and again until there is no error.
-func eventually(t *testing.T, ask func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		err := ask()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			require.NoError(t, errors.Join(err, ctx.Err()))
-		}
-	}
+	return &http.Client{Transport: transport, Timeout: testkit.Patience}
 }

@@ -1,56 +1,73 @@
 package acceptance
 
 import (
-	"fmt"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 )
 
-// sidecarPage is what the sidecar's page holds without a libvirt.
-const sidecarPage = "hypervisor_exporter_identity_valid 1"
+// sidecarScript is the sidecar's container: the volume under a short path, and
+// KubeVirt's uid of virt-launcher.
+const sidecarScript = `set -eu
+mount -t tmpfs tmpfs /run; mkdir /run/hypervisor-exporter; mount --bind "$1" /run/hypervisor-exporter
+shift
+exec setpriv --reuid=107 --regid=107 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs "$@"`
 
-// TestScrape: two pods, each with the real sidecar, through their lives.
+// startSidecar starts the real sidecar in the pod.
+func startSidecar(t *testing.T, pod podtest.Pod) *testkit.Process {
+	t.Helper()
+	cmd := exec.Command("unshare", "--mount", "sh", "-c", sidecarScript, "sh", pod.Volume, binary("sidecar"),
+		"--listen-address=unix:///run/hypervisor-exporter/metrics.sock", "--libvirt-socket=/nowhere")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "VMI_NAMESPACE=shop", "VMI_NAME=web", "NODE_NAME=node-1"}
+	process, err := testkit.Start(filepath.Join(t.TempDir(), "sidecar.log"), cmd)
+	require.NoError(t, err)
+	t.Cleanup(process.Kill)
+	return process
+}
+
+// TestScrape: two pods, one with the real sidecar, through their lives.
 func TestScrape(t *testing.T) {
+	t.Parallel()
 	kubelet := newKubelet(t)
 	relay := startRelay(t, setup{kubelet: kubelet})
-	one, other := addPod(t, kubelet), addPod(t, kubelet)
-	relay.await(t, one.UID, http.StatusNotFound)
-	first := startSidecar(t, one)
-	startSidecar(t, other)
-	require.Contains(t, relay.await(t, one.UID, http.StatusOK), sidecarPage)
-	require.Contains(t, relay.await(t, other.UID, http.StatusOK), sidecarPage)
+	pod, other := addPod(t, kubelet), addServingPod(t, kubelet)
+	path := podPath(pod.UID)
+	relay.want(t, http.StatusNotFound, path)
+	sidecar := startSidecar(t, pod)
+	require.Contains(t, relay.await(t, http.StatusOK, path), sidecarPage)
+	relay.want(t, http.StatusOK, podPath(other.UID))
 
-	for _, c := range []struct{ accept, contains string }{
-		{"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2", "# EOF"},
-		{"text/plain;version=1.0.0;escaping=allow-utf-8", sidecarPage},
-		{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,text/plain;version=0.0.4;q=0.3", sidecarPage},
+	for accept, contains := range map[string]string{
+		"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2": "# EOF",
+		"text/plain;version=1.0.0;escaping=allow-utf-8": sidecarPage,
+		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,text/plain;version=0.0.4;q=0.3": sidecarPage,
 	} {
-		code, page, err := relay.get(podPath(one.UID), "Accept", c.accept)
-		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, code, page)
-		require.Contains(t, page, c.contains)
+		require.Contains(t, relay.want(t, http.StatusOK, path, "Accept", accept), contains)
 	}
 
-	first.Kill() // as it crashes, its socket stays
-	require.NoError(t, expect(relay, http.StatusServiceUnavailable, podPath(one.UID)), "at once")
-	startSidecar(t, one)
-	relay.await(t, one.UID, http.StatusOK)
-	require.NoError(t, os.RemoveAll(one.Root))
-	require.NoError(t, expect(relay, http.StatusNotFound, podPath(one.UID)), "at once, though its sidecar still runs")
-	relay.await(t, other.UID, http.StatusOK)
-	require.Equal(t, 1, strings.Count(relay.text(), "scrapes of the pod fail"), "once per change:\n%s", relay.text())
+	sidecar.Kill() // as it crashes, its socket stays
+	relay.want(t, http.StatusServiceUnavailable, path)
+	startSidecar(t, pod)
+	relay.await(t, http.StatusOK, path)
+	require.NoError(t, os.RemoveAll(pod.Root))
+	relay.want(t, http.StatusNotFound, path) // at once, though its sidecar still runs
+	relay.want(t, http.StatusOK, podPath(other.UID))
+	require.Equal(t, 1, strings.Count(relay.Log(), "scrapes of the pod fail"), "once per change:\n%s", relay.Log())
 
-	code, page, err := relay.get("/metrics")
-	require.NoError(t, err)
-	require.Equal(t, http.StatusOK, code)
+	page := relay.want(t, http.StatusOK, "/metrics")
 	for _, series := range []string{
 		`hypervisor_exporter_relay_scrapes_total{result="refused"}`, `hypervisor_exporter_relay_requests_total{code="404",handler="pods"}`,
 		"hypervisor_exporter_relay_scrape_duration_seconds_count", "hypervisor_exporter_relay_scrapes_in_flight 0", "hypervisor_exporter_relay_build_info{",
@@ -60,77 +77,89 @@ func TestScrape(t *testing.T) {
 	}
 }
 
-// TestAttacks plants what a tenant may plant, as seen from outside.
+// TestAttacks puts in the socket's place what a tenant may put there, as seen from outside.
 func TestAttacks(t *testing.T) {
+	t.Parallel()
 	kubelet := newKubelet(t)
 	attackAll(t, kubelet, startRelay(t, setup{kubelet: kubelet}))
 }
 
 func attackAll(t *testing.T, kubelet podtest.Kubelet, relay *relay) {
 	t.Helper()
-	victim := addPod(t, kubelet)
-	startSidecar(t, victim)
-	relay.await(t, victim.UID, http.StatusOK)
+	victim, spare := addServingPod(t, kubelet), addServingPod(t, kubelet)
+	relay.want(t, http.StatusOK, podPath(spare.UID))
 	for name, plant := range map[string]func(pod podtest.Pod) error{
-		"link":           func(p podtest.Pod) error { return os.Symlink(victim.Socket(), p.Socket()) },
-		"link to volume": func(p podtest.Pod) error { return replace(p.Volume, victim.Volume) },
-		"FIFO":           func(p podtest.Pod) error { return unix.Mkfifo(p.Socket(), 0o666) },
-		"regular file":   func(p podtest.Pod) error { return os.WriteFile(p.Socket(), []byte(sidecarPage), 0o666) },
-		"directory":      func(p podtest.Pod) error { return os.Mkdir(p.Socket(), 0o777) },
-		"second name": func(p podtest.Pod) error {
-			// Of a socket that no test scrapes: with two names it is refused, too.
-			spare := addPod(t, kubelet)
-			startSidecar(t, spare)
-			relay.await(t, spare.UID, http.StatusOK)
-			return os.Link(spare.Socket(), p.Socket())
+		"link": func(p podtest.Pod) error { return os.Symlink(victim.Socket(), p.Socket()) },
+		"link to volume": func(p podtest.Pod) error {
+			if err := os.Remove(p.Volume); err != nil {
+				return err
+			}
+			return os.Symlink(victim.Volume, p.Volume)
 		},
+		"FIFO":         func(p podtest.Pod) error { return unix.Mkfifo(p.Socket(), 0o666) },
+		"regular file": func(p podtest.Pod) error { return os.WriteFile(p.Socket(), []byte(sidecarPage), 0o666) },
+		"directory":    func(p podtest.Pod) error { return os.Mkdir(p.Socket(), 0o777) },
+		"second name":  func(p podtest.Pod) error { return os.Link(spare.Socket(), p.Socket()) }, // refused under both names
 	} {
 		pod := addPod(t, kubelet)
 		require.NoError(t, plant(pod), name)
-		code, text, err := relay.get(podPath(pod.UID))
-		require.NoError(t, err)
-		require.Equal(t, http.StatusBadGateway, code, "%s: %s", name, text)
-		require.NotContains(t, text, sidecarPage, name)
+		require.NotContains(t, relay.want(t, http.StatusBadGateway, podPath(pod.UID)), sidecarPage, name)
 	}
-	relay.await(t, victim.UID, http.StatusOK)
+	relay.want(t, http.StatusOK, podPath(victim.UID))
 }
 
-func replace(folder, target string) error {
-	if err := os.Remove(folder); err != nil {
-		return err
-	}
-	return os.Symlink(target, folder)
-}
-
-// TestOnlyGET: nothing but GET, and no path but the few.
+// TestOnlyGET: the server, too, answers nothing but GET, on either family of addresses, and takes paths as they are.
 func TestOnlyGET(t *testing.T) {
+	t.Parallel()
 	kubelet := newKubelet(t)
-	relay := startRelay(t, setup{kubelet: kubelet})
-	pod := addPod(t, kubelet)
-	startSidecar(t, pod)
-	relay.await(t, pod.UID, http.StatusOK)
+	relay := startRelay(t, setup{kubelet: kubelet, everywhere: true})
+	pod := addServingPod(t, kubelet)
 	for _, method := range []string{"POST", "PUT", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PROPFIND"} {
 		request, err := http.NewRequest(method, "http://"+relay.address+podPath(pod.UID), nil)
 		require.NoError(t, err)
 		response, err := relay.client.Do(request)
 		require.NoError(t, err)
-		_, err = io.Copy(io.Discard, response.Body)
-		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
 		require.Equal(t, http.StatusMethodNotAllowed, response.StatusCode, method)
 	}
-	for _, path := range []string{
-		"/", "/pods", "/pods/", "/pods/x/metrics", "/pods/../etc/passwd", "/pods//" + string(pod.UID) + "/metrics",
-		"/pods/" + strings.ToUpper(string(pod.UID)) + "/metrics", "/pods/%2e%2e/metrics", "/debug/pprof/",
-		fmt.Sprintf("/pods/%s/", pod.UID), fmt.Sprintf("/pods/%s/healthz", pod.UID),
-	} {
-		code, _, err := relay.get(path)
-		require.NoError(t, err)
-		require.Equal(t, http.StatusNotFound, code, path)
+	for _, path := range []string{"/", "/pods/../etc/passwd", "/pods//" + string(pod.UID) + "/metrics", "/pods/%2e%2e/metrics", "/debug/pprof/"} {
+		relay.want(t, http.StatusNotFound, path)
 	}
-	for _, path := range []string{"/healthz", "/readyz"} {
-		code, text, err := relay.get(path)
-		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, code, text)
+	_, port, err := net.SplitHostPort(relay.address)
+	require.NoError(t, err)
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		relay.address = net.JoinHostPort(host, port)
+		require.Contains(t, relay.want(t, http.StatusOK, podPath(pod.UID)), sidecarPage)
+		relay.want(t, http.StatusOK, "/readyz")
 	}
+}
+
+// TestGracefulEnd: on SIGTERM the port closes, and a scrape under way ends as it would have.
+func TestGracefulEnd(t *testing.T) {
+	t.Parallel()
+	kubelet := newKubelet(t)
+	relay := startRelay(t, setup{kubelet: kubelet})
+	pod := addPod(t, kubelet)
+	listener, err := pod.Listen()
+	require.NoError(t, err)
+	defer listener.Close()
+	scraped := make(chan error, 1)
+	go func() {
+		_, err := relay.expect(http.StatusOK, podPath(pod.UID))
+		scraped <- err
+	}()
+	conn, err := listener.Accept()
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, relay.Signal(syscall.SIGTERM))
+	testkit.Eventually(t, func() error {
+		conn, err := net.Dial("tcp", relay.address)
+		if err != nil {
+			return nil
+		}
+		return errors.Join(errors.New("the port is still open"), conn.Close())
+	})
+	_, err = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: 4\r\n\r\na 1\n")
+	require.NoError(t, err)
+	require.NoError(t, <-scraped)
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// oracle answers as the test says, and counts the questions.
-type oracle struct {
+// A fakeAPI answers as the test sets it, and counts the questions.
+type fakeAPI struct {
 	mu       sync.Mutex
 	decision map[string]Decision
 	err      error
@@ -26,75 +26,75 @@ type oracle struct {
 	most     atomic.Int32
 }
 
-func (o *oracle) Review(ctx context.Context, token, path string) (Decision, error) {
-	o.asked.Add(1)
-	o.most.Store(max(o.most.Load(), o.atOnce.Add(1)))
-	defer o.atOnce.Add(-1)
-	o.mu.Lock()
-	takes := o.takes
-	o.mu.Unlock()
+func (f *fakeAPI) Review(ctx context.Context, token, path string) (Decision, error) {
+	f.asked.Add(1)
+	f.most.Store(max(f.most.Load(), f.atOnce.Add(1)))
+	defer f.atOnce.Add(-1)
+	f.mu.Lock()
+	takes := f.takes
+	f.mu.Unlock()
 	select {
 	case <-time.After(takes):
 	case <-ctx.Done():
 		return Unavailable, ctx.Err()
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.decision[token+path], o.err
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.decision[token+path], f.err
 }
 
-func (o *oracle) set(decision Decision, err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.decision, o.err = map[string]Decision{"scraper/p": decision}, err
+func (f *fakeAPI) set(decision Decision, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.decision, f.err = map[string]Decision{"scraper/p": decision}, err
 }
 
-func (o *oracle) setTakes(takes time.Duration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.takes = takes
+func (f *fakeAPI) setTakes(takes time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.takes = takes
 }
 
-func inBubble(t *testing.T, test func(t *testing.T, o *oracle, c *Cache, log *bytes.Buffer)) {
+func inBubble(t *testing.T, test func(t *testing.T, api *fakeAPI, c *Cache, log *bytes.Buffer)) {
 	synctest.Test(t, func(t *testing.T) {
-		o, log := &oracle{}, &bytes.Buffer{}
-		o.set(Allowed, nil)
-		test(t, o, NewCache(o, time.Now, slog.New(slog.NewTextHandler(log, nil))), log)
+		api, log := &fakeAPI{}, &bytes.Buffer{}
+		api.set(Allowed, nil)
+		test(t, api, NewCache(api, time.Now, slog.New(slog.NewTextHandler(log, nil))), log)
 	})
 }
 
 // step is one question, after some time, and what must come of it.
-func step(t *testing.T, o *oracle, c *Cache, after time.Duration, want Decision, origin Origin, questions int32) {
+func step(t *testing.T, api *fakeAPI, c *Cache, after time.Duration, want Decision, origin Origin, questions int32) {
 	t.Helper()
 	time.Sleep(after) // the bubble's clock
-	before := o.asked.Load()
+	before := api.asked.Load()
 	decision, from := c.Decide(t.Context(), "prometheus", "scraper", "/p")
 	require.Equal(t, want.String(), decision.String())
 	require.Equal(t, origin.String(), from.String())
-	require.Equal(t, questions, o.asked.Load()-before, "questions to the API server")
+	require.Equal(t, questions, api.asked.Load()-before, "questions to the API server")
 }
 
 func TestAllowedIsKept(t *testing.T) {
-	inBubble(t, func(t *testing.T, o *oracle, c *Cache, _ *bytes.Buffer) {
-		step(t, o, c, 0, Allowed, Asked, 1)
-		step(t, o, c, 15*time.Second, Allowed, Cached, 0)
-		step(t, o, c, allowFor-16*time.Second, Allowed, Cached, 0)
-		o.set(Forbidden, nil)
-		step(t, o, c, time.Second, Forbidden, Asked, 1)
-		step(t, o, c, time.Second, Forbidden, Cached, 0)
-		o.set(Allowed, nil)
-		step(t, o, c, denyFor-2*time.Second, Forbidden, Cached, 0)
-		step(t, o, c, time.Second+1, Allowed, Asked, 1)
+	inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, _ *bytes.Buffer) {
+		step(t, api, c, 0, Allowed, Asked, 1)
+		step(t, api, c, 15*time.Second, Allowed, Cached, 0)
+		step(t, api, c, allowFor-16*time.Second, Allowed, Cached, 0)
+		api.set(Forbidden, nil)
+		step(t, api, c, time.Second, Forbidden, Asked, 1)
+		step(t, api, c, time.Second, Forbidden, Cached, 0)
+		api.set(Allowed, nil)
+		step(t, api, c, denyFor-2*time.Second, Forbidden, Cached, 0)
+		step(t, api, c, time.Second+1, Allowed, Asked, 1)
 	})
 }
 
 func TestRefusalsAreKept(t *testing.T) {
 	for _, refusal := range []Decision{Unauthenticated, Forbidden} {
-		inBubble(t, func(t *testing.T, o *oracle, c *Cache, _ *bytes.Buffer) {
-			o.set(refusal, nil)
-			step(t, o, c, 0, refusal, Asked, 1)
-			step(t, o, c, denyFor-1, refusal, Cached, 0)
-			step(t, o, c, 2, refusal, Asked, 1)
+		inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, _ *bytes.Buffer) {
+			api.set(refusal, nil)
+			step(t, api, c, 0, refusal, Asked, 1)
+			step(t, api, c, denyFor-1, refusal, Cached, 0)
+			step(t, api, c, 2, refusal, Asked, 1)
 		})
 	}
 }
@@ -102,33 +102,33 @@ func TestRefusalsAreKept(t *testing.T) {
 // TestWithoutTheAPIServer: who was allowed goes on, for an hour; a refusal, and
 // what is not known, is no permission.
 func TestWithoutTheAPIServer(t *testing.T) {
-	inBubble(t, func(t *testing.T, o *oracle, c *Cache, log *bytes.Buffer) {
-		step(t, o, c, 0, Allowed, Asked, 1)
-		o.set(Unavailable, errors.New("down"))
-		step(t, o, c, time.Minute, Allowed, Cached, 0)
-		step(t, o, c, time.Minute, Allowed, Stale, 1)
-		step(t, o, c, askAgain-1, Allowed, Stale, 0)
-		step(t, o, c, 1, Allowed, Stale, 1)
+	inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, log *bytes.Buffer) {
+		step(t, api, c, 0, Allowed, Asked, 1)
+		api.set(Unavailable, errors.New("down"))
+		step(t, api, c, time.Minute, Allowed, Cached, 0)
+		step(t, api, c, time.Minute, Allowed, Stale, 1)
+		step(t, api, c, askAgain-1, Allowed, Stale, 0)
+		step(t, api, c, 1, Allowed, Stale, 1)
 		for range 4 {
-			step(t, o, c, 11*time.Minute, Allowed, Stale, 1)
+			step(t, api, c, 11*time.Minute, Allowed, Stale, 1)
 		}
 		require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"), "logged once: %s", log)
-		step(t, o, c, 14*time.Minute, Unavailable, Asked, 1)
-		o.set(Allowed, nil)
-		step(t, o, c, 0, Allowed, Asked, 1)
+		step(t, api, c, 14*time.Minute, Unavailable, Asked, 1)
+		api.set(Allowed, nil)
+		step(t, api, c, 0, Allowed, Asked, 1)
 		require.Equal(t, 1, strings.Count(log.String(), "level=INFO"))
 
-		o.set(Unauthenticated, nil)
-		step(t, o, c, allowFor, Unauthenticated, Asked, 1)
-		o.set(Unavailable, errors.New("down"))
-		step(t, o, c, denyFor+1, Unavailable, Asked, 1)
+		api.set(Unauthenticated, nil)
+		step(t, api, c, allowFor, Unauthenticated, Asked, 1)
+		api.set(Unavailable, errors.New("down"))
+		step(t, api, c, denyFor+1, Unavailable, Asked, 1)
 	})
 }
 
 // TestOneQuestionForMany: a hundred scrapes with one token are one question.
 func TestOneQuestionForMany(t *testing.T) {
-	inBubble(t, func(t *testing.T, o *oracle, c *Cache, _ *bytes.Buffer) {
-		o.takes = time.Second
+	inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, _ *bytes.Buffer) {
+		api.takes = time.Second
 		hungUp, hangUp := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		all.Go(func() {
@@ -145,17 +145,17 @@ func TestOneQuestionForMany(t *testing.T) {
 		synctest.Wait()
 		hangUp() // the first one's leaving is not the others' loss
 		all.Wait()
-		require.EqualValues(t, 1, o.asked.Load())
+		require.EqualValues(t, 1, api.asked.Load())
 	})
 }
 
 // TestPathsAreApart: a right on one path says nothing of another.
 func TestPathsAreApart(t *testing.T) {
-	inBubble(t, func(t *testing.T, o *oracle, c *Cache, _ *bytes.Buffer) {
-		step(t, o, c, 0, Allowed, Asked, 1)
-		o.mu.Lock()
-		o.decision["scraper/q"] = Forbidden
-		o.mu.Unlock()
+	inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, _ *bytes.Buffer) {
+		step(t, api, c, 0, Allowed, Asked, 1)
+		api.mu.Lock()
+		api.decision["scraper/q"] = Forbidden
+		api.mu.Unlock()
 		decision, _ := c.Decide(t.Context(), "prometheus", "scraper", "/q")
 		require.Equal(t, Forbidden, decision)
 		decision, _ = c.Decide(t.Context(), "prometheus", "scraper", "/p")

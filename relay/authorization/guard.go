@@ -6,7 +6,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"kubevirt-hypervisor-exporter/internal/contract"
 	"kubevirt-hypervisor-exporter/internal/serving"
 )
 
@@ -26,51 +25,45 @@ func NewGuard(cache *Cache, registry prometheus.Registerer) *Guard {
 	return g
 }
 
-// Protect puts next behind the right to get path. What path the request itself
-// names does not matter: a right on one path is one answer to remember.
+// Protect puts next behind the right to get path. The request's own path
+// does not matter: a right to one path is one answer to remember.
 func (g *Guard) Protect(path string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		decision, origin := g.decide(r, path)
 		g.decisions.WithLabelValues(decision.String(), origin.String()).Inc()
-		if decision != Allowed {
-			refuse(w, decision, path)
+		if decision == Allowed {
+			next.ServeHTTP(w, r)
 			return
 		}
-		next.ServeHTTP(w, r)
+		text := decisions[decision].text
+		switch decision {
+		case Unauthenticated:
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		case Forbidden:
+			text += path
+		case Busy:
+			w.Header().Set("Retry-After", "5")
+		case Unavailable, Allowed:
+		}
+		http.Error(w, text, decision.Code())
 	})
 }
 
 func (g *Guard) decide(r *http.Request, path string) (Decision, Origin) {
 	token := bearer(r.Header)
-	// Without TLS whoever listens on the way has the token, so it must not work.
+	// Without TLS anyone on the way has the token, so it must not work.
 	if token == "" || r.TLS == nil {
 		return Unauthenticated, Cached
 	}
 	return g.cache.Decide(r.Context(), serving.Source(r).String(), token, path)
 }
 
-func refuse(w http.ResponseWriter, decision Decision, path string) {
-	text := "the API server cannot be asked for authorization"
-	switch decision {
-	case Unauthenticated:
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		text = "want a token of the cluster, for the API server or for the audience " + contract.RelayAudience + ": Authorization: Bearer TOKEN, over TLS"
-	case Forbidden:
-		text = "the token's owner lacks the right to get the nonResourceURL " + path
-	case Busy:
-		w.Header().Set("Retry-After", "5")
-		text = errBusy.Error()
-	case Unavailable, Allowed:
-	}
-	http.Error(w, text, decision.Code())
-}
-
 // maxToken bounds a token, in bytes. One of a service account has 1 kB; of an OpenID Connect provider, with a
 // user's groups, several.
 const maxToken = 8 << 10
 
-// bearer returns the token (RFC 6750, section 2.1), or "" where there is not exactly
-// one, or one that is longer than maxToken.
+// bearer returns the token (RFC 6750, section 2.1), or "" unless there is exactly
+// one, not longer than maxToken.
 func bearer(header http.Header) string {
 	values := header.Values("Authorization")
 	if len(values) != 1 {

@@ -74,8 +74,8 @@ func TestGuard(t *testing.T) {
 // a whole /64 of IPv6 addresses.
 func TestGuardIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &oracle{takes: time.Second}
-		guard := NewGuard(NewCache(o, time.Now, slog.New(slog.DiscardHandler)), prometheus.NewRegistry())
+		api := &fakeAPI{takes: time.Second}
+		guard := NewGuard(NewCache(api, time.Now, slog.New(slog.DiscardHandler)), prometheus.NewRegistry())
 		handler := guard.Protect("/p", http.NotFoundHandler())
 		ask := func(remote, token string) *httptest.ResponseRecorder {
 			request := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -88,7 +88,7 @@ func TestGuardIsBusy(t *testing.T) {
 		}
 		var all sync.WaitGroup
 		defer all.Wait()
-		for i := range strangersPerSource {
+		for i := range unknownPerSource {
 			all.Go(func() { ask(fmt.Sprintf("[2001:db8::%d]:5000", i), strconv.Itoa(i)) })
 		}
 		synctest.Wait()

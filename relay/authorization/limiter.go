@@ -9,116 +9,85 @@ import (
 	"sync"
 )
 
-// errBusy says that as much is under way and waiting as may be.
-var errBusy = errors.New("too many tokens that are not known yet are being reviewed")
+// errBusy is the error of a limiter that has no place left, not even to wait.
+var errBusy = errors.New("busy")
 
-// A limiter bounds the reviews of tokens that were never allowed. What exceeds a bound is refused at
-// once, so that made-up tokens cost neither memory nor the API server more than this.
+// A limiter bounds the reviews of tokens. It refuses at once what exceeds a bound, so that made-up
+// tokens cost neither memory nor the API server more than this.
 //
-// A place that gets free goes to one of the waiting sources at random, and no source holds more
-// than its share: a stranger with one address cannot keep a scraper's first review waiting, and
-// strangers with many only by chance.
+// A place that becomes free goes to one of the waiting sources at random, and no source holds more
+// than its share: one address cannot keep a scraper's first review waiting, and
+// many addresses only by chance.
 type limiter struct {
-	// running is how many reviews may be under way; admitted, how many besides wait;
+	// running is how many reviews may be under way; waiting, how many more may wait;
 	// perSource, how many of both a source may have.
-	running, admitted, perSource int
+	running, waiting, perSource int
 
 	mu       sync.Mutex
 	underWay int
-	sources  map[string]int             // under way and waiting
-	waiting  map[string][]chan struct{} // closed when it is their turn
+	queue    []*waiter
+	sources  map[string]int // under way and waiting
+}
+
+// A waiter's turn is closed when it gets a place.
+type waiter struct {
+	source string
+	turn   chan struct{}
 }
 
 func newLimiter(running, waiting, perSource int) *limiter {
-	return &limiter{
-		running: running, admitted: running + waiting, perSource: perSource,
-		sources: map[string]int{}, waiting: map[string][]chan struct{}{},
-	}
+	return &limiter{running: running, waiting: waiting, perSource: perSource, sources: map[string]int{}}
 }
 
-// enter waits for a place until ctx ends. Without an error, leave must be called in the end.
-func (l *limiter) enter(ctx context.Context, source string) error {
-	turn, err := l.admit(source)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-turn:
-		return nil
-	case <-ctx.Done():
-		l.abandon(source, turn)
-		return ctx.Err()
-	}
-}
-
-// admit returns a channel that is closed when it is the source's turn.
-func (l *limiter) admit(source string) (chan struct{}, error) {
+// enter waits for a place until ctx ends. Without an error, leave must be called when the review has ended.
+func (l *limiter) enter(ctx context.Context, source string) (leave func(), err error) {
+	w := &waiter{source: source, turn: make(chan struct{})}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.total() >= l.admitted || l.sources[source] >= l.perSource {
+	if l.underWay+len(l.queue) >= l.running+l.waiting || l.sources[source] >= l.perSource {
+		l.mu.Unlock()
 		return nil, errBusy
 	}
 	l.sources[source]++
-	l.waiting[source] = append(l.waiting[source], make(chan struct{}))
-	turn := l.waiting[source][len(l.waiting[source])-1]
+	l.queue = append(l.queue, w)
 	l.next()
-	return turn, nil
+	l.mu.Unlock()
+	select {
+	case <-w.turn:
+		return func() { l.leave(w) }, nil
+	case <-ctx.Done():
+		l.leave(w)
+		return nil, ctx.Err()
+	}
 }
 
-func (l *limiter) leave(source string) {
+// leave gives back the waiter's place in the queue, or the one for its review if it has got that.
+func (l *limiter) leave(w *waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.underWay--
-	l.forget(source)
+	if at := slices.Index(l.queue, w); at >= 0 {
+		l.queue = slices.Delete(l.queue, at, at+1)
+	} else {
+		l.underWay--
+	}
+	if l.sources[w.source]--; l.sources[w.source] == 0 {
+		delete(l.sources, w.source)
+	}
 	l.next()
 }
 
-// abandon gives up waiting, or the place where that was given meanwhile.
-func (l *limiter) abandon(source string, turn chan struct{}) {
-	l.mu.Lock()
-	at := slices.Index(l.waiting[source], turn)
-	if at >= 0 {
-		l.take(source, at)
-		l.forget(source)
-	}
-	l.mu.Unlock()
-	if at < 0 {
-		l.leave(source)
-	}
-}
-
-// next gives a free place to the oldest that waits of a source that is drawn.
+// next gives a free place to the oldest waiter of a random source.
 func (l *limiter) next() {
-	if l.underWay >= l.running || len(l.waiting) == 0 {
+	if l.underWay >= l.running || len(l.queue) == 0 {
 		return
 	}
-	sources := slices.Collect(maps.Keys(l.waiting))
-	source := sources[rand.IntN(len(sources))]
-	close(l.take(source, 0))
+	oldest := map[string]*waiter{}
+	for _, w := range slices.Backward(l.queue) {
+		oldest[w.source] = w
+	}
+	candidates := slices.Collect(maps.Values(oldest))
+	chosen := candidates[rand.IntN(len(candidates))]
+	at := slices.Index(l.queue, chosen)
+	l.queue = slices.Delete(l.queue, at, at+1)
 	l.underWay++
-}
-
-func (l *limiter) take(source string, at int) chan struct{} {
-	turn := l.waiting[source][at]
-	l.waiting[source] = slices.Delete(l.waiting[source], at, at+1)
-	if len(l.waiting[source]) == 0 {
-		delete(l.waiting, source)
-	}
-	return turn
-}
-
-func (l *limiter) forget(source string) {
-	l.sources[source]--
-	if l.sources[source] == 0 {
-		delete(l.sources, source)
-	}
-}
-
-// total is how many are under way and waiting.
-func (l *limiter) total() int {
-	sum := 0
-	for _, n := range l.sources {
-		sum += n
-	}
-	return sum
+	close(chosen.turn)
 }

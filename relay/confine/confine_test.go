@@ -20,8 +20,8 @@ const (
 	refused = "EACCES"
 )
 
-// TestNothingIsWritable: each way to change what lies in a folder is refused, in the pods' folder, in the folders
-// that can be read and elsewhere. The test runs as the files' owner, who may do it all unconfined.
+// TestNothingIsWritable: each way to change what is in a folder is refused, in the pods' folder, in the folders
+// that can be read and elsewhere. The test runs as the files' owner, who may do all of it unconfined.
 func TestNothingIsWritable(t *testing.T) {
 	pods, secret, other := t.TempDir(), newSecret(t), t.TempDir()
 	secret.swap(t, "first")
@@ -51,7 +51,7 @@ func TestNothingIsWritable(t *testing.T) {
 	}
 }
 
-// TestReadable: what is listed and what is put below later can be read, nothing else, and
+// TestReadable: what is listed and what is added below it later can be read, nothing else, and
 // nothing can be executed.
 func TestReadable(t *testing.T) {
 	secret, folder, single := newSecret(t), t.TempDir(), filepath.Join(t.TempDir(), "single")
@@ -149,7 +149,7 @@ func TestPorts(t *testing.T) {
 	process.want(t, refused, "listen", "")
 }
 
-// TestAbstractSockets: those of the node's network, where runtimes and desktops listen, are out of reach.
+// TestAbstractSockets: the relay cannot reach those of the node's network, where container runtimes listen.
 func TestAbstractSockets(t *testing.T) {
 	name := fmt.Sprintf("@confine-%d", os.Getpid())
 	listener, err := net.Listen("unix", name)

@@ -21,7 +21,7 @@ import (
 )
 
 // confinedArgument makes the test's binary a process that confines itself and does what
-// its standard input says.
+// it reads from its standard input.
 const confinedArgument = "confined"
 
 // threads of the confined process do each thing; they are started before it is confined.
@@ -176,7 +176,7 @@ func start(t *testing.T, needs confine.Needs) *confined {
 		require.NoError(t, cmd.Wait())
 	})
 	c := &confined{orders: json.NewEncoder(in), answers: bufio.NewScanner(io.Reader(out))}
-	require.True(t, c.answers.Scan(), "the process says whether it is confined")
+	require.True(t, c.answers.Scan(), "the process reports whether it is confined")
 	var failure string
 	_, err = fmt.Sscan(c.answers.Text(), &c.abi, &failure)
 	require.NoError(t, err, c.answers.Text())
@@ -187,7 +187,7 @@ func start(t *testing.T, needs confine.Needs) *confined {
 	return c
 }
 
-// want gives an order, and wants the same outcome in every thread.
+// want gives an order, and requires the same outcome in every thread.
 func (c *confined) want(t *testing.T, outcome, do, with string) {
 	t.Helper()
 	require.NoError(t, c.orders.Encode(order{do, with}))

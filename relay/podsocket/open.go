@@ -13,7 +13,7 @@ import (
 // the directory.
 type opener func(dir int, path string) (int, error)
 
-// openat2 lets the kernel keep to the rules (openat2(2), Linux 5.6).
+// openat2 lets the kernel enforce the rules (openat2(2), Linux 5.6).
 func openat2(dir int, path string) (int, error) {
 	how := &unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_CLOEXEC,
@@ -47,7 +47,7 @@ func walk(dir int, path string) (int, error) {
 	return at, nil
 }
 
-// usable tells whether the kernel lets us call openat2. A seccomp profile older
+// usable returns an error if the kernel does not let us call openat2. A seccomp profile older
 // than the call answers ENOSYS or, with runc before 1.0, EPERM.
 func usable(open opener) error {
 	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

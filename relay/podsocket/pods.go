@@ -1,3 +1,9 @@
+// Package podsocket turns a pod's uid into a connection to the Unix socket that
+// the pod's sidecar listens on, in an emptyDir below the kubelet's folder.
+//
+// What is in that emptyDir is the tenant's to choose, and may change at any
+// moment. So nothing there is opened for reading or writing, no link is followed,
+// and what was found is what is connected to: see [Pods.Open].
 package podsocket
 
 import (
@@ -7,27 +13,42 @@ import (
 	"io/fs"
 	"net"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )
 
-// inPod is where the webhook's emptyDir and the sidecar's socket in it lie below
+// A UID is a pod's uid in canonical form: 36 characters of lower-case hexadecimal
+// digits and dashes. It is safe as a name of a file.
+type UID string
+
+// ParseUID takes the canonical form only. The kubelet names no folder by
+// another spelling of a UUID (upper case, braces, urn:, no dashes).
+func ParseUID(text string) (UID, error) {
+	parsed, err := uuid.Parse(text)
+	if err != nil || parsed.String() != text {
+		return "", fmt.Errorf("%.40q is not a pod uid: it must be a UUID in lower case with dashes", text)
+	}
+	return UID(text), nil
+}
+
+// inPod is the path of the sidecar's socket, in the webhook's emptyDir, below
 // the kubelet's folder of a pod.
 const inPod = "volumes/kubernetes.io~empty-dir/hypervisor-exporter/metrics.sock"
 
-// What may come of looking for a pod's socket. Other errors say that it is there
+// The errors of finding and connecting to a pod's socket. Any other error means that it is there
 // and cannot be used.
 var (
-	// ErrNode says that the kubelet's folder itself cannot be opened.
+	// ErrNode: the kubelet's folder itself cannot be opened.
 	ErrNode = errors.New("the kubelet's folder of pods cannot be opened")
-	// ErrGone says that there is no such pod on this node, or no socket in it.
+	// ErrGone: there is no such pod on this node, or no socket in it.
 	ErrGone = errors.New("no such pod on this node, or no socket in it")
-	// ErrForeign says that something other than a socket of the pod's own lies there.
+	// ErrForeign: something other than a socket of the pod's own is there.
 	ErrForeign = errors.New("not a socket of the pod's own")
-	// ErrRefused says that nobody listens on the socket, or not fast enough.
-	ErrRefused = errors.New("nobody takes connections on the pod's socket")
+	// ErrRefused: nothing listens on the socket, or not fast enough.
+	ErrRefused = errors.New("nothing accepts connections on the pod's socket")
 )
 
-// Pods finds sockets below a folder of the kubelet's. Its methods may be called
+// Pods finds sockets below the kubelet's folder. Its methods may be called
 // concurrently.
 type Pods struct {
 	dir    string
@@ -44,11 +65,11 @@ func New(dir string) *Pods {
 	return &Pods{dir: dir, open: openat2}
 }
 
-// Denied says why openat2 is not used: nil where it is. The way that is taken
-// instead is as safe, at three more calls.
+// Denied returns why openat2 is not used, or nil if it is. What is used
+// instead is as safe, with three more calls.
 func (p *Pods) Denied() error { return p.denied }
 
-// Check is nil when the kubelet's folder can be opened, and ErrNode otherwise.
+// Check returns nil if the kubelet's folder can be opened, and ErrNode otherwise.
 func (p *Pods) Check() error {
 	dir, err := p.openDir()
 	if err != nil {
@@ -57,8 +78,8 @@ func (p *Pods) Check() error {
 	return unix.Close(dir)
 }
 
-// Holds is nil where the kubelet's folder holds the pod, ErrGone where it holds
-// none, and ErrNode where it cannot be opened.
+// Holds returns nil if the kubelet's folder holds the pod, ErrGone if it does
+// not, and ErrNode if the folder cannot be opened.
 func (p *Pods) Holds(uid UID) error {
 	dir, err := p.openDir()
 	if err != nil {
@@ -113,7 +134,7 @@ func (p *Pods) openDir() (int, error) {
 	return dir, nil
 }
 
-// classify says what the failure to find a file means.
+// classify returns the package's error for a failure to find a file.
 func classify(err error) error {
 	switch {
 	case errors.Is(err, unix.ENOENT):

@@ -1,6 +1,7 @@
 package podsocket_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"os"
@@ -12,13 +13,14 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// both are the two ways to find a socket: every attack meets both.
+// both runs the test with each of the two ways to find a socket.
 func both(t *testing.T, test func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods)) {
 	for name, make := range map[string]func(string) *podsocket.Pods{
 		"openat2": podsocket.New, "walk": podsocket.NewWalking,
@@ -41,7 +43,7 @@ func addPod(t *testing.T, kubelet podtest.Kubelet) podtest.Pod {
 	return pod
 }
 
-// speak serves a word to whoever connects, until the test ends.
+// speak sends a word to each connection, until the test ends.
 func speak(t *testing.T, path, word string) *net.UnixListener {
 	t.Helper()
 	listener, err := podtest.Listen(path)
@@ -86,8 +88,8 @@ func TestDial(t *testing.T) {
 	})
 }
 
-// TestWhatATenantMayPlant puts everything else in the socket's place. Nothing of
-// it is opened: the FIFO would block, the bait would be heard.
+// TestWhatATenantMayPlant puts everything else in the socket's place. None of
+// it is opened: the FIFO would block, the bait would be read.
 func TestWhatATenantMayPlant(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -140,7 +142,7 @@ func TestWhatATenantMayPlant(t *testing.T) {
 		{"another pod's socket by another name", func(t *testing.T, pod, victim podtest.Pod) {
 			require.NoError(t, os.Link(victim.Socket(), pod.Socket()))
 		}, podsocket.ErrForeign},
-		{"a socket that nobody listens on", func(t *testing.T, pod, _ podtest.Pod) {
+		{"a socket without a listener", func(t *testing.T, pod, _ podtest.Pod) {
 			require.NoError(t, speak(t, pod.Socket(), "").Close())
 		}, podsocket.ErrRefused},
 	} {
@@ -156,7 +158,7 @@ func TestWhatATenantMayPlant(t *testing.T) {
 	}
 }
 
-// TestADatagramSocket is there and of no use; that is not the node's fault.
+// TestADatagramSocket: it is there and cannot be used; that is not the node's fault.
 func TestADatagramSocket(t *testing.T) {
 	both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
 		pod := addPod(t, kubelet)
@@ -173,7 +175,7 @@ func TestADatagramSocket(t *testing.T) {
 	})
 }
 
-// TestAFullQueue: a listener that accepts nobody does not hold the relay up.
+// TestAFullQueue: a listener that accepts no connection does not hold the relay up.
 func TestAFullQueue(t *testing.T) {
 	both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
 		pod := addPod(t, kubelet)
@@ -192,7 +194,7 @@ func TestAFullQueue(t *testing.T) {
 	})
 }
 
-// TestNothingIsLeftOpen: whatever comes of it, no descriptor stays.
+// TestNothingIsLeftOpen: whatever the result, no descriptor stays open.
 func TestNothingIsLeftOpen(t *testing.T) {
 	both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
 		good, bad := addPod(t, kubelet), addPod(t, kubelet)
@@ -235,5 +237,79 @@ func TestHolds(t *testing.T) {
 		require.ErrorIs(t, pods.Holds(pod.UID), podsocket.ErrGone)
 		require.NoError(t, os.Remove(kubelet.Dir))
 		require.ErrorIs(t, pods.Holds(pod.UID), podsocket.ErrNode)
+	})
+}
+
+// TestSwapBetweenOpenAndConnect: the relay connects to the file that it found, whatever
+// has its name, or its folder's name, by then.
+func TestSwapBetweenOpenAndConnect(t *testing.T) {
+	for name, swap := range map[string]func(t *testing.T, pod, victim podtest.Pod){
+		"a link to another pod's socket": func(t *testing.T, pod, victim podtest.Pod) {
+			require.NoError(t, os.Remove(pod.Socket()))
+			require.NoError(t, os.Symlink(victim.Socket(), pod.Socket()))
+		},
+		"another pod's socket by another name": func(t *testing.T, pod, victim podtest.Pod) {
+			require.NoError(t, os.Remove(pod.Socket()))
+			require.NoError(t, os.Link(victim.Socket(), pod.Socket()))
+		},
+		"another pod's socket, moved": func(t *testing.T, pod, victim podtest.Pod) {
+			require.NoError(t, os.Rename(victim.Socket(), pod.Socket()))
+		},
+		"a link in place of the volume": func(t *testing.T, pod, victim podtest.Pod) {
+			require.NoError(t, os.Rename(pod.Volume, pod.Volume+".away"))
+			require.NoError(t, os.Symlink(victim.Volume, pod.Volume))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
+				pod, victim := addPod(t, kubelet), addPod(t, kubelet)
+				speak(t, pod.Socket(), "own")
+				speak(t, victim.Socket(), "bait")
+				socket, err := pods.Open(pod.UID)
+				require.NoError(t, err)
+				defer socket.Close()
+				swap(t, pod, victim)
+				conn, err := socket.Connect(t.Context())
+				require.Equal(t, "own", hear(t, conn, err))
+			})
+		})
+	}
+}
+
+// TestStormOfSwaps: while a tenant exchanges its socket for a link, a second name
+// of another pod's socket and nothing, as fast as it can, no connection leads
+// to the other pod.
+func TestStormOfSwaps(t *testing.T) {
+	both(t, func(t *testing.T, kubelet podtest.Kubelet, pods *podsocket.Pods) {
+		pod, victim := addPod(t, kubelet), addPod(t, kubelet)
+		speak(t, pod.Path("own.sock"), "own")
+		speak(t, victim.Socket(), "bait")
+		require.NoError(t, os.Symlink(victim.Socket(), pod.Path("link")))
+		require.NoError(t, os.Link(victim.Socket(), pod.Path("second")))
+		ctx, cancel := context.WithCancel(t.Context())
+		var swaps sync.WaitGroup
+		defer swaps.Wait()
+		defer cancel()
+		swaps.Go(func() {
+			for ctx.Err() == nil {
+				for _, name := range []string{"own.sock", "link", "second"} {
+					_ = os.Rename(pod.Path(name), pod.Socket())
+					_ = os.Rename(pod.Socket(), pod.Path(name))
+				}
+			}
+		})
+		connected := 0
+		rounds := 1_000
+		if testkit.Soak() {
+			rounds = 50_000
+		}
+		for round := 0; round < rounds || connected == 0; round++ {
+			conn, err := pods.Dial(t.Context(), pod.UID)
+			if err != nil {
+				continue
+			}
+			connected++
+			require.Equal(t, "own", hear(t, conn, nil))
+		}
 	})
 }

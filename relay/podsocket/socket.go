@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Socket is a socket file that was found. It stays the same file whatever is put
-// under its name afterwards.
+// A Socket is a socket file that was found. It stays the same file, whatever gets
+// its name afterwards.
 type Socket struct{ fd int }
 
 // Close forgets the file. Connections made before stay.
@@ -20,7 +20,7 @@ func (s *Socket) Close() { _ = unix.Close(s.fd) }
 func (s *Socket) check() error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(s.fd, &stat); err != nil {
-		return fmt.Errorf("look at the pod's socket: %w", err)
+		return fmt.Errorf("stat the pod's socket: %w", err)
 	}
 	if kind := stat.Mode & unix.S_IFMT; kind != unix.S_IFSOCK {
 		return fmt.Errorf("%w: %s", ErrForeign, kindName(kind))
@@ -31,8 +31,8 @@ func (s *Socket) check() error {
 	return nil
 }
 
-// Connect connects to whoever listens on the file. It does not wait for a listener
-// whose queue is full. The way through /proc leads to the file that was found, not
+// Connect connects to the process that listens on the file. It does not wait for a listener
+// whose queue is full. The path through /proc leads to the file that was found, not
 // to what has its name now (proc_pid_fd(5)).
 func (s *Socket) Connect(ctx context.Context) (net.Conn, error) {
 	var dialer net.Dialer
@@ -47,7 +47,7 @@ func (s *Socket) Connect(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// cause leaves out the path, which is a number of ours.
+// cause leaves out the path, which is only a descriptor's number.
 func cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

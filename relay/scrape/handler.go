@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 	"kubevirt-hypervisor-exporter/relay/podsocket"
 )
 
-// copyBuffer is what is passed on at a time. The sidecar's page has 3 kB.
+// copyBuffer is how much is passed on at a time. The sidecar's page has 3 kB.
 const copyBuffer = 4 << 10
 
 // Dialer connects to pods' sockets; its errors are those of podsocket.
@@ -24,10 +23,10 @@ type Dialer interface {
 	Dial(ctx context.Context, uid podsocket.UID) (net.Conn, error)
 }
 
-// Config says how far a scrape may go. All bounds must be more than 0.
+// Config bounds the scrapes. All bounds must be more than 0.
 type Config struct {
 	Pods Dialer
-	// Timeout bounds a scrape whose scraper would wait longer or does not say.
+	// Timeout bounds a scrape unless its scraper sends a shorter timeout.
 	Timeout time.Duration
 	// MaxResponseBytes bounds a page as the pod sends it, compressed or not.
 	MaxResponseBytes int64
@@ -39,64 +38,74 @@ type Config struct {
 
 // Handler answers GET /pods/{uid}/metrics.
 type Handler struct {
-	config  Config
-	gate    *gate
-	metrics metrics
-	changes *changes
-	buffers sync.Pool
+	config   Config
+	limiter  *limiter
+	scrapes  *prometheus.CounterVec
+	duration prometheus.Histogram
+	failures *failures
+	buffers  sync.Pool
 }
 
-// NewHandler registers its metrics and makes the handler.
+// NewHandler registers its metrics and returns the handler. Every result has a series from the start, so that
+// a first failure is an increase.
 func NewHandler(config Config) *Handler {
-	gate := newGate(config.MaxInFlight, config.MaxInFlightPod)
-	return &Handler{
+	h := &Handler{
 		config:  config,
-		gate:    gate,
-		metrics: newMetrics(config.Registry, gate),
-		changes: newChanges(config.Logger),
-		buffers: sync.Pool{New: func() any { return new([copyBuffer]byte) }},
+		limiter: newLimiter(config.MaxInFlight, config.MaxInFlightPod),
+		scrapes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hypervisor_exporter_relay_scrapes_total",
+			Help: "Scrapes of pods, by how they ended.",
+		}, []string{"result"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "hypervisor_exporter_relay_scrape_duration_seconds",
+			Help:    "How long scrapes of pods took, failed ones included.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .05, .25, 1, 5, 10},
+		}),
+		failures: newFailures(config.Logger),
+		buffers:  sync.Pool{New: func() any { return new([copyBuffer]byte) }},
 	}
+	inFlight := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "hypervisor_exporter_relay_scrapes_in_flight",
+		Help: "Scrapes of pods under way.",
+	}, func() float64 { return float64(h.limiter.inFlight()) })
+	config.Registry.MustRegister(h.scrapes, h.duration, inFlight)
+	for _, result := range results {
+		h.scrapes.WithLabelValues(result.label)
+	}
+	return h
 }
 
-// ServeHTTP implements http.Handler. A page that breaks off half way breaks off the
-// connection, so that the scrape fails: a page cut short would be a lie.
+// ServeHTTP implements http.Handler. If a page ends early, the handler cuts off the
+// connection, so that the scrape fails: half a page would be a lie.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	uid, ok := ParsePath(r.URL.EscapedPath())
 	if !ok {
-		http.Error(w, "want /pods/{pod-uid}/metrics, the uid in lower case", http.StatusNotFound)
+		http.Error(w, "the path must be /pods/{pod-uid}/metrics, the uid in lower case", http.StatusNotFound)
 		return
 	}
-	if result := h.gate.enter(uid); result != OK {
-		h.metrics.scrapes.WithLabelValues(result.String()).Inc()
-		http.Error(w, result.Sentence(), result.Code())
+	if busy := h.limiter.enter(uid); busy != OK {
+		h.scrapes.WithLabelValues(busy.String()).Inc()
+		http.Error(w, busy.Sentence(), busy.Code())
 		return
 	}
-	defer h.gate.leave(uid)
+	defer h.limiter.leave(uid)
 	began := time.Now()
 	started, end := h.carry(w, r, uid)
-	h.metrics.duration.Observe(time.Since(began).Seconds())
-	h.note(uid, end)
-	switch {
-	case end == nil:
-	case started:
-		panic(http.ErrAbortHandler)
-	default:
-		http.Error(w, end.sentence(), end.result.Code())
-	}
-}
-
-// note counts and logs how a scrape ended.
-func (h *Handler) note(uid podsocket.UID, end *outcome) {
+	h.duration.Observe(time.Since(began).Seconds())
 	if end == nil {
-		h.metrics.scrapes.WithLabelValues(OK.String()).Inc()
-		h.changes.note(uid, OK, nil)
+		h.scrapes.WithLabelValues(OK.String()).Inc()
+		h.failures.note(uid, OK, nil)
 		return
 	}
-	h.metrics.scrapes.WithLabelValues(end.result.String()).Inc()
-	h.changes.note(uid, end.result, end)
+	h.scrapes.WithLabelValues(end.result.String()).Inc()
+	h.failures.note(uid, end.result, end)
+	if started {
+		panic(http.ErrAbortHandler)
+	}
+	http.Error(w, end.sentence(), end.result.Code())
 }
 
-// carry takes the scrape to the pod and the page back. started tells that the
+// carry takes the scrape to the pod and the page back. started reports whether the
 // answer has begun.
 func (h *Handler) carry(w http.ResponseWriter, r *http.Request, uid podsocket.UID) (started bool, end *outcome) {
 	defer func() {
@@ -104,16 +113,16 @@ func (h *Handler) carry(w http.ResponseWriter, r *http.Request, uid podsocket.UI
 			end = failed(ClientGone, "%w", context.Cause(r.Context()))
 		}
 	}()
-	question := newAsk(r.Header, h.config.Timeout)
-	deadline := time.Now().Add(question.timeout)
+	request := newRequest(r.Header, h.config.Timeout)
+	deadline := time.Now().Add(request.timeout)
 	conn, end := h.dial(r.Context(), deadline, uid)
 	if end != nil {
 		return false, end
 	}
 	defer func() { _ = conn.Close() }()
-	// Whoever asked may hang up: the deadline then passes at once.
+	// If the scraper closes its connection, the deadline passes at once.
 	defer context.AfterFunc(r.Context(), func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	if err := question.write(conn); err != nil {
+	if err := request.write(conn); err != nil {
 		return false, transferOutcome(err, "ask for the page")
 	}
 	head, page, end := readHead(conn, h.config.MaxResponseBytes)
@@ -152,16 +161,5 @@ func (h *Handler) copy(w io.Writer, page io.Reader) *outcome {
 		return end
 	default:
 		return failed(ClientGone, "pass the page on: %w", err)
-	}
-}
-
-// write sets what of the pod's head passes.
-func (h head) write(header http.Header) {
-	header.Set("Content-Type", h.contentType)
-	if h.encoding != "" {
-		header.Set("Content-Encoding", h.encoding)
-	}
-	if h.length >= 0 {
-		header.Set("Content-Length", strconv.FormatInt(h.length, 10))
 	}
 }

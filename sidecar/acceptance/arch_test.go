@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
@@ -28,8 +29,8 @@ type foreign struct {
 	emulator, supervisor, sidecar string
 }
 
-// build gives the binaries that make has put into bin/, from where every user can reach them.
-func build(t *testing.T, arch string) foreign {
+// prebuilt copies the binaries that make has put into bin/ to where every user can reach them.
+func prebuilt(t *testing.T, arch string) foreign {
 	t.Helper()
 	emulator := emulators[arch]
 	_, err := os.Stat(emulator)
@@ -58,13 +59,13 @@ func (f foreign) start(t *testing.T, s setup) *sidecar {
 }
 
 // TestOtherArchitectures runs what the sidecar's image holds for arm64 and s390x beside a real libvirtd of this machine
-// and its VMs: start, detection, scrape, health check, the supervisor's restart, the end. Memory and speed are the
+// and its VMs: start, detection, scrape, show, the supervisor's restart, the end. Memory and speed are the
 // emulator's and are not tested.
 func TestOtherArchitectures(t *testing.T) {
 	for arch := range emulators {
 		t.Run(arch, func(t *testing.T) {
 			t.Parallel()
-			f := build(t, arch)
+			f := prebuilt(t, arch)
 			for kind, label := range kinds(t) {
 				t.Run(label, func(t *testing.T) {
 					t.Parallel()
@@ -92,8 +93,8 @@ func (f foreign) beside(t *testing.T, arch string, kind libvirttest.Type, label 
 	require.Equal(t, "x86_64", domain["arch"])
 	require.Equal(t, "9.0.0", domain["libvirt_version"])
 	p.awaitStatus(t, "/readyz", 200)
-	out, err := f.command("healthcheck", "--web.listen-address="+p.listen).CombinedOutput()
-	require.NoError(t, err, "healthcheck: %s", out)
+	out, err := f.command("show", "--listen-address="+p.listen).CombinedOutput()
+	require.NoError(t, err, "show: %s", out)
 
 	p.killExporter(t)
 	p.awaitPage(t, func(found page) error {
@@ -109,16 +110,16 @@ func (f foreign) beside(t *testing.T, arch string, kind libvirttest.Type, label 
 	require.NoError(t, err)
 	require.Zero(t, code)
 	t.Logf("ended after %v", took)
-	require.Contains(t, p.log.String(), "stopped", "it ended by itself, not by the supervisor's kill")
-	out, err = f.command("healthcheck", "--web.listen-address="+p.listen).CombinedOutput()
-	require.Error(t, err, "nobody serves any more")
-	require.Contains(t, string(out), "healthcheck of "+p.listen)
+	require.Contains(t, p.Log(), "stopped", "it ended by itself, not by the supervisor's kill")
+	out, err = f.command("show", "--listen-address="+p.listen).CombinedOutput()
+	require.Error(t, err, "nothing listens any more")
+	require.Contains(t, string(out), "show "+p.listen)
 }
 
 // killExporter kills the supervisor's child.
 func (p *sidecar) killExporter(t *testing.T) {
 	t.Helper()
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", p.cmd.Process.Pid))
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", p.Pid()))
 	require.NoError(t, err)
 	child, err := strconv.Atoi(strings.TrimSpace(string(children)))
 	require.NoError(t, err)
@@ -127,7 +128,7 @@ func (p *sidecar) killExporter(t *testing.T) {
 
 // commands: the exit codes by which the supervisor knows that there is nothing to start again.
 func (f foreign) commands(t *testing.T, arch string) {
-	out, err := command(f.emulator, libvirttest.QEMUUser, nil, f.supervisor, f.emulator, f.sidecar, "--version").CombinedOutput()
+	out, err := command(f.emulator, libvirttest.QEMUUser, nil, f.supervisor, f.emulator, f.sidecar, "version").CombinedOutput()
 	require.NoError(t, err)
 	require.Contains(t, string(out), "linux/"+arch)
 	failed := command(f.emulator, libvirttest.QEMUUser, nil, f.supervisor, f.emulator, f.sidecar, "--no-such-flag")
@@ -137,7 +138,7 @@ func (f foreign) commands(t *testing.T, arch string) {
 
 // port: the listener of the exposure "direct". To find the device to bind to, it asks the kernel by netlink.
 func (f foreign) port(t *testing.T, arch string) {
-	s := setup{socket: nowhere, listen: freeAddress(t), args: []string{"--web.bind-to-device"}}
+	s := setup{socket: nowhere, listen: testkit.FreeAddress(t), args: []string{"--bind-to-device"}}
 	if arch == "s390x" {
 		// QEMU does not swap the bytes of a message's last attribute where that is empty (host_to_target_for_each_rtattr
 		// in linux-user/fd-trans.c, 7.2: > where >= is meant): Go's net.Interfaces fails. On a kernel of s390x it does not:
@@ -146,7 +147,7 @@ func (f foreign) port(t *testing.T, arch string) {
 	}
 	p := f.start(t, s)
 	p.awaitServing(t)
-	require.NotContains(t, p.log.String(), "not bound to its device")
+	require.NotContains(t, p.Log(), "not bound to its device")
 }
 
 // TestOtherPrograms: what the other images hold, and the plugin, start.

@@ -1,17 +1,17 @@
 package acceptance
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
@@ -25,11 +25,11 @@ func TestGuestReachesNoDirectListener(t *testing.T) {
 	wire(t, guest, "eth0", "10.0.2.2/24", pod, "k6t-eth0", "10.0.2.1/24")
 	ip(t, "-n", guest, "route", "add", "default", "via", "10.0.2.1")
 
-	startIn(t, pod, "--web.listen-address=:9478")
-	startIn(t, pod, "--web.listen-address=[10.9.0.2]:9477", "--web.bind-to-device")
-	eventually(t, func() error { return get(node, "10.9.0.2:9477") })
+	startIn(t, pod, "--listen-address=:9478")
+	startIn(t, pod, "--listen-address=[10.9.0.2]:9477", "--bind-to-device")
+	testkit.Eventually(t, func() error { return get(node, "10.9.0.2:9477") })
 	for _, address := range []string{"10.9.0.2:9478", "10.0.2.1:9478"} {
-		eventually(t, func() error { return get(guest, address) })
+		testkit.Eventually(t, func() error { return get(guest, address) })
 	}
 	require.ErrorContains(t, get(guest, "10.9.0.2:9477"), "exit status 7", "curl: could not connect")
 	require.ErrorContains(t, get(guest, "10.0.2.1:9477"), "exit status 7")
@@ -65,18 +65,12 @@ func startIn(t *testing.T, netns string, args ...string) {
 	t.Helper()
 	uid := fmt.Sprint(libvirttest.QEMUUser)
 	cmd := exec.Command("ip", append([]string{"netns", "exec", netns, "setpriv", "--reuid=" + uid, "--regid=" + uid, "--clear-groups",
-		"--no-new-privs", "--inh-caps=-all", plain, "--libvirt.socket=" + nowhere}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	log := &bytes.Buffer{}
-	cmd.Stdout, cmd.Stderr = log, log
-	require.NoError(t, cmd.Start())
+		"--no-new-privs", "--inh-caps=-all", plain, "--libvirt-socket=" + nowhere}, args...)...)
+	process, err := testkit.Start(filepath.Join(t.TempDir(), "log"), cmd)
+	require.NoError(t, err)
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		require.NotContains(t, log.String(), "not bound to its device")
-		if t.Failed() {
-			t.Log(log)
-		}
+		process.Kill()
+		require.NotContains(t, process.Log(), "not bound to its device")
 	})
 }
 
@@ -90,18 +84,4 @@ func get(netns, address string) error {
 		return fmt.Errorf("%s from %s: %w: %s", address, netns, err, out)
 	}
 	return nil
-}
-
-// TestFullVolume: a socket that has no room is made once there is some.
-func TestFullVolume(t *testing.T) {
-	require.Zero(t, os.Getuid(), "run as root: a small file system is mounted")
-	dir := folder(t, libvirttest.QEMUUser)
-	require.NoError(t, syscall.Mount("acc", dir, "tmpfs", 0, "nr_inodes=2,mode=0777"))
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	require.NoError(t, os.WriteFile(dir+"/full", nil, 0o600))
-	p := start(t, setup{socket: nowhere, listen: "unix://" + dir + "/metrics.sock"})
-	p.awaitLog(t, "no space left on device")
-	require.NoError(t, os.Remove(dir+"/full"))
-	p.awaitServing(t)
-	require.Equal(t, 1, p.awaitLog(t, "no space left on device"), "one line, however often it was tried")
 }

@@ -48,7 +48,7 @@ func TestLibvirtdHangs(t *testing.T) {
 	const grace = 3 * time.Second
 	daemon := libvirtd(t)
 	runVM(t, daemon)
-	p := start(t, setup{binary: raced, socket: daemon.Socket(), args: []string{"--libvirt.timeout=1s", "--libvirt.grace=" + grace.String(), "--web.runtime-metrics"}})
+	p := start(t, setup{binary: raced, socket: daemon.Socket(), args: []string{"--libvirt-timeout=1s", "--libvirt-grace=" + grace.String()}})
 	p.await(t, "qemu-tcg")
 	w := p.watch(t, 10*time.Millisecond)
 	before := p.usage(t)
@@ -64,7 +64,7 @@ func TestLibvirtdHangs(t *testing.T) {
 	p.awaitUp(t, true)
 	w.awaitKinds(t, begin, "qemu-tcg", "unknown", "qemu-tcg")
 	p.checkGrowth(t, before)
-	require.Equal(t, 1, p.awaitLog(t, "libvirt has not answered for the grace period"))
+	require.Equal(t, 1, p.AwaitLog(t, "libvirt has not answered for the grace period"))
 }
 
 // TestQEMUHangs: a QEMU that answers nothing runs, as far as anybody can tell.
@@ -72,7 +72,7 @@ func TestQEMUHangs(t *testing.T) {
 	t.Parallel()
 	daemon := libvirtd(t)
 	vm := runVM(t, daemon)
-	p := start(t, setup{socket: daemon.Socket(), args: []string{"--libvirt.resync=200ms", "--libvirt.timeout=1s"}})
+	p := start(t, setup{socket: daemon.Socket(), args: []string{"--libvirt-resync=200ms", "--libvirt-timeout=1s"}})
 	p.await(t, "qemu-tcg")
 	w := p.watch(t, 10*time.Millisecond)
 	begin := time.Now()
@@ -93,11 +93,11 @@ func TestSocketComesAndGoes(t *testing.T) {
 	daemon := libvirtd(t)
 	runVM(t, daemon)
 	path := filepath.Join(folder(t, libvirttest.QEMUUser), "virtqemud-sock")
-	p := start(t, setup{binary: raced, socket: path, args: []string{"--web.runtime-metrics"}})
+	p := start(t, setup{binary: raced, socket: path})
 	w := p.watch(t, 20*time.Millisecond)
 	p.awaitErrors(t, 4)
 	p.holds(t, absent, 100*time.Millisecond)
-	require.Equal(t, 1, p.awaitLog(t, "is not there"), "one line, however often it is tried")
+	require.Equal(t, 1, p.AwaitLog(t, "is not there"), "one line, however often it is tried")
 
 	require.NoError(t, os.Symlink(daemon.Socket(), path))
 	p.await(t, "qemu-tcg")
@@ -138,9 +138,9 @@ func TestRefused(t *testing.T) {
 	p := start(t, setup{binary: raced, socket: daemon.Socket(), uid: 65534})
 	p.watch(t, 20*time.Millisecond)
 	p.awaitErrors(t, 4)
-	require.Equal(t, 1, p.awaitLog(t, "refuses uid 65534"))
-	require.Equal(t, 1, strings.Count(p.log.String(), "level=WARN"))
-	require.Contains(t, p.log.String(), daemon.Socket())
+	require.Equal(t, 1, p.AwaitLog(t, "refuses uid 65534"))
+	require.Equal(t, 1, strings.Count(p.Log(), `"level":"WARN"`))
+	require.Contains(t, p.Log(), daemon.Socket())
 	p.holds(t, absent, 100*time.Millisecond)
 	require.True(t, p.alive())
 }
@@ -154,7 +154,7 @@ func TestTurnedAway(t *testing.T) {
 	p := start(t, setup{socket: path})
 	p.watch(t, 20*time.Millisecond)
 	p.awaitErrors(t, 4)
-	require.Equal(t, 1, p.awaitLog(t, "turns uid 107 away"))
+	require.Equal(t, 1, p.AwaitLog(t, "turns uid 107 away"))
 	p.holds(t, absent, 100*time.Millisecond)
 }
 
@@ -162,7 +162,7 @@ func TestTurnedAway(t *testing.T) {
 func TestVanishing(t *testing.T) {
 	t.Parallel()
 	daemon := libvirtd(t)
-	p := start(t, setup{binary: raced, socket: daemon.Socket(), args: []string{"--libvirt.resync=1ms"}})
+	p := start(t, setup{binary: raced, socket: daemon.Socket(), args: []string{"--libvirt-resync=1ms"}})
 	p.awaitUp(t, true)
 	p.watch(t, 20*time.Millisecond)
 	for range 5 {

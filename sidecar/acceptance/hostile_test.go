@@ -10,32 +10,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
-const (
-	// maxResident bounds the sidecar's memory whatever its peer does, in kB.
-	maxResident = 64 << 10
-	// hostilities is how long a peer may misbehave.
-	hostilities = 2 * time.Second
-)
-
-// checkSound: the sidecar lives, has not swollen, and has a well-formed page.
-func (p *sidecar) checkSound(t *testing.T, before usage) {
-	t.Helper()
-	require.True(t, p.alive(), "log: %s", p.log)
-	now := p.usage(t)
-	t.Logf("after %v: %v", hostilities, now)
-	require.Less(t, now.rss, maxResident)
-	require.LessOrEqual(t, now.goroutines, before.goroutines+8)
-	require.LessOrEqual(t, now.fds, before.fds+4)
+// hostilities is how long a peer misbehaves.
+func hostilities() time.Duration {
+	if testkit.Soak() {
+		return 5 * time.Second
+	}
+	return time.Second
 }
 
 // hostileArgs make the sidecar impatient, so that there is much to see in little time.
 func hostileArgs() []string {
-	return []string{"--libvirt.timeout=500ms", "--libvirt.grace=1s", "--web.runtime-metrics"}
+	return []string{"--libvirt-timeout=300ms", "--libvirt-grace=1s"}
 }
 
 // TestHostilePeer: whatever listens on the socket in libvirt's place, no VMI is shown.
@@ -66,12 +55,13 @@ func TestHostilePeer(t *testing.T) {
 		"error of 10 MiB": answerFirst(words(1, 1, 1, 10<<20, 0), 1),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			path := filepath.Join(folder(t, libvirttest.QEMUUser), "virtqemud-sock")
 			serveSocket(t, path, serve)
 			p := start(t, setup{socket: path, args: hostileArgs()})
 			w := p.watch(t, 20*time.Millisecond)
 			before, begin := p.usage(t), time.Now()
-			<-time.After(hostilities)
+			<-time.After(hostilities())
 			w.awaitKinds(t, begin, absent)
 			p.checkSound(t, before)
 			p.awaitUp(t, false)

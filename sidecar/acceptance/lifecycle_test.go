@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
@@ -24,9 +23,9 @@ const nowhere = "/nonexistent/virtqemud-sock"
 const endsWithin = time.Second
 
 // TestEnds: SIGTERM and SIGINT end the sidecar with 0 within a second, whatever libvirt
-// does meanwhile. A busy machine may delay one try of three. It takes leave of a libvirtd
-// that answers; one that is frozen hears nothing, as farewell and hang-up together can
-// crash it when it goes on.
+// does meanwhile; a busy machine may delay a try. It closes the connection cleanly if libvirtd
+// answers. To one that is frozen it sends nothing: ConnectClose and the end of the connection
+// together can crash it when it goes on.
 func TestEnds(t *testing.T) {
 	t.Parallel()
 	daemon := libvirtd(t)
@@ -41,22 +40,23 @@ func TestEnds(t *testing.T) {
 			{"libvirtd is frozen", daemon.Stop, false},
 		} {
 			t.Run(fmt.Sprint(signal, ", ", c.name), func(t *testing.T) {
-				var times []time.Duration
-				for range 3 {
+				took := endsWithin + 1
+				for try := 0; took > endsWithin && try < 5; try++ {
 					proxy := startProxy(t, daemon.Socket(), nil)
 					p := start(t, setup{socket: proxy.socket})
 					p.await(t, "qemu-tcg")
 					require.NoError(t, c.stop())
-					code, took, err := p.end(signal)
+					var code int
+					var err error
+					code, took, err = p.end(signal)
 					require.NoError(t, daemon.Cont())
 					require.NoError(t, err)
 					require.Zero(t, code)
 					calls := proxy.calls(time.Time{})
-					require.Equal(t, c.leave, calls[len(calls)-1].procedure() == procConnectClose, "whether it takes leave")
-					times = append(times, took)
+					require.Equal(t, c.leave, calls[len(calls)-1].procedure() == procConnectClose, "whether it closes cleanly")
+					t.Logf("ended after %v", took)
 				}
-				t.Logf("ended after %v", times)
-				require.LessOrEqual(t, slices.Min(times), endsWithin)
+				require.LessOrEqual(t, took, endsWithin)
 			})
 		}
 	}
@@ -90,51 +90,12 @@ func TestOnlyTheseEndIt(t *testing.T) {
 	vm := runVM(t, daemon)
 	p.await(t, "qemu-tcg")
 	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2} {
-		require.NoError(t, p.cmd.Process.Signal(signal))
+		require.NoError(t, p.Signal(signal))
 		p.holds(t, "qemu-tcg", 100*time.Millisecond)
 	}
 	require.NoError(t, vm.Destroy(t.Context()))
 	p.await(t, absent)
 	require.True(t, p.alive())
-}
-
-// TestWrongFlags: one line and the usage, and exit code 64.
-func TestWrongFlags(t *testing.T) {
-	t.Parallel()
-	for _, args := range [][]string{
-		{"--no-such-flag"},
-		{"surplus"},
-		{"--libvirt.timeout=0"},
-		{"--libvirt.timeout=soon"},
-		{"--libvirt.resync=0s"},
-		{"--libvirt.grace=-1s"},
-		{"--log.level=loud"},
-		{"--web.telemetry-path=metrics"},
-		{"--web.telemetry-path=/"},
-		{"healthcheck", "--nonsense"},
-	} {
-		t.Run(strings.Join(args, " "), func(t *testing.T) {
-			cmd := command(plain, libvirttest.QEMUUser, nil, args...)
-			out := &output{}
-			cmd.Stdout, cmd.Stderr = out, out
-			var failed *exec.ExitError
-			require.ErrorAs(t, cmd.Run(), &failed)
-			require.Equal(t, 64, failed.ExitCode())
-			first, rest, _ := strings.Cut(out.String(), "\n")
-			require.Contains(t, first, "error: ")
-			require.True(t, strings.HasPrefix(rest, "usage: "), "after one line, the usage: %s", out)
-		})
-	}
-}
-
-// TestVersion and help end well.
-func TestVersion(t *testing.T) {
-	t.Parallel()
-	for flag, says := range map[string]string{"--version": "sidecar, version", "--help": "--libvirt.socket"} {
-		out, err := command(plain, libvirttest.QEMUUser, nil, flag).CombinedOutput()
-		require.NoError(t, err, flag)
-		require.Contains(t, string(out), says)
-	}
 }
 
 // TestIdentity: without a name that could be a VMI's, no VMI is shown, even if one runs;
@@ -161,7 +122,7 @@ func TestIdentity(t *testing.T) {
 			p.awaitUp(t, true)
 			p.holds(t, absent, 150*time.Millisecond)
 			require.Zero(t, p.page(t).number(identityMetric))
-			p.awaitLog(t, "environment variable "+c.names)
+			p.AwaitLog(t, "environment variable "+c.names)
 			p.awaitStatus(t, "/readyz", 503)
 			p.awaitStatus(t, "/healthz", 200)
 		})
@@ -171,7 +132,7 @@ func TestIdentity(t *testing.T) {
 // awaitStatus waits until a path is answered with the status.
 func (p *sidecar) awaitStatus(t *testing.T, path string, want int) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		status, body, _, err := p.scraper.get(path)
 		if err == nil && status != want {
 			err = fmt.Errorf("%s answered %d %s, want %d", path, status, body, want)

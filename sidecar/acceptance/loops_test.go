@@ -2,32 +2,21 @@ package acceptance
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
-// How often the loops run. The full count, 500 starts and stops, takes longer than the
-// whole of the other tests: KHE_CYCLES=500 go test -run TestCycles -timeout 30m.
-const (
-	envRestarts, defaultRestarts = "KHE_RESTARTS", 200
-	envCycles, defaultCycles     = "KHE_CYCLES", 40
-)
-
-func count(t *testing.T, variable string, otherwise int) int {
-	t.Helper()
-	text := os.Getenv(variable)
-	if text == "" {
-		return otherwise
+// rounds is how often a loop runs: the long count takes longer than all other tests together.
+func rounds(long, short int) int {
+	if testkit.Soak() {
+		return long
 	}
-	n, err := strconv.Atoi(text)
-	require.NoError(t, err, variable)
-	return n
+	return short
 }
 
 // twins are both binaries beside one libvirtd: one tells of races, the other of memory.
@@ -35,7 +24,7 @@ func twins(t *testing.T, daemon *libvirttest.Daemon) []*sidecar {
 	t.Helper()
 	var both []*sidecar
 	for _, binary := range []string{plain, raced} {
-		p := start(t, setup{binary: binary, socket: daemon.Socket(), args: []string{"--web.runtime-metrics"}})
+		p := start(t, setup{binary: binary, socket: daemon.Socket()})
 		p.awaitUp(t, true)
 		both = append(both, p)
 	}
@@ -43,7 +32,7 @@ func twins(t *testing.T, daemon *libvirttest.Daemon) []*sidecar {
 }
 
 // warmUp is how many rounds a loop makes before what the sidecars hold is noted.
-const warmUp = 10
+const warmUp = 5
 
 // TestRestarts kills libvirtd under a running VM, again and again.
 func TestRestarts(t *testing.T) {
@@ -57,7 +46,7 @@ func TestRestarts(t *testing.T) {
 		p.await(t, "qemu-tcg")
 		watchers = append(watchers, p.watch(t, 20*time.Millisecond))
 	}
-	begin, rounds := time.Now(), count(t, envRestarts, defaultRestarts)
+	begin, rounds := time.Now(), rounds(200, 15)
 	for i := range rounds {
 		if i == min(warmUp, rounds-1) {
 			for _, p := range both {
@@ -103,7 +92,7 @@ func TestCycles(t *testing.T) {
 		p.watch(t, 20*time.Millisecond)
 	}
 	var before []usage
-	begin, rounds := time.Now(), count(t, envCycles, defaultCycles)
+	begin, rounds := time.Now(), rounds(500, 12)
 	for i := range rounds {
 		if i == min(warmUp, rounds-1) {
 			for _, p := range both {

@@ -1,14 +1,16 @@
 package acceptance
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"testing"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
 // The binaries under test; TestMain builds them.
@@ -21,43 +23,39 @@ func TestMain(m *testing.M) {
 }
 
 // moreParallel lets more tests run at once than there are cores, unless the command
-// line says how many: most of them wait most of the time.
+// line sets a number: most of them wait most of the time.
 func moreParallel() {
-	said := false
-	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	// go test always passes -test.parallel if it was given, and never otherwise.
-	if !said {
-		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0)))
 	}
 }
 
 func buildAndRun(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "acceptance-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = build(dir)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
-	plain, raced, supervisor = filepath.Join(dir, "sidecar"), filepath.Join(dir, "sidecar-race"), filepath.Join(dir, "supervisor")
-	// Whoever the sidecar runs as must reach its binary.
-	if err := os.Chmod(dir, 0o755); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	for _, build := range []struct {
-		cgo  string
-		args []string
-	}{
-		{"CGO_ENABLED=0", []string{"-o", plain, "kubevirt-hypervisor-exporter/sidecar"}},
-		{"CGO_ENABLED=1", []string{"-race", "-o", raced, "kubevirt-hypervisor-exporter/sidecar"}},
-		{"CGO_ENABLED=0", []string{"-o", supervisor, "kubevirt-hypervisor-exporter/sidecar/supervisor"}},
-	} {
-		cmd := exec.Command("go", append([]string{"build"}, build.args...)...)
-		cmd.Env = append(os.Environ(), build.cgo)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build the sidecar (-race needs a C compiler: apt-get install -y gcc libc6-dev): %v\n%s", err, out)
-			return 1
-		}
-	}
 	return m.Run()
+}
+
+func build(dir string) error {
+	withRace := filepath.Join(dir, "race")
+	plain, raced, supervisor = filepath.Join(dir, "sidecar"), filepath.Join(withRace, "sidecar"), filepath.Join(dir, "supervisor")
+	if err := os.Chmod(dir, 0o755); err != nil { // other users run the binaries, too
+		return err
+	}
+	if err := testkit.Build(context.Background(), dir, "./sidecar", "./sidecar/supervisor"); err != nil {
+		return err
+	}
+	if err := testkit.Build(context.Background(), withRace, "-race", "./sidecar"); err != nil {
+		return fmt.Errorf("-race needs a C compiler, apt-get install -y gcc libc6-dev: %w", err)
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
@@ -110,7 +111,7 @@ func (s *sides) switchOver(t *testing.T) time.Duration {
 // after the sidecar.
 func (s *sides) event(t *testing.T, side int, events ...string) (at time.Time) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		entries := s.records[side].Entries("default_vm")
 		for _, entry := range entries {
 			if entry.At.After(s.begin) && entry.Event != nil && slices.Contains(events, entry.Event.String()) {

@@ -35,11 +35,11 @@ func TestWhichDomain(t *testing.T) {
 	run(libvirttest.Guest{DomainName: "stranger", NoMetadata: true})
 	seesNoMatch(0)
 	p.await(t, absent)
-	require.Equal(t, 1, p.awaitLog(t, "no domain is surely the VMI's"))
+	require.Equal(t, 1, p.AwaitLog(t, "no domain is surely the VMI's"))
 
 	other := run(libvirttest.Guest{DomainName: "other_name"})
 	p.await(t, "qemu-tcg")
-	p.awaitLog(t, "taking the only one with KubeVirt metadata")
+	p.AwaitLog(t, "taking the only one with KubeVirt metadata")
 
 	second := run(libvirttest.Guest{DomainName: "second_name"})
 	p.await(t, absent)
@@ -55,7 +55,7 @@ func TestWhichDomain(t *testing.T) {
 	p.await(t, "qemu-tcg")
 	require.NoError(t, other.Destroy(t.Context()))
 	p.await(t, absent)
-	require.Equal(t, 2, strings.Count(p.log.String(), "taking the only one with KubeVirt metadata"), "a warning a change")
+	require.Equal(t, 2, strings.Count(p.Log(), "taking the only one with KubeVirt metadata"), "a warning a change")
 }
 
 // TestNamedDomainWins: of two domains of KubeVirt's that differ in type, the type shown
@@ -77,15 +77,4 @@ func TestNamedDomainWins(t *testing.T) {
 	p.await(t, "qemu-tcg")
 	require.NoError(t, first.Destroy(t.Context()))
 	p.await(t, absent)
-}
-
-// TestLongestName: a VMI's name can have 253 characters.
-func TestLongestName(t *testing.T) {
-	t.Parallel()
-	who := vmi{strings.Repeat("n", 63), strings.Repeat(strings.Repeat("v", 62)+".", 4) + "x", strings.Repeat("host.", 50) + "abc"}
-	require.Len(t, who.name, 253)
-	proxy := startProxy(t, "", nil)
-	p := start(t, setup{socket: proxy.socket, vmi: who})
-	p.awaitServing(t)
-	require.Equal(t, 1.0, p.page(t).number(identityMetric))
 }

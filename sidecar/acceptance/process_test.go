@@ -1,32 +1,25 @@
 package acceptance
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 	"kubevirt-hypervisor-exporter/internal/testkit/memlimit"
 )
 
-// await bounds every wait for something that is bound to happen; it is generous, as
-// speed is not what these tests are about.
-const await = 45 * time.Second
-
-// vmi is who a sidecar is told to stand beside.
+// vmi is the identity that a sidecar gets.
 type vmi struct{ namespace, name, node string }
 
 func (v vmi) env() []string {
@@ -45,16 +38,14 @@ type setup struct {
 	stderr *os.File        // instead of the log
 	group  *memlimit.Group // as a container: limited, under the supervisor, with the image's environment
 	under  []string        // the programs that run the binary, each given the rest of the line
-	keep   bool            // its end is the test's business
+	keep   bool            // the test itself ends it
 }
 
 // sidecar is a running process of the binary under test.
 type sidecar struct {
+	*testkit.Process
 	vmi     vmi
 	listen  string
-	log     *output
-	cmd     *exec.Cmd
-	exited  chan struct{}
 	scraper *scraper
 }
 
@@ -77,33 +68,31 @@ func start(t *testing.T, s setup) *sidecar {
 	if s.listen == "" {
 		s.listen = "unix://" + filepath.Join(folder(t, s.uid), "web.sock")
 	}
-	p := &sidecar{vmi: s.vmi, listen: s.listen, log: &output{}, exited: make(chan struct{})}
-	p.scraper = newScraper(t, s.listen, s.vmi)
-	args := append([]string{"--web.listen-address=" + s.listen, "--libvirt.socket=" + s.socket}, s.args...)
-	line := slices.Concat(s.under, []string{s.binary}, args)
-	p.cmd = command(line[0], s.uid, s.env, line[1:]...)
-	if s.group != nil {
-		p.cmd = container(s.group, s.binary, s.uid, s.env, args...)
-	}
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if s.stderr != nil {
-		p.cmd.Stdout, p.cmd.Stderr = s.stderr, s.stderr
+		s.under = []string{"/bin/sh", "-c", `exec "$@" >&3 2>&3 3>&-`, "sh"}
 	}
-	require.NoError(t, p.cmd.Start())
-	go func() {
-		defer close(p.exited)
-		_ = p.cmd.Wait()
-	}()
+	args := append([]string{"--listen-address=" + s.listen, "--libvirt-socket=" + s.socket}, s.args...)
+	line := slices.Concat(s.under, []string{s.binary}, args)
+	cmd := command(line[0], s.uid, s.env, line[1:]...)
+	if s.stderr != nil {
+		cmd.ExtraFiles = []*os.File{s.stderr}
+	}
+	if s.group != nil {
+		cmd = container(s.group, s.binary, s.uid, s.env, args...)
+	}
+	process, err := testkit.Start(filepath.Join(t.TempDir(), "sidecar.log"), cmd)
+	require.NoError(t, err)
+	p := &sidecar{Process: process, vmi: s.vmi, listen: s.listen, scraper: newScraper(t, s.listen, s.vmi)}
 	t.Cleanup(func() { p.tearDown(t, s.keep) })
 	return p
 }
 
-// command is the sidecar's, run as the given uid as far as this process may choose.
+// command is the sidecar's, run as the given uid if this process is root.
 func command(binary string, uid int, env []string, args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
 	// GOMAXPROCS as in a pod, where the container has a small part of one CPU.
 	cmd.Env = append([]string{"GOMAXPROCS=1", "GORACE=halt_on_error=1"}, env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	if os.Getuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
 	}
@@ -118,7 +107,6 @@ func container(group *memlimit.Group, binary string, uid int, env []string, args
 	line = group.Command(line...)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1", "GOGC=10", "GOMEMLIMIT=12MiB"}, env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
 }
 
@@ -129,73 +117,44 @@ func (p *sidecar) tearDown(t *testing.T, keep bool) {
 			t.Errorf("the sidecar did not end well: exit code %d, %v", code, err)
 		}
 	}
-	_ = p.cmd.Process.Kill()
-	<-p.exited
-	log := p.log.String()
-	if strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic:") || strings.Contains(log, "fatal error:") {
-		t.Errorf("the sidecar broke")
+	p.Kill()
+	log := p.Log()
+	for _, sign := range []string{"DATA RACE", "panic:", "fatal error:"} {
+		if strings.Contains(log, sign) {
+			t.Errorf("the sidecar's log contains %q", sign)
+		}
 	}
 	if t.Failed() {
 		t.Logf("log of the sidecar at %s:\n%s", p.listen, log)
 	}
 }
 
-// end signals the sidecar and tells its exit code and how long it took to end.
-func (p *sidecar) end(signal os.Signal) (code int, took time.Duration, err error) {
+// end signals the sidecar and returns its exit code and how long it took to end.
+func (p *sidecar) end(signal syscall.Signal) (code int, took time.Duration, err error) {
 	begin := time.Now()
-	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.Signal(signal); err != nil {
 		return -1, 0, err
 	}
 	select {
-	case <-p.exited:
-		return p.cmd.ProcessState.ExitCode(), time.Since(begin), nil
-	case <-time.After(await):
-		return -1, await, fmt.Errorf("still runs %v after %v", await, signal)
+	case <-p.Ended():
+		return p.ExitCode(), time.Since(begin), nil
+	case <-time.After(testkit.Patience):
+		return -1, testkit.Patience, fmt.Errorf("still runs %v after %v", testkit.Patience, signal)
 	}
 }
 
-// alive tells that the process has not ended.
+// alive reports whether the process has not ended.
 func (p *sidecar) alive() bool {
 	select {
-	case <-p.exited:
+	case <-p.Ended():
 		return false
 	default:
 		return true
 	}
 }
 
-// awaitLog waits until the log holds the text, and returns how often it does.
-func (p *sidecar) awaitLog(t *testing.T, text string) int {
-	t.Helper()
-	eventually(t, func() error {
-		if !strings.Contains(p.log.String(), text) {
-			return fmt.Errorf("the log does not say %q", text)
-		}
-		return nil
-	})
-	return strings.Count(p.log.String(), text)
-}
-
-// output keeps what a process writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // folder makes a folder of uid's with a path short enough for Unix sockets, which
-// everybody may enter.
+// everyone may enter.
 func folder(t *testing.T, uid int) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "acc-")
@@ -206,29 +165,4 @@ func folder(t *testing.T, uid int) string {
 		require.NoError(t, os.Chown(dir, uid, uid))
 	}
 	return dir
-}
-
-// freeAddress is a TCP address that nobody listened on a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
-// eventually asks again and again until there is no error.
-func eventually(t *testing.T, ask func() error) {
-	t.Helper()
-	deadline := time.Now().Add(await)
-	for {
-		err := ask()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			require.NoError(t, err, "after %v", await)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
 }

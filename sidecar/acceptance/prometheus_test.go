@@ -8,11 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
@@ -30,11 +30,11 @@ scrape_configs:
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	daemon := libvirtd(t)
-	p := start(t, setup{socket: daemon.Socket(), listen: freeAddress(t)})
+	p := start(t, setup{socket: daemon.Socket(), listen: testkit.FreeAddress(t)})
 	ask := startPrometheus(t, p.listen)
 	awaitQuery := func(query string, want ...string) {
 		t.Helper()
-		eventually(t, func() error {
+		testkit.Eventually(t, func() error {
 			kinds, err := ask(query)
 			if err == nil && fmt.Sprint(kinds) != fmt.Sprint(want) {
 				err = fmt.Errorf("%s gives %q, want %q", query, kinds, want)
@@ -62,19 +62,16 @@ func startPrometheus(t *testing.T, target string) func(query string) ([]string, 
 	t.Helper()
 	program, err := exec.LookPath("prometheus")
 	require.NoError(t, err, "install it with: apt-get install -y --no-install-recommends prometheus")
-	dir, address := t.TempDir(), freeAddress(t)
+	dir, address := t.TempDir(), testkit.FreeAddress(t)
 	config := filepath.Join(dir, "prometheus.yml")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, prometheusConfig, target), 0o600))
-	log := &output{}
 	cmd := exec.Command(program, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(t, cmd.Start())
+	process, err := testkit.Start(filepath.Join(dir, "log"), cmd)
+	require.NoError(t, err)
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		process.Kill()
 		if t.Failed() {
-			t.Logf("log of Prometheus:\n%s", log)
+			t.Logf("log of Prometheus:\n%s", process.LogTail())
 		}
 	})
 	return func(query string) ([]string, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
@@ -214,7 +215,7 @@ func (p *proxy) call(t *testing.T, procedure uint32, payload []byte) frame {
 	select {
 	case f := <-l.replies:
 		return f
-	case <-time.After(await):
+	case <-time.After(testkit.Patience):
 		require.FailNow(t, "libvirtd did not answer the test's own call")
 		return nil
 	}

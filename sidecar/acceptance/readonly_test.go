@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
@@ -98,7 +99,7 @@ func TestIdle(t *testing.T) {
 	})
 	// What follows a connection is over once nothing was asked for longer than the last
 	// of its waits, 6.4 s.
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		if calls := proxy.calls(time.Now().Add(-8 * time.Second)); len(calls) > 0 {
 			return fmt.Errorf("%d calls in 8 s", len(calls))
 		}

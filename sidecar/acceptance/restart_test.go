@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
 // TestLibvirtdGone: with the process gone, the type is unknown after the grace period,
@@ -17,7 +19,7 @@ func TestLibvirtdGone(t *testing.T) {
 	t.Parallel()
 	daemon := libvirtd(t)
 	vm := runVM(t, daemon)
-	p := start(t, setup{socket: daemon.Socket(), args: []string{"--libvirt.grace=2s"}})
+	p := start(t, setup{socket: daemon.Socket(), args: []string{"--libvirt-grace=2s"}})
 	p.await(t, "qemu-tcg")
 	w := p.watch(t, 10*time.Millisecond)
 	begin := time.Now()
@@ -26,7 +28,7 @@ func TestLibvirtdGone(t *testing.T) {
 	require.NoError(t, vm.KillQEMU()) // unseen
 	p.holds(t, "unknown", 300*time.Millisecond)
 	require.NoError(t, daemon.Restart(t.Context()))
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		shown := fmt.Sprintf("%q", w.kinds(begin))
 		if shown != `["qemu-tcg" "unknown" ""]` && shown != `["qemu-tcg" "unknown" "qemu-tcg" ""]` {
 			return fmt.Errorf("shown was %s", shown)

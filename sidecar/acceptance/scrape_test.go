@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
 const (
@@ -48,7 +50,7 @@ func newScraper(t *testing.T, listen string, v vmi) *scraper {
 		},
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &scraper{vmi: v, client: &http.Client{Transport: transport, Timeout: await}}
+	return &scraper{vmi: v, client: &http.Client{Transport: transport, Timeout: testkit.Patience}}
 }
 
 // get returns a page whatever its status.
@@ -172,7 +174,7 @@ func (p *sidecar) page(t *testing.T) page {
 // awaitPage scrapes until want has no objection.
 func (p *sidecar) awaitPage(t *testing.T, want func(page) error) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		found, err := p.scraper.scrape()
 		if err != nil {
 			return err
@@ -211,10 +213,10 @@ func (p *sidecar) awaitUp(t *testing.T, up bool) {
 // awaitServing waits until the sidecar answers.
 func (p *sidecar) awaitServing(t *testing.T) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		select {
-		case <-p.exited:
-			require.FailNow(t, "the sidecar has ended", "%s", p.log)
+		case <-p.Ended():
+			require.FailNow(t, "the sidecar has ended", "%s", p.Log())
 		default:
 		}
 		_, err := p.scraper.scrape()

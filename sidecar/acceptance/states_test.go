@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
@@ -157,7 +158,7 @@ func TestGuestActs(t *testing.T) {
 // time before libvirt gives its name free: with QEMU slow to exit, 0.3 s were seen.
 func awaitForgotten(t *testing.T, daemon *libvirttest.Daemon) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		names, err := daemon.Virsh(t.Context(), "list", "--all", "--name")
 		if err == nil && names != "" {
 			err = fmt.Errorf("libvirt still has %s", names)

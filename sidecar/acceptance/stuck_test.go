@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
@@ -21,7 +22,7 @@ import (
 // starts meanwhile cannot know the type, and learns it when QEMU goes on.
 func TestQEMUHangsWithAllWorkers(t *testing.T) {
 	t.Parallel()
-	args := []string{"--libvirt.resync=200ms", "--libvirt.timeout=2s", "--libvirt.grace=5s"}
+	args := []string{"--libvirt-resync=200ms", "--libvirt-timeout=2s", "--libvirt-grace=5s"}
 	daemon := libvirtd(t)
 	vm := runVM(t, daemon)
 	proxy := startProxy(t, daemon.Socket(), nil)
@@ -65,7 +66,7 @@ func TestQEMUHangsWithAllWorkers(t *testing.T) {
 // awaitNoXML waits until libvirt has no worker for a domain's XML.
 func awaitNoXML(t *testing.T, daemon *libvirttest.Daemon, domain string) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		if _, err := daemon.Virsh(ctx, "dumpxml", domain); err == nil {
@@ -83,7 +84,7 @@ func TestLogStuck(t *testing.T) {
 	require.NoError(t, err)
 	daemon := libvirtd(t)
 	vm := runVM(t, daemon)
-	p := start(t, setup{binary: raced, socket: daemon.Socket(), stderr: write, args: []string{"--libvirt.grace=3s"}})
+	p := start(t, setup{binary: raced, socket: daemon.Socket(), stderr: write, args: []string{"--libvirt-grace=3s"}})
 	p.await(t, "qemu-tcg")
 	w := p.watch(t, 20*time.Millisecond)
 	begin := time.Now()
@@ -100,7 +101,7 @@ func TestLogStuck(t *testing.T) {
 
 	read2, write2, err := os.Pipe()
 	require.NoError(t, err)
-	p = start(t, setup{socket: daemon.Socket(), stderr: write2, args: []string{"--libvirt.grace=3s"}})
+	p = start(t, setup{socket: daemon.Socket(), stderr: write2, args: []string{"--libvirt-grace=3s"}})
 	p.await(t, "qemu-tcg")
 	w = p.watch(t, 20*time.Millisecond)
 	begin = time.Now()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 )
 
@@ -52,12 +53,13 @@ func TestTamperedAnswers(t *testing.T) {
 		}), []string{"unknown", absent}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			proxy := startProxy(t, daemon.Socket(), c.answer)
-			p := start(t, setup{socket: proxy.socket, args: []string{"--web.runtime-metrics"}})
+			p := start(t, setup{socket: proxy.socket})
 			w := p.watch(t, 20*time.Millisecond)
 			before, begin := p.usage(t), time.Now()
-			<-time.After(hostilities)
-			eventually(t, func() error {
+			<-time.After(hostilities())
+			testkit.Eventually(t, func() error {
 				if !slices.Contains(w.kinds(begin), c.shows[0]) {
 					return fmt.Errorf("%q was not shown", c.shows[0])
 				}
@@ -80,17 +82,17 @@ func TestEventFlood(t *testing.T) {
 	require.NoError(t, err)
 	proxy := startProxy(t, daemon.Socket(), afterRegister(func(l *link) {
 		many := bytes.Repeat(lifecycleEvent(0), 10)
-		for end := time.Now().Add(hostilities); time.Now().Before(end); {
+		for end := time.Now().Add(hostilities()); time.Now().Before(end); {
 			if _, err := l.sidecar.Write(many); err != nil {
 				return
 			}
 		}
 	}))
-	p := start(t, setup{socket: proxy.socket, args: []string{"--web.runtime-metrics"}})
+	p := start(t, setup{socket: proxy.socket})
 	p.await(t, "qemu-tcg")
 	w := p.watch(t, 20*time.Millisecond)
 	before, begin := p.usage(t), time.Now()
-	<-time.After(hostilities)
+	<-time.After(hostilities())
 	w.awaitKinds(t, begin, "qemu-tcg")
 	p.checkSound(t, before)
 	looks := 0
@@ -99,8 +101,8 @@ func TestEventFlood(t *testing.T) {
 			looks++
 		}
 	}
-	t.Logf("%d looks at libvirt in %v", looks, hostilities)
-	require.LessOrEqual(t, looks, int(hostilities/(20*time.Millisecond))+10, "at most fifty a second")
+	t.Logf("%d looks at libvirt in %v", looks, hostilities())
+	require.LessOrEqual(t, looks, int(hostilities()/(20*time.Millisecond))+10, "at most fifty a second")
 	require.NoError(t, vm.Destroy(t.Context()))
 	p.await(t, absent)
 	require.Equal(t, 1.0, p.page(t).number(connectsMetric))

@@ -9,22 +9,33 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
+)
+
+const (
+	// maxResident bounds the sidecar's memory whatever its peer does, in kB.
+	maxResident = 64 << 10
+	// maxGrowth bounds how much the memory may grow from one state to the same state, in
+	// kB: less than the smallest leak that a loop of a hundred faults would show. A
+	// goroutine that is left over has a stack, and most hold a connection.
+	maxGrowth = 6 << 10
 )
 
 // usage is what a sidecar holds of the machine.
 type usage struct {
-	goroutines, fds, threads int
-	rss, anon                int // kB
+	fds, threads int
+	rss          int // kB
 }
 
-// usage reads /proc, and the page for the goroutines (needs --web.runtime-metrics).
+// usage reads /proc.
 func (p *sidecar) usage(t *testing.T) usage {
 	t.Helper()
-	u := usage{goroutines: int(p.page(t).number("go_goroutines"))}
-	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
+	var u usage
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Pid()))
 	require.NoError(t, err)
 	u.fds = len(fds)
-	status, err := os.Open(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	status, err := os.Open(fmt.Sprintf("/proc/%d/status", p.Pid()))
 	require.NoError(t, err)
 	defer status.Close()
 	for lines := bufio.NewScanner(status); lines.Scan(); {
@@ -38,8 +49,6 @@ func (p *sidecar) usage(t *testing.T) usage {
 			u.threads = number
 		case "VmRSS:":
 			u.rss = number
-		case "RssAnon:":
-			u.anon = number
 		}
 	}
 	require.NotZero(t, u.rss)
@@ -48,30 +57,34 @@ func (p *sidecar) usage(t *testing.T) usage {
 
 // String is for the log.
 func (u usage) String() string {
-	return fmt.Sprintf("%d goroutines, %d fds, %d threads, RSS %.1f MiB, anonymous %.1f MiB",
-		u.goroutines, u.fds, u.threads, float64(u.rss)/1024, float64(u.anon)/1024)
+	return fmt.Sprintf("%d fds, %d threads, RSS %.1f MiB", u.fds, u.threads, float64(u.rss)/1024)
 }
 
-// maxGrowth is what the memory may grow by while nothing is meant to, in kB: less than
-// the smallest leak that a loop of a hundred faults would show.
-const maxGrowth = 6 << 10
-
 // checkGrowth waits until the sidecar holds no more than before; connections that have
-// just been closed take a moment to go. The race detector's own memory is not looked at.
+// just been closed take a moment to go. The race detector's own memory is not checked.
 func (p *sidecar) checkGrowth(t *testing.T, before usage) {
 	t.Helper()
-	eventually(t, func() error {
-		now := p.usage(t)
-		// A scrape more or less may be under way: a connection has two goroutines.
-		if now.goroutines > before.goroutines+2 || now.fds > before.fds+1 {
+	testkit.Eventually(t, func() error {
+		if now := p.usage(t); now.fds > before.fds+1 { // a scrape more or less may be under way
 			return fmt.Errorf("grew from %v to %v", before, now)
 		}
 		return nil
 	})
 	now := p.usage(t)
-	t.Logf("%s: before %v; after %v", p.cmd.Path[strings.LastIndex(p.cmd.Path, "/")+1:], before, now)
+	t.Logf("before %v; after %v", before, now)
 	require.LessOrEqual(t, now.threads, before.threads+6)
-	if p.cmd.Path == plain {
+	if p.Path() == plain {
 		require.LessOrEqual(t, now.rss, before.rss+maxGrowth)
 	}
+}
+
+// checkSound: the sidecar lives, has not swollen, and has a well-formed page.
+func (p *sidecar) checkSound(t *testing.T, before usage) {
+	t.Helper()
+	require.True(t, p.alive(), "log: %s", p.LogTail())
+	_ = p.page(t)
+	now := p.usage(t)
+	t.Logf("after %v: %v", hostilities(), now)
+	require.Less(t, now.rss, maxResident)
+	require.LessOrEqual(t, now.fds, before.fds+4)
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
 // slowest is how long a scrape may take before a test fails. It is no measure of speed:
@@ -128,7 +130,7 @@ func (w *watcher) begin(t *testing.T, shown string) time.Time {
 // awaitKinds waits until just these values were shown since the moment.
 func (w *watcher) awaitKinds(t *testing.T, since time.Time, want ...string) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		if shown := w.kinds(since); !slices.Equal(shown, want) {
 			return fmt.Errorf("shown was %q, want %q", shown, want)
 		}

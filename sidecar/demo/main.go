@@ -77,7 +77,7 @@ func demo(ctx context.Context, binary, address string, once bool) (err error) {
 // command is the sidecar as the webhook would start it: with the uid of libvirt
 // and the VMI's identity in its environment.
 func command(binary, address string, daemon *libvirttest.Daemon, guest libvirttest.Guest) *exec.Cmd {
-	sidecar := exec.Command(binary, "--web.listen-address="+address, "--libvirt.socket="+daemon.Socket())
+	sidecar := exec.Command(binary, "--listen-address="+address, "--libvirt-socket="+daemon.Socket())
 	sidecar.Env = []string{"VMI_NAMESPACE=" + guest.Namespace, "VMI_NAME=" + guest.Name, "NODE_NAME=demo-node", "GOMAXPROCS=1"}
 	sidecar.Stdout, sidecar.Stderr = os.Stdout, os.Stderr
 	// Its own process group: Ctrl-C is for the demo, which ends the sidecar in its turn.

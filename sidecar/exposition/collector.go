@@ -18,28 +18,28 @@ var (
 		"The VMI's libvirt domain as libvirt describes it. Present while the VMI runs and libvirt answers; the value is always 1.",
 		"namespace", "name", "node", "domain_type", "arch", "machine", "hypervisor_version", "libvirt_version")
 	libvirtUp = newMetric(prometheus.GaugeValue, "hypervisor_exporter_libvirt_up",
-		"Whether libvirt answers (1) or not (0): there is a connection, and the last answer is not older than --libvirt.grace.")
+		"Whether libvirt answers (1) or not (0): there is a connection, and the last answer is not older than --libvirt-grace.")
 	libvirtConnects = newMetric(prometheus.CounterValue, "hypervisor_exporter_libvirt_connects_total",
 		"Connections to libvirt that were opened.")
 	detections = newMetric(prometheus.CounterValue, "hypervisor_exporter_detections_total",
 		"How often the type of a running domain was read from its XML: when the domain appears, and again after a start, a resume, a migration or a new connection to libvirt.")
 	detectionErrors = newMetric(prometheus.CounterValue, "hypervisor_exporter_detection_errors_total",
-		"What kept the type from being read: xml (not parsable), no_type (none in the XML), no_match (no domain is surely the VMI's), libvirt (no connection, a call that failed, or no answer), too_large (the XML does not fit into the sidecar's memory).",
+		"Why the type could not be read: xml (not parsable), no_type (none in the XML), no_match (no domain is surely the VMI's), libvirt (no connection, a call that failed, or no answer), too_large (the XML does not fit into the sidecar's memory).",
 		"reason")
 	identityValid = newMetric(prometheus.GaugeValue, "hypervisor_exporter_identity_valid",
 		"Whether the environment names a namespace, VMI and node that could exist (1) or not (0); without them no VMI is shown.")
 	restarts = newMetric(prometheus.CounterValue, "hypervisor_exporter_restarts_total",
-		"How often the exporter was started anew within its container, after it died. Restarts of the container itself are not in it: each sets it to 0. Absent where no supervisor counts.")
+		"How often the exporter was restarted within its container, after it died. Restarts of the container itself are not counted: each sets it to 0. Absent without a supervisor.")
 	lastChange = newMetric(prometheus.GaugeValue, "hypervisor_exporter_last_change_timestamp_seconds",
 		"When the VMI last began or ceased to run here or its type changed, in seconds since 1970; at first, when the exporter started.")
 )
 
-// Metrics lists what the sidecar exposes of its own, in the order of the docs.
+// Metrics lists the sidecar's own metrics, in the order of the docs.
 func Metrics() []Metric {
 	return []Metric{hypervisorInfo, domainInfo, libvirtUp, libvirtConnects, detections, detectionErrors, identityValid, restarts, lastChange}
 }
 
-// A Metric is a descriptor together with what the docs say of it.
+// A Metric is a descriptor together with its text in the docs.
 type Metric struct {
 	Name   string
 	Help   string
@@ -57,8 +57,7 @@ func (m Metric) send(ch chan<- prometheus.Metric, value float64, labels ...strin
 	ch <- prometheus.MustNewConstMetric(m.desc, m.Type, value, labels...)
 }
 
-// Source gives the newest snapshot, and when libvirt last answered, without waiting for
-// anything.
+// Source returns the newest snapshot, and when libvirt last answered. It never waits.
 type Source interface {
 	Snapshot() *hypervisor.Snapshot
 	HeardAt() time.Time

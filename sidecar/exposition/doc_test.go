@@ -52,21 +52,18 @@ until it runs again.
 | `+"`<domain type=\"kvm\">`"+` | `+"`kvm`"+` |
 | `+"`<domain type=\"qemu\">`"+` | `+"`qemu-tcg`"+` |
 | any other type | `+"`unknown`"+`; `+"`domain_type`"+` of `+"`kubevirt_vmi_hypervisor_domain_info`"+` has it raw |
-| XML that does not tell, or that libvirt has not sent within 5 s (`+"`--libvirt.timeout`"+`) of the domain's appearance | `+"`unknown`"+` |
+| XML without a type, or that libvirt has not sent within 5 s (`+"`--libvirt-timeout`"+`) of the domain's appearance | `+"`unknown`"+` |
 
 The XML is read when a domain appears, and again after a resume, a migration and a new connection to libvirt. Until
 the new answer comes, the last one stands: a libvirt whose workers all wait for a QEMU that hangs still reports
 states, but sends no XML.
 
-A running VMI keeps its type for 30 s (`+"`--libvirt.grace`"+`) after libvirt's last answer and then becomes
+A running VMI keeps its type for 30 s (`+"`--libvirt-grace`"+`) after libvirt's last answer and then becomes
 `+"`unknown`"+` until libvirt answers again. An idle libvirt is pinged every 15 s. It makes no difference whether libvirt
 does not answer or the sidecar does not ask, because its log is stuck, for example.
 
-`+"`hypervisor_version`"+` is empty until libvirt has told it: a libvirt that has several emulators on
+`+"`hypervisor_version`"+` is empty until libvirt has answered: a libvirt that has several emulators on
 its disk probes them all first.
-
-With `+"`--web.runtime-metrics`"+` the usual `+"`go_*`"+` and `+"`process_*`"+` metrics are served as well. The
-PodMonitors and the plain scrape configuration do not keep them.
 
 ## The values of labels
 

@@ -32,8 +32,7 @@ type ShapeLabel struct {
 }
 
 // Shapes lists every series that the sidecar can serve by default, in the order of Metrics.
-// Scrape configurations keep these and nothing else. The go_* and process_* metrics of
-// --web.runtime-metrics are left out: no injected sidecar has that flag.
+// Scrape configurations keep these and nothing else.
 func Shapes() []Shape {
 	var shapes []Shape
 	for _, metric := range append(Metrics(), buildInfo) {

@@ -3,11 +3,13 @@ package exposition
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 )
 
@@ -16,12 +18,12 @@ import (
 // once for each snapshot and form; a scrape then costs less than one of a single
 // static gauge, and no garbage (a gzip writer alone is 0.8 MB of it).
 type pages struct {
-	config Config
-	render http.Handler // answers uncompressed
+	config  Config
+	metrics prometheus.Gatherer
 
 	mu    sync.Mutex
 	shown moment
-	forms map[form]page
+	forms map[form][]byte
 }
 
 // A form is how a page is written. There are few, however clients ask.
@@ -30,58 +32,68 @@ type form struct {
 	gzip   bool
 }
 
-type page struct {
-	code   int
-	header http.Header
-	body   []byte
-}
-
-// ServeHTTP implements http.Handler. Requests with a query are not kept.
+// ServeHTTP implements http.Handler.
 func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.RawQuery != "" {
-		p.render.ServeHTTP(w, r)
-		return
-	}
-	answer := p.page(r)
-	for name, values := range answer.header {
-		w.Header()[name] = values
-	}
-	w.WriteHeader(answer.code)
-	w.Write(answer.body) //nolint:errcheck // whoever asked has gone
-}
-
-func (p *pages) page(r *http.Request) page {
 	wanted := form{
 		format: expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...),
 		gzip:   acceptsGzip(r.Header),
 	}
+	body, err := p.page(wanted)
+	if err != nil {
+		p.config.Logger.Error("cannot render the metrics", "err", err)
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	header := w.Header()
+	header.Set("Content-Type", string(wanted.format))
+	header["Vary"] = []string{"Accept", "Accept-Encoding"}
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	if wanted.gzip {
+		header.Set("Content-Encoding", "gzip")
+	}
+	_, _ = w.Write(body) // the client may have gone
+}
+
+// page returns the page of this moment. A snapshot that comes meanwhile may be in it
+// already; the next scrape then renders it again.
+func (p *pages) page(wanted form) ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now := momentOf(p.config.Source, p.config.Now()); now != p.shown {
-		p.shown, p.forms = now, map[form]page{}
+		p.shown, p.forms = now, map[form][]byte{}
 	}
 	if kept, ok := p.forms[wanted]; ok {
-		return kept
+		return kept, nil
 	}
-	made := p.make(r, wanted)
-	if made.code == http.StatusOK {
-		p.forms[wanted] = made
+	body, err := render(p.metrics, wanted)
+	if err == nil {
+		p.forms[wanted] = body
 	}
-	return made
+	return body, err
 }
 
-// make renders one page. A snapshot that comes meanwhile may be in it already; it
-// is then made anew for the next scrape.
-func (p *pages) make(r *http.Request, wanted form) page {
-	response := &response{page: page{code: http.StatusOK, header: http.Header{}}}
-	p.render.ServeHTTP(response, r)
-	made := response.page
-	if wanted.gzip {
-		made.header.Set("Content-Encoding", "gzip")
-		made.body = compress(made.body)
+// render gathers the metrics and writes them.
+func render(metrics prometheus.Gatherer, wanted form) ([]byte, error) {
+	families, err := metrics.Gather()
+	if err != nil {
+		return nil, fmt.Errorf("gather: %w", err)
 	}
-	made.header.Set("Content-Length", strconv.Itoa(len(made.body)))
-	return made
+	var body bytes.Buffer
+	encoder := expfmt.NewEncoder(&body, wanted.format)
+	for _, family := range families {
+		if err := encoder.Encode(family); err != nil {
+			return nil, fmt.Errorf("encode %s: %w", family.GetName(), err)
+		}
+	}
+	if closer, ok := encoder.(expfmt.Closer); ok { // of OpenMetrics
+		if err := closer.Close(); err != nil {
+			return nil, fmt.Errorf("encode the end: %w", err)
+		}
+	}
+	if wanted.gzip {
+		return compress(body.Bytes()), nil
+	}
+	return body.Bytes(), nil
 }
 
 // compress is gzip at its fastest: for a page of 3 kB the other levels gain some
@@ -90,8 +102,8 @@ func compress(body []byte) []byte {
 	var compressed bytes.Buffer
 	// Neither a valid level nor a buffer gives an error.
 	writer, _ := gzip.NewWriterLevel(&compressed, gzip.BestSpeed)
-	writer.Write(body) //nolint:errcheck // see above
-	writer.Close()     //nolint:errcheck // see above
+	_, _ = writer.Write(body)
+	_ = writer.Close()
 	return compressed.Bytes()
 }
 
@@ -109,14 +121,4 @@ func acceptsGzip(header http.Header) bool {
 		}
 	}
 	return false
-}
-
-// response is an http.ResponseWriter that keeps the page.
-type response struct{ page }
-
-func (r *response) Header() http.Header { return r.header }
-func (r *response) WriteHeader(c int)   { r.code = c }
-func (r *response) Write(p []byte) (int, error) {
-	r.body = append(r.body, p...)
-	return len(p), nil
 }

@@ -4,13 +4,14 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 
 	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
@@ -31,15 +32,12 @@ func (c *changing) move(s hypervisor.Snapshot) { c.current = &s }
 func TestPagesAreTrue(t *testing.T) {
 	source := &changing{now: t0, heard: t0}
 	source.move(start(shopWeb))
-	renders := 0
-	render := renderer(Config{Source: source, Now: func() time.Time { return source.now }, Logger: promslog.NewNopLogger()})
-	h := &pages{
-		config: Config{Source: source, Now: func() time.Time { return source.now }},
-		render: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			renders++
-			render.ServeHTTP(w, r)
-		}),
-	}
+	config := Config{Source: source, Now: func() time.Time { return source.now }}
+	registry, renders := newRegistry(config), 0
+	h := &pages{config: config, metrics: prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		renders++
+		return registry.Gather()
+	})}
 	check := func(what string, wantRenders int, contains string) {
 		t.Helper()
 		for range 3 {
@@ -73,79 +71,19 @@ func TestPagesAreTrue(t *testing.T) {
 
 	get(h, "/metrics", accepted)
 	require.Equal(t, 7, renders, "another form is another page")
-	get(h, "/metrics?name[]=hypervisor_exporter_libvirt_up", "")
-	get(h, "/metrics?name[]=hypervisor_exporter_libvirt_up", "")
-	require.Equal(t, 9, renders, "a query is not kept")
-}
-
-// slow is a Source whose first reader gets the snapshot of that moment, and then stands
-// still until it is released: a gather that lasts.
-type slow struct {
-	changing
-	mu    sync.Mutex
-	reads int
-	began chan struct{} // closed when the first reader has it
-	goOn  chan struct{}
-}
-
-func (s *slow) Snapshot() *hypervisor.Snapshot {
-	s.mu.Lock()
-	s.reads++
-	first, current := s.reads == 1, s.current
-	s.mu.Unlock()
-	if first {
-		close(s.began)
-		<-s.goOn
-	}
-	return current
-}
-
-func (s *slow) move(snapshot hypervisor.Snapshot) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.current = &snapshot
-}
-
-// TestScrapeJoinsNoOlder: a scrape that begins after a change shows it, though another
-// one, with a query or without a kept page, is still gathering what was before.
-func TestScrapeJoinsNoOlder(t *testing.T) {
-	for name, runtimeMetrics := range map[string]bool{"kept pages": false, "runtime metrics": true} {
-		t.Run(name, func(t *testing.T) {
-			source := &slow{changing: changing{now: t0, heard: t0}, began: make(chan struct{}), goOn: make(chan struct{})}
-			source.move(running(shopWeb, domainXML("kvm")))
-			h := NewHandler(Config{
-				Source: source, Now: func() time.Time { return t0 }, Ready: func() bool { return true },
-				TelemetryPath: "/metrics", RuntimeMetrics: runtimeMetrics, Logger: promslog.NewNopLogger(),
-			})
-			older := make(chan string)
-			go func() { older <- get(h, "/metrics?name[]=kubevirt_vmi_hypervisor_info", "").Body.String() }()
-			<-source.began
-			source.move(running(shopWeb, domainXML("qemu")))
-			newer := make(chan string, 1)
-			go func() { newer <- get(h, "/metrics", "").Body.String() }()
-			select {
-			case page := <-newer:
-				require.Contains(t, page, `hypervisor_type="qemu-tcg"`)
-			case <-time.After(20 * time.Second):
-				require.Fail(t, "the scrape waits for an older one")
-			}
-			close(source.goOn)
-			require.Contains(t, <-older, `hypervisor_type="kvm"`)
-		})
-	}
 }
 
 func TestPagesKeepNoErrors(t *testing.T) {
 	calls := 0
 	h := &pages{
-		config: Config{Source: fixed(start(shopWeb)), Now: time.Now},
-		render: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		config: Config{Source: fixed(start(shopWeb)), Now: time.Now, Logger: slog.New(slog.DiscardHandler)},
+		metrics: prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 			calls++
-			http.Error(w, "exceeded", http.StatusServiceUnavailable)
+			return nil, errors.New("exceeded")
 		}),
 	}
 	for range 2 {
-		require.Equal(t, http.StatusServiceUnavailable, get(h, "/metrics", "").Code)
+		require.Equal(t, http.StatusInternalServerError, get(h, "/metrics", "").Code)
 	}
 	require.Equal(t, 2, calls)
 }
@@ -179,4 +117,32 @@ func TestGzip(t *testing.T) {
 		require.Equal(t, plain.Body.String(), string(body), accept)
 	}
 	require.ElementsMatch(t, []string{"Accept", "Accept-Encoding"}, plain.Header().Values("Vary"))
+}
+
+func TestPaths(t *testing.T) {
+	running := running(shopWeb, domainXML("kvm"))
+	for _, test := range []struct {
+		name     string
+		snapshot hypervisor.Snapshot
+		ready    bool
+		path     string
+		code     int
+		answer   string
+	}{
+		{"no other page", running, true, "/other", 404, "not found"},
+		{"health", start(hypervisor.Identity{}), false, "/healthz", 200, "ok"},
+		{"ready", start(shopWeb), true, "/readyz", 200, "ok"},
+		{"not ready: identity", start(hypervisor.Identity{}), true, "/readyz", 503, "identity"},
+		{"not ready: listener", start(shopWeb), false, "/readyz", 503, "listener"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := NewHandler(Config{Source: fixed(test.snapshot), Now: time.Now, Ready: func() bool { return test.ready }})
+			response := get(h, test.path, "")
+			require.Equal(t, test.code, response.Code)
+			require.Contains(t, response.Body.String(), test.answer)
+		})
+	}
+	post := httptest.NewRecorder()
+	handler(running, t0).ServeHTTP(post, httptest.NewRequest(http.MethodPost, "/metrics", nil))
+	require.Equal(t, http.StatusMethodNotAllowed, post.Code)
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"kubevirt-hypervisor-exporter/internal/serving"
-	"kubevirt-hypervisor-exporter/internal/serving/webconfig"
 )
 
 const (
@@ -28,19 +27,17 @@ const maxConnections = 64
 // is tried again for as long as the server runs: a sidecar that exits would take
 // its VM out of its Services.
 type Server struct {
-	addresses  []string
-	configFile string
-	toDevice   bool
-	logger     *slog.Logger
-	up         atomic.Int32
+	addresses []string
+	toDevice  bool
+	logger    *slog.Logger
+	up        atomic.Int32
 }
 
-// NewServer makes a server for host:port and unix:///path addresses; configFile
-// is exporter-toolkit's (TLS, basic auth), or empty. With toDevice a host:port
-// address is served only over the network device that holds it, and so not over
+// NewServer returns a server for host:port and unix:///path addresses. With toDevice a
+// host:port address is served only over the network device that holds it, and so not over
 // loopback.
-func NewServer(addresses []string, configFile string, toDevice bool, logger *slog.Logger) *Server {
-	return &Server{addresses: addresses, configFile: configFile, toDevice: toDevice, logger: logger}
+func NewServer(addresses []string, toDevice bool, logger *slog.Logger) *Server {
+	return &Server{addresses: addresses, toDevice: toDevice, logger: logger}
 }
 
 // Ready reports whether every address is open.
@@ -87,18 +84,13 @@ func (s *Server) serve(ctx context.Context, address string, handler http.Handler
 }
 
 func (s *Server) config() serving.Config {
-	limits := serving.Limits{Connections: maxConnections, PerSource: maxConnections / 2}
-	if s.configFile != "" { // perhaps with TLS
-		limits.New = maxConnections / 2
-	}
 	return serving.Config{
-		Limits:         limits,
+		Limits:         serving.Limits{Connections: maxConnections, PerSource: maxConnections / 2},
 		MaxHeaderBytes: 1 << 10,
 		ReadTimeout:    5 * time.Second,
-		WriteTimeout:   2 * scrapeTimeout,
+		WriteTimeout:   10 * time.Second,
 		IdleTimeout:    2 * time.Minute,
 		Drain:          shutdownTimeout,
-		Start:          webconfig.Start(s.configFile, s.logger),
 		Logger:         s.logger,
 	}
 }

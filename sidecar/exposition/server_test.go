@@ -91,7 +91,7 @@ func TestServerWaitsForItsAddress(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "in-the-way")
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	log := &records{}
-	server := NewServer([]string{"unix://" + path}, "", false, slog.New(slog.NewTextHandler(log, nil)))
+	server := NewServer([]string{"unix://" + path}, false, slog.New(slog.NewTextHandler(log, nil)))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -123,7 +123,7 @@ func TestServerWaitsForItsAddress(t *testing.T) {
 // no more than their limit.
 func TestServerFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "metrics.sock")
-	server := NewServer([]string{"unix://" + path}, "", false, slog.New(slog.DiscardHandler))
+	server := NewServer([]string{"unix://" + path}, false, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

@@ -52,7 +52,7 @@ func supervise(command []string, p patience) int {
 		patience: p,
 		told:     told,
 		ended:    ended,
-		log:      newLog(os.Stderr.Fd(), wantsJSON(command)),
+		log:      newLog(os.Stderr.Fd()),
 	}
 	return s.run()
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,15 +12,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-)
 
-const await = 20 * time.Second
+	"kubevirt-hypervisor-exporter/internal/testkit"
+)
 
 // The two binaries, built by TestMain.
 var supervisorBinary, sidecarBinary string
@@ -40,68 +37,39 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		supervisorBinary, sidecarBinary = filepath.Join(dir, "supervisor"), filepath.Join(dir, "sidecar")
-		for binary, source := range map[string]string{supervisorBinary: ".", sidecarBinary: ".."} {
-			build := exec.Command("go", "build", "-o", binary, source)
-			build.Env = append(os.Environ(), "CGO_ENABLED=0")
-			if out, err := build.CombinedOutput(); err != nil {
-				panic(fmt.Sprintf("%v\n%s", err, out))
-			}
+		if err := testkit.Build(context.Background(), dir, "./sidecar", "./sidecar/supervisor"); err != nil {
+			panic(err)
 		}
 		return m.Run()
 	}())
 }
 
-// pair is a supervisor that runs.
-type pair struct {
-	*exec.Cmd
-	log    *output
-	exited chan struct{}
-}
+// pair is a supervisor that runs, and its child.
+type pair struct{ *testkit.Process }
 
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// run starts a supervisor of the command. Whatever is left of both ends with the test.
-func run(t *testing.T, change func(*exec.Cmd), command ...string) *pair {
+// run starts a supervisor of the command. Both end with the test.
+func run(t *testing.T, change func(*exec.Cmd), command ...string) pair {
 	t.Helper()
-	p := &pair{Cmd: exec.Command(supervisorBinary, command...), log: &output{}, exited: make(chan struct{})}
-	p.Env = append(os.Environ(), "GOMAXPROCS=1")
-	p.Stdout, p.Stderr = p.log, p.log
-	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.WaitDelay = time.Second
+	cmd := exec.Command(supervisorBinary, command...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	if change != nil {
-		change(p.Cmd)
+		change(cmd)
 	}
-	require.NoError(t, p.Start())
-	go func() { defer close(p.exited); _ = p.Wait() }()
+	process, err := testkit.Start(filepath.Join(t.TempDir(), "log"), cmd)
+	require.NoError(t, err)
 	t.Cleanup(func() {
-		_ = p.Process.Kill()
-		<-p.exited
+		process.Kill()
 		if t.Failed() {
-			t.Log(p.log)
+			t.Log(process.LogTail())
 		}
 	})
-	return p
+	return pair{process}
 }
 
 // children are the processes under the supervisor, and in what state each is.
-func (p *pair) children(t *testing.T) map[int]string {
+func (p pair) children(t *testing.T) map[int]string {
 	t.Helper()
-	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.Process.Pid))
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.Pid()))
 	require.NoError(t, err)
 	found := map[int]string{}
 	for _, list := range lists {
@@ -115,7 +83,7 @@ func (p *pair) children(t *testing.T) map[int]string {
 	return found
 }
 
-// state is the letter of /proc/PID/stat; "" where there is no such process.
+// state is the letter of /proc/PID/stat; "" if there is no such process.
 func state(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -125,61 +93,58 @@ func state(pid int) string {
 	return rest[:1]
 }
 
-// child waits for one that is not old.
-func (p *pair) child(t *testing.T, old int) (pid int) {
+// awaitState waits until the process is in one of the states.
+func awaitState(t *testing.T, pid int, states ...string) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
+		now := state(pid)
+		for _, state := range states {
+			if now == state {
+				return nil
+			}
+		}
+		return fmt.Errorf("process %d is in state %q, want one of %q", pid, now, states)
+	})
+}
+
+// child waits for one other than old.
+func (p pair) child(t *testing.T, old int) (pid int) {
+	t.Helper()
+	testkit.Eventually(t, func() error {
 		for one, state := range p.children(t) {
 			if one != old && state != "" && state != "Z" {
 				pid = one
 				return nil
 			}
 		}
-		return fmt.Errorf("no new child")
+		return errors.New("no new child")
 	})
 	return pid
 }
 
-// wait tells the exit code and how long it took.
-func (p *pair) wait(t *testing.T) (code int, took time.Duration) {
+// exitCode waits for the supervisor's end.
+func (p pair) exitCode(t *testing.T) int {
 	t.Helper()
-	began := time.Now()
 	select {
-	case <-p.exited:
-		return p.ProcessState.ExitCode(), time.Since(began)
-	case <-time.After(await):
+	case <-p.Ended():
+	case <-time.After(testkit.Patience):
 		require.FailNow(t, "the supervisor still runs")
-		return 0, 0
 	}
-}
-
-func eventually(t *testing.T, ask func() error) {
-	t.Helper()
-	deadline := time.Now().Add(await)
-	for {
-		err := ask()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			require.NoError(t, err, "after %v", await)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	return p.ExitCode()
 }
 
 // exporter runs the pair on a Unix socket, with no libvirt.
-func exporter(t *testing.T) (p *pair, socket string) {
+func exporter(t *testing.T) (p pair, socket string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "metrics.sock")
-	p = run(t, nil, sidecarBinary, "--web.listen-address=unix://"+socket, "--libvirt.socket=/nowhere")
+	p = run(t, nil, sidecarBinary, "--listen-address=unix://"+socket, "--libvirt-socket=/nowhere")
 	awaitPage(t, socket, `hypervisor_exporter_restarts_total 0`)
 	return p, socket
 }
 
 func awaitPage(t *testing.T, socket, want string) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		page, err := scrape(socket)
 		if err == nil && !strings.Contains(page, want) {
 			err = errors.New(page)

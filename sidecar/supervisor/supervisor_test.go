@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,89 +14,68 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The exporter killed: back at once, on the same socket, with the counter one up.
+// TestKilledExporterIsBack: at once, on the same socket, with the counter one up.
 func TestKilledExporterIsBack(t *testing.T) {
 	p, socket := exporter(t)
-	first := p.child(t, 0)
-	require.NoError(t, syscall.Kill(first, syscall.SIGKILL))
-	began := time.Now()
+	require.NoError(t, syscall.Kill(p.child(t, 0), syscall.SIGKILL))
 	awaitPage(t, socket, "hypervisor_exporter_restarts_total 1")
-	t.Logf("back after %v", time.Since(began))
-	require.Contains(t, p.log.String(), `reason="ended by signal 9, killed" restarts=1 wait=0s`)
-	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
-	code, _ := p.wait(t)
-	require.Zero(t, code)
+	require.Contains(t, p.Log(), `"reason":"ended by signal 9, killed","restarts":1,"wait":"0s"`)
+	for _, other := range []syscall.Signal{syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2} {
+		require.NoError(t, p.Signal(other), "ignored")
+	}
+	awaitPage(t, socket, "hypervisor_exporter_restarts_total 1")
+	require.NoError(t, p.Signal(syscall.SIGTERM))
+	require.Zero(t, p.exitCode(t))
 }
 
-// A frozen exporter does not hold the pod's end.
+// TestFrozenExporterIsKilled: it does not delay the pod's end.
 func TestFrozenExporterIsKilled(t *testing.T) {
 	p, _ := exporter(t)
 	child := p.child(t, 0)
 	require.NoError(t, syscall.Kill(child, syscall.SIGSTOP))
-	eventually(t, func() error {
-		if now := state(child); now != "T" {
-			return fmt.Errorf("state %s", now)
-		}
-		return nil
-	})
-	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
-	code, took := p.wait(t)
-	require.Equal(t, 128+9, code)
-	require.Less(t, took, 10*time.Second, "the pod's grace period is 30 s")
+	awaitState(t, child, "T")
+	require.NoError(t, p.Signal(syscall.SIGTERM))
+	require.Equal(t, 128+9, p.exitCode(t))
 	require.Empty(t, state(child))
 }
 
-// What is no service is done once, with its exit code.
-func TestOneThingIsDoneOnce(t *testing.T) {
+// TestFinalExitCodes: a command that does not serve runs once, and its exit code is passed on.
+func TestFinalExitCodes(t *testing.T) {
 	for _, test := range []struct {
-		args string
-		code int
-		says string
+		args   string
+		code   int
+		prints string
 	}{
-		{"--version", 0, "sidecar, version"},
-		{"--help", 0, "usage: "},
+		{"version", 0, "sidecar (version="},
+		{"--help", 0, "Usage:"},
 		{"--no-such-flag", exitUsage, "error: "},
-		{"healthcheck --web.listen-address=unix:///nowhere", 1, "healthcheck of"},
+		{"show --listen-address=unix:///nowhere", 1, "show unix:///nowhere"},
 	} {
 		p := run(t, nil, append([]string{sidecarBinary}, strings.Fields(test.args)...)...)
-		code, _ := p.wait(t)
-		require.Equal(t, test.code, code, test.args)
-		require.Equal(t, 1, strings.Count(p.log.String(), test.says), test.args)
-		require.NotContains(t, p.log.String(), "starting it anew")
+		require.Equal(t, test.code, p.exitCode(t), test.args)
+		require.Equal(t, 1, strings.Count(p.Log(), test.prints), test.args)
+		require.NotContains(t, p.Log(), "restarting it")
 	}
-	code, _ := run(t, nil).wait(t)
-	require.Equal(t, exitUsage, code, "without a command")
+	require.Equal(t, exitUsage, run(t, nil).exitCode(t), "without a command")
 }
 
-// A panic exits with 2, and is none of these.
+// TestPanicIsNotFinal: it exits with 2, which is not one of these.
 func TestPanicIsNotFinal(t *testing.T) {
-	p := run(t, nil, "/bin/sh", "-c", "exit 2")
-	eventually(t, func() error {
-		if !strings.Contains(p.log.String(), `reason="exited with 2" restarts=2`) {
-			return fmt.Errorf("%s", p.log)
-		}
-		return nil
-	})
+	run(t, nil, "/bin/sh", "-c", "exit 2").AwaitLog(t, `"reason":"exited with 2","restarts":2`)
 }
 
 func TestChildThatCannotBeExecuted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "late")
 	p := run(t, nil, path)
-	eventually(t, func() error {
-		if !strings.Contains(p.log.String(), "cannot be started: no such file or directory") {
-			return fmt.Errorf("%s", p.log)
-		}
-		return nil
-	})
+	p.AwaitLog(t, "cannot be started: no such file or directory")
 	content, err := os.ReadFile("/bin/sleep")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path+".next", content, 0o755))
 	require.NoError(t, os.Rename(path+".next", path)) // never seen half written
-	code, _ := p.wait(t)
-	require.Equal(t, 1, code, "sleep without an argument")
+	require.Equal(t, 1, p.exitCode(t), "sleep without an argument")
 }
 
-// No process may be made, as when a pod is at its limit of them: tried again.
+// TestForkFails: if no process can be made, as in a pod at its limit of processes, the supervisor tries again.
 func TestForkFails(t *testing.T) {
 	if os.Getuid() != 0 {
 		require.FailNow(t, "run as root: another user's limit of processes has to be set")
@@ -103,11 +83,11 @@ func TestForkFails(t *testing.T) {
 	prlimit, err := exec.LookPath("prlimit")
 	require.NoError(t, err, "apt-get install util-linux")
 	const limit = 40
-	// A uid that nobody else has processes of.
+	// A uid without other processes.
 	stranger := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65107, Gid: 65107}}
 	p := run(t, func(c *exec.Cmd) {
 		c.Args = append([]string{prlimit, fmt.Sprintf("--nproc=%d", limit), supervisorBinary}, c.Args[1:]...)
-		c.Path, c.SysProcAttr = prlimit, stranger
+		c.Path, c.SysProcAttr = prlimit, &syscall.SysProcAttr{Credential: stranger.Credential}
 	}, "/bin/sleep", "1000")
 	child := p.child(t, 0)
 	var others []*exec.Cmd
@@ -119,12 +99,7 @@ func TestForkFails(t *testing.T) {
 		t.Cleanup(func() { _ = other.Process.Kill(); _ = other.Wait() })
 	}
 	require.NoError(t, syscall.Kill(child, syscall.SIGKILL))
-	eventually(t, func() error {
-		if !strings.Contains(p.log.String(), "cannot be started: resource temporarily unavailable") {
-			return fmt.Errorf("%s", p.log)
-		}
-		return nil
-	})
+	p.AwaitLog(t, "cannot be started: resource temporarily unavailable")
 	for _, other := range others {
 		require.NoError(t, other.Process.Kill())
 		_ = other.Wait()
@@ -132,45 +107,29 @@ func TestForkFails(t *testing.T) {
 	p.child(t, child)
 }
 
-// Told to end at whatever moment, it ends, and leaves nothing.
-func TestToldToEndAtEachMoment(t *testing.T) {
-	for i := range 60 {
+// TestEndsAtEachMoment: signalled at any moment, the supervisor ends and leaves no process.
+func TestEndsAtEachMoment(t *testing.T) {
+	for i := range 30 {
 		p := run(t, nil, "/bin/sh", "-c", "exec sleep 1000")
-		time.Sleep(time.Duration(i) * 300 * time.Microsecond) // the moment under test
+		time.Sleep(time.Duration(i) * 600 * time.Microsecond) // the moment under test
 		children := p.children(t)
-		require.NoError(t, p.Process.Signal([]os.Signal{syscall.SIGTERM, syscall.SIGINT}[i%2]))
-		code, _ := p.wait(t)
-		require.NotEqual(t, 128+9, code, "it had not to be killed")
+		require.NoError(t, p.Signal([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[i%2]))
+		require.NotEqual(t, 128+9, p.exitCode(t), "it did not have to be killed")
 		for child := range children {
 			require.Empty(t, state(child))
 		}
 	}
 }
 
-// What else it may be sent changes nothing.
-func TestOtherSignalsAreIgnored(t *testing.T) {
-	p, socket := exporter(t)
-	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2} {
-		require.NoError(t, p.Process.Signal(signal))
-	}
-	awaitPage(t, socket, "hypervisor_exporter_restarts_total 0")
-}
-
-// The supervisor's own death is the child's.
+// TestChildDiesWithTheSupervisor: even if that is killed.
 func TestChildDiesWithTheSupervisor(t *testing.T) {
 	p := run(t, nil, "/bin/sleep", "1000")
 	child := p.child(t, 0)
-	require.NoError(t, p.Process.Kill())
-	<-p.exited
-	eventually(t, func() error {
-		if now := state(child); now != "" && now != "Z" {
-			return fmt.Errorf("state %s", now)
-		}
-		return nil
-	})
+	p.Kill()
+	awaitState(t, child, "", "Z")
 }
 
-// Fifty deaths cost neither memory nor threads, and leave no zombie. The pauses are
+// TestFiftyDeaths cost neither memory nor threads, and leave no zombie. The pauses are
 // a millisecond here.
 func TestFiftyDeaths(t *testing.T) {
 	self, err := os.Executable()
@@ -178,41 +137,70 @@ func TestFiftyDeaths(t *testing.T) {
 	p := run(t, func(c *exec.Cmd) {
 		c.Path, c.Env = self, append(c.Env, "SUPERVISE_FAST=1")
 	}, "/bin/sleep", "1000")
+	threads := func() int {
+		found, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.Pid()))
+		require.NoError(t, err)
+		return len(found)
+	}
 	child := p.child(t, 0)
+	before := 0
 	for i := range 50 {
 		require.NoError(t, syscall.Kill(child, syscall.SIGKILL))
 		child = p.child(t, child)
 		if i == 10 {
-			threads := len(tasks(t, p))
-			defer func() { require.LessOrEqual(t, len(tasks(t, p)), threads+1) }()
+			before = threads()
 		}
 	}
+	require.LessOrEqual(t, threads(), before+1)
 	children := p.children(t)
 	require.Len(t, children, 1)
 	require.NotEqual(t, "Z", children[child])
 }
 
-func tasks(t *testing.T, p *pair) []os.DirEntry {
-	t.Helper()
-	found, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.Process.Pid))
-	require.NoError(t, err)
-	return found
-}
-
-// As the first process of a container it inherits, and buries, orphans.
+// TestOrphansAreReaped: the first process of a container inherits them.
 func TestOrphansAreReaped(t *testing.T) {
-	_, err := exec.LookPath("unshare")
+	unshare, err := exec.LookPath("unshare")
 	require.NoError(t, err, "apt-get install util-linux")
 	p := run(t, func(c *exec.Cmd) {
 		c.Args = append([]string{"unshare", "--pid", "--mount-proc", "--fork", "--kill-child", supervisorBinary}, c.Args[1:]...)
-		c.Path, err = exec.LookPath("unshare")
-		require.NoError(t, err)
+		c.Path = unshare
 	}, "/bin/sh", "-c", `(sleep 0.2 &) ; sleep 0.5; ps=; for p in /proc/[0-9]*; do ps="$ps $(cut -d' ' -f2,3 $p/stat)"; done; echo "$ps"; exec sleep 1000`)
-	eventually(t, func() error {
-		if !strings.Contains(p.log.String(), "(supervisor) S") {
-			return fmt.Errorf("%s", p.log)
-		}
-		return nil
-	})
-	require.NotContains(t, p.log.String(), "(sleep) Z")
+	p.AwaitLog(t, "(supervisor) S")
+	require.NotContains(t, p.Log(), "(sleep) Z")
+}
+
+func TestPause(t *testing.T) {
+	p := patience{first: 100 * time.Millisecond, most: 10 * time.Second, reset: time.Minute}
+	pause, pauses := time.Duration(-1), []time.Duration{}
+	for range 10 {
+		pause = p.pause(time.Millisecond, pause)
+		pauses = append(pauses, pause)
+	}
+	const ms = time.Millisecond
+	require.Equal(t, []time.Duration{0, 100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 6400 * ms, 10000 * ms, 10000 * ms}, pauses)
+	require.Equal(t, 10*time.Second, p.pause(time.Minute-1, 10*time.Second))
+	require.Zero(t, p.pause(time.Minute, 10*time.Second), "it lived a minute: its end counts as the first")
+}
+
+func TestLogLine(t *testing.T) {
+	reason := `cannot be started: "no such"`
+	var fields map[string]any
+	require.NoError(t, json.Unmarshal(line(time.Date(2026, 11, 23, 7, 0, 0, 5e6, time.UTC), reason, 3, 200*time.Millisecond), &fields))
+	require.Equal(t, map[string]any{
+		"time": "2026-11-23T07:00:00.005Z", "level": "WARN", "source": "supervisor",
+		"msg": "the exporter ended; restarting it", "reason": reason, "restarts": 3.0, "wait": "200ms",
+	}, fields)
+}
+
+// TestLogDoesNotWait for the reader of a full pipe.
+func TestLogDoesNotWait(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	require.NoError(t, err)
+	l := newLog(writer.Fd())
+	for range 2000 { // more than a pipe and the backlog hold
+		l.restart("x", 1, 0)
+	}
+	close(l)
+	require.NoError(t, reader.Close())
+	require.NoError(t, writer.Close())
 }

@@ -162,7 +162,7 @@ func TestCertificateProcessChangesOneFieldOfEachObject(t *testing.T) {
 // requireBundleChanges: the one change of the webhook configuration, in each way that a client may ask for it.
 func requireBundleChanges(t *testing.T, process certsUser, o ownObject) {
 	t.Helper()
-	bundle, err := json.Marshal(newAuthority(t).bundle())
+	bundle, err := json.Marshal(newCA(t).CertPEM)
 	require.NoError(t, err)
 	const name = "inject.hypervisor-exporter.kubevirt.io"
 	merged := fmt.Sprintf(`{"webhooks": [{"name": %q, "clientConfig": {"caBundle": %s}}]}`, name, bundle)

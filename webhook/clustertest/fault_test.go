@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 const (
@@ -22,8 +24,8 @@ const (
 
 // Whatever is wrong with the webhook, the pod is created, soon, and as KubeVirt meant it.
 func TestVMStartsWhateverIsWrongWithTheWebhook(t *testing.T) {
-	ours, stranger := newAuthority(t), newAuthority(t)
-	tomorrow, yesterday := time.Now().Add(24*time.Hour), time.Now().Add(-24*time.Hour)
+	ours, foreign := newCA(t), newCA(t)
+	now, expired := time.Now(), time.Now().Add(-48*time.Hour)
 	faults := []struct {
 		name string
 		// serve starts what is wrong and returns its port; 0 for none.
@@ -32,13 +34,13 @@ func TestVMStartsWhateverIsWrongWithTheWebhook(t *testing.T) {
 		{"not a single replica", func(*testing.T) int { return 0 }},
 		{"nobody listens", func(t *testing.T) int { return freePort(t) }},
 		{"accepts and says nothing", silence},
-		{"answers after 10 s", func(t *testing.T) int { return answering(t, ours.pair(t, tomorrow), afterTenSeconds) }},
-		{"trickles its answer", func(t *testing.T) int { return answering(t, ours.pair(t, tomorrow), trickling) }},
-		{"answers garbage", func(t *testing.T) int { return answering(t, ours.pair(t, tomorrow), saying(200, "\x00garbage")) }},
-		{"answers an empty review", func(t *testing.T) int { return answering(t, ours.pair(t, tomorrow), saying(200, "{}")) }},
-		{"answers 500", func(t *testing.T) int { return answering(t, ours.pair(t, tomorrow), saying(500, "broken")) }},
-		{"certificate expired", func(t *testing.T) int { return answering(t, ours.pair(t, yesterday), mustNotBeCalled(t)) }},
-		{"certificate by another authority", func(t *testing.T) int { return answering(t, stranger.pair(t, tomorrow), mustNotBeCalled(t)) }},
+		{"answers after 10 s", func(t *testing.T) int { return answering(t, ours.issue(t, now), afterTenSeconds) }},
+		{"trickles its answer", func(t *testing.T) int { return answering(t, ours.issue(t, now), trickling) }},
+		{"answers garbage", func(t *testing.T) int { return answering(t, ours.issue(t, now), saying(200, "\x00garbage")) }},
+		{"answers an empty review", func(t *testing.T) int { return answering(t, ours.issue(t, now), saying(200, "{}")) }},
+		{"answers 500", func(t *testing.T) int { return answering(t, ours.issue(t, now), saying(500, "broken")) }},
+		{"certificate expired", func(t *testing.T) int { return answering(t, ours.issue(t, expired), mustNotBeCalled(t)) }},
+		{"certificate of another CA", func(t *testing.T) int { return answering(t, foreign.issue(t, now), mustNotBeCalled(t)) }},
 	}
 	for _, fault := range faults {
 		t.Run(fault.name, func(t *testing.T) {
@@ -72,15 +74,17 @@ func awaitFailingOpen(t *testing.T, namespace string) {
 	}, 30*time.Second, 100*time.Millisecond)
 }
 
-// trust writes the authority into the webhook's configuration, as the certificate process does.
-func trust(t *testing.T, a authority) {
+// trust writes the CA into the webhook's configuration, as the certificate process does.
+func trust(t *testing.T, c ca) {
 	t.Helper()
-	setWebhook(t, "clientConfig/caBundle", a.bundle())
+	setWebhook(t, "clientConfig/caBundle", c.CertPEM)
 }
 
 // answering serves HTTPS on all addresses of the machine.
-func answering(t *testing.T, pair tls.Certificate, handler http.HandlerFunc) int {
+func answering(t *testing.T, leaf *pki.Pair, handler http.HandlerFunc) int {
 	t.Helper()
+	pair, err := tls.X509KeyPair(leaf.CertPEM, leaf.KeyPEM)
+	require.NoError(t, err)
 	listener, err := net.Listen("tcp", ":0")
 	require.NoError(t, err)
 	web := httptest.NewUnstartedServer(handler)

@@ -2,12 +2,9 @@ package clustertest
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"fmt"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -17,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
 // refusers make the namespace refuse the sidecar, but not the VM's own containers.
@@ -122,11 +121,7 @@ func free(t *testing.T, namespace string) {
 // laterWebhook adds an annotation to launcher pods after the product has seen them: its configuration's name comes later.
 func laterWebhook(t *testing.T, takes time.Duration) {
 	t.Helper()
-	ours := newAuthority(t)
-	leaf := &x509.Certificate{IPAddresses: []net.IP{net.ParseIP(machineAddress(t))}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	key := newKey(t)
-	signed := sign(t, leaf, ours.certificate, key, ours.key, time.Now().Add(time.Hour))
-	port := answering(t, tls.Certificate{Certificate: [][]byte{signed.Raw}, PrivateKey: key}, func(w http.ResponseWriter, r *http.Request) {
+	later := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var review admissionv1.AdmissionReview
 		if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -138,15 +133,16 @@ func laterWebhook(t *testing.T, takes time.Duration) {
 		review.Request = nil
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(review)
-	})
-	url := fmt.Sprintf("https://%s:%d", machineAddress(t), port)
+	}))
+	t.Cleanup(later.Close)
+	bundle := pki.Bundle{later.Certificate()}.PEM()
 	fail, none := admissionregistrationv1.Fail, admissionregistrationv1.SideEffectClassNone
 	configurations := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	_, err := configurations.Create(t.Context(), &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "zz-later"},
 		Webhooks: []admissionregistrationv1.MutatingWebhook{{
 			Name: "later.example.com", AdmissionReviewVersions: []string{"v1"}, FailurePolicy: &fail, SideEffects: &none,
-			ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: ours.bundle()},
+			ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: &later.URL, CABundle: bundle},
 			Rules: []admissionregistrationv1.RuleWithOperations{{
 				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
 				Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},

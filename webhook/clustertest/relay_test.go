@@ -78,7 +78,7 @@ type fakeRelay struct {
 
 func newRelay(t *testing.T) *fakeRelay {
 	t.Helper()
-	authority, err := pki.NewAuthority(relayServerName, time.Now(), time.Hour)
+	authority, err := pki.NewCA(relayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)
 	leaf, err := pki.IssueLeaf(authority, relayServerName, time.Now(), time.Hour)
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package clustertest
 import (
 	"bytes"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,13 +23,24 @@ const (
 	certsName         = "hypervisor-exporter-certs" // of everything that the certificate process has
 )
 
+// rendered caches what render has rendered: it takes most of a second.
+var rendered sync.Map
+
 // render returns what `kubectl apply -k` of the folder, relative to manifests, would send.
 func render(t *testing.T, folder string) []*unstructured.Unstructured {
 	t.Helper()
-	return renderFolder(t, filepath.Join(manifests, folder))
+	cached, found := rendered.Load(folder)
+	if !found {
+		cached, _ = rendered.LoadOrStore(folder, renderFolder(t, filepath.Join(manifests, folder)))
+	}
+	var objects []*unstructured.Unstructured
+	for _, object := range cached.([]*unstructured.Unstructured) {
+		objects = append(objects, object.DeepCopy())
+	}
+	return objects
 }
 
-// renderFolder renders a folder that may be elsewhere.
+// renderFolder renders a folder that may be anywhere.
 func renderFolder(t *testing.T, folder string) []*unstructured.Unstructured {
 	t.Helper()
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)

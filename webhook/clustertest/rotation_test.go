@@ -1,11 +1,8 @@
 package clustertest
 
 import (
-	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"testing"
 	"time"
 
@@ -13,9 +10,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 )
 
-// Authority and certificate come to their end and are replaced, all by themselves, while VMs start.
+// CA and certificate come to their end and are replaced, all by themselves, while VMs start.
 func TestRotationHarmsNoVM(t *testing.T) {
 	// Renewed when a third is left: after 80 s. The next renewal begins as much later, and has to find this one done.
 	serveWithCerts(t, "--ca-lifetime=2m", "--leaf-lifetime=2m", "--settle=3s")
@@ -30,16 +29,16 @@ func TestRotationHarmsNoVM(t *testing.T) {
 		bundle := caBundle(t)
 		overlapped = overlapped || len(bundle) > 1
 		return len(bundle) == 1 && !bundle[0].Equal(first[0])
-	}, 4*time.Minute, 100*time.Millisecond, "the authority was replaced and the old one is no longer trusted")
+	}, 4*time.Minute, 100*time.Millisecond, "the CA was replaced and the old one is no longer trusted")
 	requireNoneHarmed(t, stop(), time.Since(start))
 	require.True(t, overlapped, "old and new are trusted together for a while")
 	require.Equal(t, before, failedOpen(t.Context(), t), "no call was in vain")
 }
 
-func TestVandalisedCABundleIsRepaired(t *testing.T) {
+func TestOverwrittenCABundleIsRepaired(t *testing.T) {
 	serveWithCerts(t)
 	good := caBundle(t)
-	for name, bundle := range map[string][]byte{"emptied": nil, "another authority's": newAuthority(t).bundle()} {
+	for name, bundle := range map[string][]byte{"emptied": nil, "another CA": newCA(t).CertPEM} {
 		t.Run(name, func(t *testing.T) {
 			setWebhook(t, "clientConfig/caBundle", bundle)
 			start := time.Now()
@@ -149,22 +148,14 @@ func serveWithCerts(t *testing.T, further ...string) {
 }
 
 // caBundle is what the API server verifies the webhook by.
-func caBundle(t *testing.T) []*x509.Certificate {
+func caBundle(t *testing.T) pki.Bundle {
 	t.Helper()
 	configuration, err := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().
 		Get(context.Background(), configurationName, metav1.GetOptions{})
 	require.NoError(t, err)
-	var certificates []*x509.Certificate
-	rest := bytes.TrimSpace(configuration.Webhooks[0].ClientConfig.CABundle)
-	for len(rest) > 0 {
-		var block *pem.Block
-		block, rest = pem.Decode(rest)
-		require.NotNil(t, block)
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		require.NoError(t, err)
-		certificates = append(certificates, certificate)
-	}
-	return certificates
+	bundle, err := pki.ParseBundle(configuration.Webhooks[0].ClientConfig.CABundle)
+	require.NoError(t, err)
+	return bundle
 }
 
 // setWebhook writes one field of the webhook's configuration, whether it is there or not.

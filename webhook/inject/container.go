@@ -46,10 +46,10 @@ func container(cfg Config, pod *Pod, s size) corev1.Container {
 		// The brackets are right for both families: an IPv6 address needs them, and the sidecar
 		// removes them before it reads the address. Never every address: with masquerade, one of
 		// them is the guest's gateway.
-		c.Args = []string{fmt.Sprintf("--web.listen-address=[$(POD_IP)]:%d", cfg.Port), "--web.bind-to-device"}
+		c.Args = []string{fmt.Sprintf("--listen-address=[$(POD_IP)]:%d", cfg.Port), "--bind-to-device"}
 		c.Env = []corev1.EnvVar{fromField("POD_IP", "status.podIP")}
 	} else {
-		c.Args = []string{"--web.listen-address=unix://" + exposureDirectory + "/" + socketName}
+		c.Args = []string{"--listen-address=unix://" + exposureDirectory + "/" + socketName}
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: VolumeName, MountPath: exposureDirectory})
 	}
 	// The downward API gives the sidecar its identity: the kubelet fills it in, so nothing that a

@@ -10,20 +10,20 @@ import (
 
 const name = "webhook.ns.svc"
 
-func pair(t *testing.T, now time.Time) (authority, leaf *Pair) {
+func pair(t *testing.T, now time.Time) (ca, leaf *Pair) {
 	t.Helper()
-	authority, err := NewAuthority(name, now, 90*24*time.Hour)
+	ca, err := NewCA(name, now, 90*24*time.Hour)
 	require.NoError(t, err)
-	leaf, err = IssueLeaf(authority, name, now, 30*24*time.Hour)
+	leaf, err = IssueLeaf(ca, name, now, 30*24*time.Hour)
 	require.NoError(t, err)
-	return authority, leaf
+	return ca, leaf
 }
 
 func TestLeafVerifies(t *testing.T) {
 	now := time.Now()
-	authority, leaf := pair(t, now)
+	ca, leaf := pair(t, now)
 	_, stranger := pair(t, now)
-	trusted := Bundle{authority.Certificate}
+	trusted := Bundle{ca.Certificate}
 	require.NoError(t, trusted.Verify(leaf.Certificate, name, now))
 	require.NoError(t, trusted.Verify(leaf.Certificate, name, now.Add(-2*ClockError)), "the issuer's clock is ahead, the verifier's behind")
 	require.Error(t, trusted.Verify(leaf.Certificate, name, now.Add(-24*time.Hour)))
@@ -33,23 +33,23 @@ func TestLeafVerifies(t *testing.T) {
 	require.Equal(t, x509.ECDSA, leaf.Certificate.PublicKeyAlgorithm)
 }
 
-func TestAuthorityIsGoodForItsNameAlone(t *testing.T) {
+func TestCAIsGoodForItsNameAlone(t *testing.T) {
 	now := time.Now()
-	authority, _ := pair(t, now)
-	foreign, err := IssueLeaf(authority, "kubernetes.default.svc", now, time.Hour)
+	ca, _ := pair(t, now)
+	foreign, err := IssueLeaf(ca, "kubernetes.default.svc", now, time.Hour)
 	require.NoError(t, err)
-	require.ErrorContains(t, Bundle{authority.Certificate}.Verify(foreign.Certificate, "kubernetes.default.svc", now), "not permitted")
+	require.ErrorContains(t, Bundle{ca.Certificate}.Verify(foreign.Certificate, "kubernetes.default.svc", now), "not permitted")
 }
 
-func TestLeafEndsWithItsAuthority(t *testing.T) {
+func TestLeafEndsWithItsCA(t *testing.T) {
 	now := time.Now()
-	authority, err := NewAuthority(name, now, time.Hour)
+	ca, err := NewCA(name, now, time.Hour)
 	require.NoError(t, err)
-	leaf, err := IssueLeaf(authority, name, now, 2*time.Hour)
+	leaf, err := IssueLeaf(ca, name, now, 2*time.Hour)
 	require.NoError(t, err)
-	require.Equal(t, authority.Certificate.NotAfter, leaf.Certificate.NotAfter)
+	require.Equal(t, ca.Certificate.NotAfter, leaf.Certificate.NotAfter)
 	_, err = IssueLeaf(leaf, name, now, time.Hour)
-	require.ErrorContains(t, err, "not an authority")
+	require.ErrorContains(t, err, "not a CA")
 }
 
 func TestDueAtAThird(t *testing.T) {
@@ -61,10 +61,10 @@ func TestDueAtAThird(t *testing.T) {
 }
 
 func TestParsePairRefuses(t *testing.T) {
-	authority, leaf := pair(t, time.Now())
+	ca, leaf := pair(t, time.Now())
 	for name, c := range map[string][2][]byte{
 		"nothing":        {},
-		"another's key":  {leaf.CertPEM, authority.KeyPEM},
+		"another's key":  {leaf.CertPEM, ca.KeyPEM},
 		"key twice":      {leaf.KeyPEM, leaf.KeyPEM},
 		"cut off":        {leaf.CertPEM[:len(leaf.CertPEM)/2], leaf.KeyPEM},
 		"no certificate": {nil, leaf.KeyPEM},
@@ -94,10 +94,10 @@ func TestBundleRoundTrip(t *testing.T) {
 }
 
 func FuzzParseBundle(f *testing.F) {
-	authority, err := NewAuthority(name, time.Now(), time.Hour)
+	ca, err := NewCA(name, time.Now(), time.Hour)
 	require.NoError(f, err)
-	f.Add(authority.CertPEM)
-	f.Add(authority.KeyPEM)
+	f.Add(ca.CertPEM)
+	f.Add(ca.KeyPEM)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		bundle, err := ParseBundle(data)
 		if err != nil {

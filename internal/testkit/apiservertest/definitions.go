@@ -74,7 +74,7 @@ func moduleFolder(t testing.TB, module string) string {
 	t.Helper()
 	here, err := goCommand(t.Context(), ".", "list", "-f", "{{.Dir}}", buildPackage)
 	require.NoError(t, err)
-	output, err := goCommand(t.Context(), filepath.Join(here, "..", "clustertest", "operatorconfig"), "mod", "download", "-json", module)
+	output, err := goCommand(t.Context(), filepath.Join(here, "../../../webhook/clustertest/operatorconfig"), "mod", "download", "-json", module)
 	require.NoError(t, err)
 	var downloaded struct{ Dir string }
 	require.NoError(t, json.Unmarshal([]byte(output), &downloaded))

@@ -67,7 +67,7 @@ func (w *World) pod(p *program) (path, folder string, err error) {
 // issue writes a serving certificate.
 func (w *World) issue() error {
 	const name = "program.flood.svc"
-	authority, err := pki.NewAuthority(name, time.Now(), time.Hour)
+	authority, err := pki.NewCA(name, time.Now(), time.Hour)
 	if err != nil {
 		return err
 	}

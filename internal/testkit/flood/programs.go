@@ -51,7 +51,7 @@ func startSidecar(w *World, p *program, listen string) error {
 	}
 	p.works = []namedWork{{"scrape", scrape(true)}, {"first scrape", scrape(false)}}
 	// The page is about a VM that libvirt says nothing of: what it costs is the same.
-	return w.start(p, c, nil, "sidecar", "--web.listen-address="+listen, "--libvirt.socket="+filepath.Join(w.folder, "no-libvirt"))
+	return w.start(p, c, nil, "sidecar", "--listen-address="+listen, "--libvirt-socket="+filepath.Join(w.folder, "no-libvirt"))
 }
 
 func startWebhook(w *World, p *program) error {
@@ -139,7 +139,7 @@ func startRelay(w *World, p *program) error {
 		{"probe", get(false, "/healthz", "")},
 		{"scrape from the flood's address", request(at, newClientFrom(shared, at, true), http.MethodGet, path, reviewer.Token(), "", "")},
 	}
-	return w.start(p, c, wrap, "relay", "--kubelet-pods-dir="+pods, "--web.listen-address="+at.address,
+	return w.start(p, c, wrap, "relay", "--kubelet-pods-dir="+pods, "--listen-address="+at.address,
 		"--tls-cert-file="+filepath.Join(w.folder, "tls.crt"), "--tls-private-key-file="+filepath.Join(w.folder, "tls.key"))
 }
 

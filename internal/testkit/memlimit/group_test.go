@@ -30,7 +30,7 @@ func TestField(t *testing.T) {
 	require.Error(t, err)
 }
 
-// TestVersion: a mount without the memory controller is one where v1 has it.
+// TestVersion: where v2 has no memory controller, v1 has it.
 func TestVersion(t *testing.T) {
 	for text, want := range map[string]bool{"cpuset cpu io memory pids\n": true, "": false} {
 		mount := t.TempDir()
@@ -47,8 +47,8 @@ func TestSettings(t *testing.T) {
 		version version
 		want    map[string]string
 	}{
-		"v1": {v1(), map[string]string{"memory.limit_in_bytes": "25165824", "memory.memsw.limit_in_bytes": "25165824", "cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "50000"}},
-		"v2": {v2(), map[string]string{"memory.max": "25165824", "memory.swap.max": "0", "cpu.max": "50000 100000"}},
+		"v1": {v1, map[string]string{"memory.limit_in_bytes": "25165824", "memory.memsw.limit_in_bytes": "25165824", "cpu.cfs_quota_us": "50000"}},
+		"v2": {v2, map[string]string{"memory.max": "25165824", "memory.swap.max": "0", "cpu.max": "50000 100000"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
@@ -69,7 +69,7 @@ func TestSettings(t *testing.T) {
 	require.Error(t, setting{file: "none"}.write(t.TempDir()))
 }
 
-// TestGroupKills: a program that takes more than the limit is killed, and that is seen.
+// TestGroupKills: a program that takes more than the limit is killed, and counted.
 func TestGroupKills(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("cgroups are root's: run this test as root")

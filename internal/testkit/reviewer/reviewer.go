@@ -30,6 +30,7 @@ type Reviewer struct {
 	account string
 	slow    time.Duration
 	asked   atomic.Int64
+	renewed atomic.Bool
 }
 
 // New starts a Reviewer and writes the folder of a service account, which must not
@@ -37,8 +38,8 @@ type Reviewer struct {
 func New(account string, slow time.Duration) (*Reviewer, error) {
 	r := &Reviewer{account: account, slow: slow}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /apis/authentication.k8s.io/v1/tokenreviews", r.reviewToken)
-	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", r.reviewAccess)
+	mux.HandleFunc("POST /apis/authentication.k8s.io/v1/tokenreviews", r.authenticated(r.reviewToken))
+	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", r.authenticated(r.reviewAccess))
 	r.server = httptest.NewTLSServer(mux)
 	if err := r.writeAccount(); err != nil {
 		r.server.Close()
@@ -91,6 +92,31 @@ func answer(w http.ResponseWriter, review any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusCreated)
 	_ = json.NewEncoder(w).Encode(review) // the relay says so if it has not come
+}
+
+// Renew writes another token for the program's account. From now on the reviewer answers 401 to the previous one.
+func (r *Reviewer) Renew() error {
+	file := filepath.Join(r.account, "token")
+	if err := os.WriteFile(file+".new", []byte("renewed"), 0o600); err != nil {
+		return err
+	}
+	r.renewed.Store(true)
+	return os.Rename(file+".new", file)
+}
+
+// authenticated answers 401 unless the program sends the token of its account.
+func (r *Reviewer) authenticated(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, request *http.Request) {
+		token := "Bearer relay"
+		if r.renewed.Load() {
+			token = "Bearer renewed"
+		}
+		if request.Header.Get("Authorization") != token {
+			http.Error(w, "another token is needed", http.StatusUnauthorized)
+			return
+		}
+		next(w, request)
+	}
 }
 
 // Asked is how many reviews were asked for.

@@ -1,0 +1,101 @@
+package dashboards
+
+import (
+	"fmt"
+	"strings"
+
+	"kubevirt-hypervisor-exporter/monitoring/rules"
+)
+
+// A series is one of promtool's, from minute 0 to 30.
+type series struct {
+	Series string `yaml:"series"`
+	Values string `yaml:"values"`
+}
+
+// constant is a series with one value.
+func constant(metric, labels string, value float64) series {
+	return series{metric + "{" + labels + "}", fmt.Sprintf("%gx30", value)}
+}
+
+// counter is a series that grows by the step each minute.
+func counter(metric, labels string, step float64) series {
+	return series{metric + "{" + labels + "}", fmt.Sprintf("0+%gx30", step)}
+}
+
+// A vm is what a VM's page shows, the kind empty if the page cannot be scraped.
+type vm struct {
+	namespace, name, node, kind string
+	arch, machine, qemu         string
+	version                     string
+	restarts                    float64
+}
+
+func (v vm) series() []series {
+	pod := "virt-launcher-" + v.name
+	target := fmt.Sprintf("job=%q,namespace=%q,name=%q,node=%q,pod=%q", rules.VMsJob, v.namespace, v.name, v.node, pod)
+	all := []series{running(v.namespace, v.name, v.node, pod)}
+	if v.kind == "" {
+		return append(all, constant("up", target, 0))
+	}
+	libvirt, domain := 1., map[string]string{"kvm": "kvm", "qemu-tcg": "qemu"}[v.kind]
+	if domain == "" {
+		libvirt = 0
+		all = append(all, counter("hypervisor_exporter_detection_errors_total", target+`,reason="libvirt"`, 4))
+	} else {
+		all = append(all, constant("kubevirt_vmi_hypervisor_domain_info", target+fmt.Sprintf(
+			",domain_type=%q,arch=%q,machine=%q,hypervisor_version=%q,libvirt_version=\"10.10.0\"", domain, v.arch, v.machine, v.qemu), 1))
+	}
+	return append(all,
+		constant("up", target, 1),
+		constant("kubevirt_vmi_hypervisor_info", target+fmt.Sprintf(",hypervisor_type=%q", v.kind), 1),
+		constant("hypervisor_exporter_last_change_timestamp_seconds", target, 1),
+		constant("hypervisor_exporter_libvirt_up", target, libvirt),
+		constant("hypervisor_exporter_build_info", target+fmt.Sprintf(",version=%q", v.version), 1),
+		counter("hypervisor_exporter_restarts_total", target, v.restarts))
+}
+
+// running is KubeVirt's own series of a VM.
+func running(namespace, name, node, pod string) series {
+	return constant("kubevirt_vmi_info", fmt.Sprintf(
+		`job="kubevirt-prometheus-metrics",namespace=%q,name=%q,node=%q,phase="running",vmi_pod=%q`, namespace, name, node, pod), 1)
+}
+
+// histogram is one whose observations are all in the first bucket.
+func histogram(metric, labels string) []series {
+	var all []series
+	for _, bound := range strings.Fields("0.001 0.01 +Inf") {
+		all = append(all, counter(metric+"_bucket", labels+fmt.Sprintf(",le=%q", bound), 10))
+	}
+	return all
+}
+
+func fleetSeries() []series {
+	all := []series{running("legacy", "mainframe", "node-3", "virt-launcher-mainframe")}
+	for _, one := range []vm{
+		{"shop", "web-1", "node-1", "kvm", "x86_64", "q35", "9.1.0", "v1", 0},
+		{"shop", "web-2", "node-1", "kvm", "x86_64", "q35", "10.0.0", "v2", 0},
+		{"shop", "slow", "node-2", "qemu-tcg", "x86_64", "q35", "9.1.0", "v1", 0},
+		{"office", "ledger", "node-2", "unknown", "", "", "", "v1", 0},
+		{"office", "scanner", "node-3", "", "", "", "", "", 0},
+		{"build", "arm", "node-3", "qemu-tcg", "aarch64", "virt", "9.1.0", "v1", 1},
+	} {
+		all = append(all, one.series()...)
+	}
+	for number := range 2 {
+		replica := fmt.Sprintf("job=%q,pod=\"hypervisor-exporter-webhook-%d\"", rules.WebhookJob, number)
+		all = append(all,
+			constant("hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds", replica, 20*86400+30*60),
+			counter("hypervisor_exporter_webhook_admissions_total", replica+`,result="injected",reason="injected"`, 10),
+			counter("hypervisor_exporter_webhook_admissions_total", replica+`,result="error",reason="panic"`, 0),
+			counter("hypervisor_exporter_webhook_rejected_requests_total", replica+`,reason="not_a_review"`, 1))
+		all = append(all, histogram("hypervisor_exporter_webhook_admission_duration_seconds", replica)...)
+
+		relay := fmt.Sprintf("job=%q,node=\"node-%d\"", rules.RelayJob, number)
+		all = append(all, constant("up", relay, 1),
+			counter("hypervisor_exporter_relay_scrapes_total", relay+`,result="ok"`, 34),
+			counter("hypervisor_exporter_relay_scrapes_total", relay+`,result="timeout"`, 0))
+		all = append(all, histogram("hypervisor_exporter_relay_scrape_duration_seconds", relay)...)
+	}
+	return all
+}
