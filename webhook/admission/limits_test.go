@@ -229,8 +229,7 @@ func TestDecodingIsBounded(t *testing.T) {
 }
 
 // TestLargestBody: the largest body that an API server can send, full of what costs most, is answered
-// with a patch, within the memory that is reserved for it. (internal/testkit/flood sends it to the real
-// program in its container's memory limit.)
+// with a patch, within the memory that is reserved for it.
 func TestLargestBody(t *testing.T) {
 	pod, err := launcherpod.Largest(virtLauncher(t), maxBody, maxValues)
 	require.NoError(t, err)
