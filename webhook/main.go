@@ -1,6 +1,6 @@
-// The webhook of the KubeVirt hypervisor exporter: it adds the exporter's
-// sidecar to virt-launcher pods, shows on the command line what it would add,
-// and keeps its own certificates.
+// The webhook of the KubeVirt hypervisor exporter adds the exporter's sidecar to
+// virt-launcher pods (serve), prints on the command line what it would add (inject), and
+// makes and renews its certificates (certs).
 package main
 
 import (
@@ -11,49 +11,62 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/prometheus/common/version"
 	"github.com/spf13/cobra"
+
+	"kubevirt-hypervisor-exporter/internal/commandline"
+	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-const program = "hypervisor-exporter-webhook"
+// unsetSidecarImage is what the manifests name until a user sets an image (manifests/images):
+// it can never be pulled, and no one else can own it. It is the default of the command that
+// prints pods; serve has no default.
+const unsetSidecarImage = "images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar:v0.1.0"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	err := newCommand(os.Stdin, os.Stdout, os.Stderr).ExecuteContext(ctx)
+	code := commandline.Run(ctx, newCommand(), os.Args[1:], os.Stdout, os.Stderr)
 	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "error:", err)
-		os.Exit(1)
-	}
+	os.Exit(code)
 }
 
-// newCommand is the whole command line.
-func newCommand(in io.Reader, out, errOut io.Writer) *cobra.Command {
+func newCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:           program,
-		Short:         "Adds the hypervisor exporter's sidecar to KubeVirt's virt-launcher pods",
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Use:   "hypervisor-exporter-webhook",
+		Short: "Adds the hypervisor exporter's sidecar to KubeVirt's virt-launcher pods",
 	}
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errOut)
-	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newServeCommand(), newInjectCommand(), newCertsCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newInjectCommand(), newCertsCommand())
 	return root
 }
 
-func newVersionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version and how it was built",
+func newInjectCommand() *cobra.Command {
+	config := inject.Default(unsetSidecarImage)
+	var file, format string
+	var options inject.RunOptions
+	command := &cobra.Command{
+		Use:   "inject",
+		Short: "Print pods as the webhook would inject them, without a cluster",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			// Not version.Print: its text/template calls methods by name, for
-			// which the linker keeps every method of every Kubernetes type,
-			// 4 MB of them (measured).
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n%s\n", program, version.Info(), version.BuildContext())
-			return err
+			if err := config.Validate(); err != nil {
+				return commandline.Usage(err)
+			}
+			options.Format = inject.Format(format)
+			in := cmd.InOrStdin()
+			if file != "-" {
+				opened, err := os.Open(file)
+				if err != nil {
+					return fmt.Errorf("--filename: %w", err)
+				}
+				defer func() { _ = opened.Close() }()
+				in = io.Reader(opened)
+			}
+			return inject.Run(config, in, cmd.OutOrStdout(), cmd.ErrOrStderr(), options)
 		},
 	}
+	flags := command.Flags()
+	config.AddFlags(flags)
+	flags.StringVarP(&file, "filename", "f", "-", "file with pods; - is standard input")
+	flags.StringVarP(&format, "output", "o", string(inject.FormatYAML), "yaml or json")
+	flags.BoolVar(&options.Explain, "explain", false, "print why each pod is or is not injected, instead of the pods")
+	return command
 }

@@ -1,16 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/spf13/cobra"
 
 	"kubevirt-hypervisor-exporter/internal/certificate"
+	"kubevirt-hypervisor-exporter/internal/commandline"
 	"kubevirt-hypervisor-exporter/webhook/admission"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -18,24 +18,21 @@ import (
 // certificateMetric is when the serving certificate ends.
 const certificateMetric = "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds"
 
-// serveFlags are named as those of Kubernetes' own servers
-// (k8s.io/apiserver SecureServingOptions, controller-runtime).
+// serveFlags have the names that Kubernetes' own servers use (k8s.io/apiserver
+// SecureServingOptions, controller-runtime).
 type serveFlags struct {
-	sidecar         sidecarFlags
-	log             logFlags
-	bindAddress     string
-	securePort      int
-	certFile        string
-	keyFile         string
-	tlsMinVersion   string
-	metricsAddress  string
-	probeAddress    string
-	shutdownDelay   time.Duration
-	shutdownTimeout time.Duration
+	config        inject.Config
+	logging       commandline.Logging
+	bindAddress   string
+	securePort    int
+	certFile      string
+	keyFile       string
+	operations    operationsFlags
+	shutdownDelay time.Duration
 }
 
 func newServeCommand() *cobra.Command {
-	var f serveFlags
+	f := serveFlags{config: inject.Default("")}
 	command := &cobra.Command{
 		Use:   "serve",
 		Short: "Answer the API server's admission requests",
@@ -43,67 +40,57 @@ func newServeCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := command.Flags()
-	f.sidecar.add(flags, "")
-	f.log.add(flags)
-	flags.StringVar(&f.bindAddress, "bind-address", "", "address for --secure-port; empty is every one")
+	f.config.AddFlags(flags)
+	f.logging.Add(flags)
+	f.operations.add(flags)
+	flags.StringVar(&f.bindAddress, "bind-address", "", "address for --secure-port; empty is every address")
 	flags.IntVar(&f.securePort, "secure-port", 8443, "port for the API server, HTTPS")
 	flags.StringVar(&f.certFile, "tls-cert-file", "", "file with the serving certificate, read again when it changes (required)")
 	flags.StringVar(&f.keyFile, "tls-private-key-file", "", "file with its key, read again when it changes (required)")
-	flags.StringVar(&f.tlsMinVersion, "tls-min-version", "VersionTLS13", "VersionTLS13 or VersionTLS12")
-	flags.StringVar(&f.metricsAddress, "metrics-bind-address", ":8080", "address for /metrics, HTTP")
-	flags.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "address for /healthz and /readyz, HTTP")
-	flags.DurationVar(&f.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving, not ready, after SIGTERM: others need the time to learn that this replica goes")
-	flags.DurationVar(&f.shutdownTimeout, "shutdown-timeout", 5*time.Second, "how long admissions in flight may take after that")
+	flags.DurationVar(&f.shutdownDelay, "shutdown-delay", 5*time.Second,
+		"how long to keep serving, not ready, after SIGTERM, so that others stop sending requests to this replica")
 	for _, name := range []string{"sidecar-image", "tls-cert-file", "tls-private-key-file"} {
-		_ = command.MarkFlagRequired(name) // fails for an unknown flag only
+		_ = command.MarkFlagRequired(name) // fails only for an unknown flag
 	}
 	return command
 }
 
 func (f *serveFlags) run(cmd *cobra.Command) error {
-	logger := f.log.logger(cmd.ErrOrStderr())
-	config, err := f.sidecar.parse()
-	if err != nil {
-		return err
+	if err := f.config.Validate(); err != nil {
+		return commandline.Usage(err)
 	}
-	if err := refuseUnset(config.Image); err != nil {
-		return err
+	if err := refuseUnset(f.config.Image); err != nil {
+		return commandline.Usage(err)
 	}
-	minVersion, err := tlsVersion(f.tlsMinVersion)
-	if err != nil {
-		return err
-	}
-	registry := newRegistry()
+	logger, registry := f.logging.Logger(cmd.ErrOrStderr()), newRegistry()
 	source := certificate.NewFileSource(f.certFile, f.keyFile, certificate.DefaultPoll, time.Now, logger)
 	registry.MustRegister(certificate.NewCollector(certificateMetric, source))
-	decide := func(pod *inject.Pod) inject.Decision { return inject.Decide(config, pod) }
+	decide := func(pod *inject.Pod) inject.Decision { return inject.Decide(f.config, pod) }
 	server := &server{
 		source:          source,
 		handler:         admission.NewHandler(decide, admission.NewMetrics(registry), logger),
 		registry:        registry,
 		logger:          logger,
-		minVersion:      minVersion,
-		shutdownDelay:   f.shutdownDelay,
-		shutdownTimeout: f.shutdownTimeout,
+		shutdownDelay:   func() { time.Sleep(f.shutdownDelay) },
+		shutdownTimeout: 5 * time.Second,
 	}
-	addresses := addresses{
-		admission: net.JoinHostPort(f.bindAddress, strconv.Itoa(f.securePort)),
-		metrics:   f.metricsAddress,
-		probes:    f.probeAddress,
-	}
-	if err := server.listen(addresses); err != nil {
+	err := server.listen(net.JoinHostPort(f.bindAddress, strconv.Itoa(f.securePort)), f.operations)
+	if err != nil {
 		return err
 	}
-	logger.Info("serving", "address", server.admission.Addr().String(), "sidecar_image", config.Image)
+	logger.Info("serving", "address", server.admission.Addr().String(), "sidecar_image", f.config.Image)
 	return server.run(cmd.Context())
 }
 
-func newRegistry() *prometheus.Registry {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		versioncollector.NewCollector("hypervisor_exporter_webhook"),
-	)
-	return registry
+// refuseUnset returns an error if the image is the one that the manifests name until a user
+// sets it. A webhook that runs has an image of its own, so images were set somewhere, but not
+// where the sidecar's reaches the webhook: each VM would wait for an image that cannot be
+// pulled.
+func refuseUnset(image string) error {
+	registry, _, _ := strings.Cut(unsetSidecarImage, "/")
+	if !strings.HasPrefix(image, registry+"/") {
+		return nil
+	}
+	return fmt.Errorf("--sidecar-image=%s: no image is set for the sidecar. If a kustomization around the manifests sets images, "+
+		"add the manifests' folder settings/webhook to its transformers (docs/install.md, With kustomize)", image)
 }

@@ -20,36 +20,37 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/admission"
 )
 
-// addresses are where a server listens.
-type addresses struct{ admission, metrics, probes string }
-
-// server is the serving process: admissions over TLS, metrics and probes beside.
+// server is the process that answers admissions over TLS, and metrics and probes on two other
+// ports.
 type server struct {
-	source          certificate.Source
-	handler         *admission.Handler
-	registry        *prometheus.Registry
-	logger          *slog.Logger
-	minVersion      uint16
-	shutdownDelay   time.Duration
+	source   certificate.Source
+	handler  *admission.Handler
+	registry *prometheus.Registry
+	logger   *slog.Logger
+	// shutdownDelay waits between not ready and closed.
+	shutdownDelay func()
+	// shutdownTimeout is how long admissions under way may take after that.
 	shutdownTimeout time.Duration
 
-	admission, metrics, probes net.Listener
-	served                     servedCertificate
-	draining                   atomic.Bool
+	admission  net.Listener
+	operations operations
+	served     servedCertificate
+	draining   atomic.Bool
 }
 
-// listen opens the ports, so that a port taken is an error before anything runs.
-func (s *server) listen(a addresses) error {
-	opened, err := listenAll(a.admission, a.metrics, a.probes)
+// listen opens the ports, so that a port in use is an error before anything runs.
+func (s *server) listen(admission string, others operationsFlags) error {
+	opened, err := listenAll(admission, others.metrics, others.probes)
 	if err != nil {
 		return err
 	}
-	s.admission, s.metrics, s.probes = opened[0], opened[1], opened[2]
+	s.admission = opened[0]
+	s.operations = operations{metrics: opened[1], probes: opened[2], registry: s.registry, ready: s.ready, logger: s.logger}
 	return nil
 }
 
-// run serves until ctx ends and then drains. It returns nil after that, and an
-// error if a server ended by itself.
+// run serves until ctx ends and then drains. It returns nil after that, and an error if a port
+// could not be served.
 func (s *server) run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -60,11 +61,9 @@ func (s *server) run(ctx context.Context) error {
 	defer stopAccepting()
 	running.Go(func() { _ = s.source.Run(background) }) // only ends with background
 
-	plain := plainConfig(s.logger)
-	admissions, others := make(chan error, 1), make(chan error, 2)
+	admissions, others := make(chan error, 1), make(chan error, 1)
 	running.Go(func() { admissions <- serving.Serve(accepting, s.admission, s.mux(), s.admissionConfig()) })
-	running.Go(func() { others <- serving.Serve(background, s.metrics, metricsHandler(s.registry), plain) })
-	running.Go(func() { others <- serving.Serve(background, s.probes, probeHandler(nil, s.ready), plain) })
+	running.Go(func() { others <- s.operations.serve(background) })
 
 	select {
 	case err := <-admissions:
@@ -80,16 +79,14 @@ func (s *server) run(ctx context.Context) error {
 	return err
 }
 
-// drain lets API servers leave before the port closes. The replica reports that it
-// is not ready, and every answer asks to close the connection, while it goes on
-// accepting: kube-proxy and the API servers need a moment to turn to the others.
+// drain lets API servers leave before the port closes. The replica is not ready, and every
+// answer asks to close the connection, but it still accepts: kube-proxy and the API servers
+// need a moment to turn to the others.
 func (s *server) drain() {
-	s.logger.Info("draining", "delay", s.shutdownDelay.String())
+	s.logger.Info("draining")
 	s.draining.Store(true)
 	s.handler.Drain()
-	delay := time.NewTimer(s.shutdownDelay)
-	defer delay.Stop()
-	<-delay.C
+	s.shutdownDelay()
 }
 
 func (s *server) mux() http.Handler {
@@ -98,13 +95,13 @@ func (s *server) mux() http.Handler {
 	return mux
 }
 
-// admissionLimits fit the Deployment's 64 MiB: internal/testkit/flood. An API server keeps
-// up to 25 idle connections (apimachinery SetTransportDefaults) and opens one for each
-// admission beyond those: 50 VMs a second, for 2 s in which nothing gets a CPU, are 100.
+// admissionLimits fit the Deployment's 64 MiB: internal/testkit/flood. An API server keeps up
+// to 25 idle connections (apimachinery SetTransportDefaults) and opens one for each admission
+// beyond those: 50 VMs a second, for 2 s in which nothing gets a CPU, are 100.
 var admissionLimits = serving.Limits{Connections: 192, PerSource: 144, New: 144}
 
-// admissionConfig is limited to what an API server does, since anyone in the
-// cluster can reach it.
+// admissionConfig is limited to what an API server does, since anyone in the cluster can reach
+// the port.
 func (s *server) admissionConfig() serving.Config {
 	return serving.Config{
 		Limits:         admissionLimits,
@@ -112,16 +109,15 @@ func (s *server) admissionConfig() serving.Config {
 		// The API server gives up after timeoutSeconds 2.
 		ReadTimeout:  5 * time.Second,
 		WriteTimeout: 5 * time.Second,
-		// Longer than the 90 s after which API servers close an idle connection
-		// (apimachinery SetTransportDefaults): a POST that meets the closing is not
-		// repeated.
+		// Longer than the 90 s after which API servers close an idle connection (apimachinery
+		// SetTransportDefaults): they do not repeat a POST that arrives as we close it.
 		IdleTimeout: 2 * time.Minute,
 		Drain:       s.shutdownTimeout,
 		TLS: &tls.Config{
-			MinVersion:     s.minVersion,
+			MinVersion:     tls.VersionTLS13,
 			GetCertificate: s.source.GetCertificate,
-			// A resumed session would go on with the certificate it began
-			// with; API servers do not resume.
+			// A resumed session would keep the certificate it began with; API servers do not
+			// resume.
 			SessionTicketsDisabled: true,
 		},
 		BodyDue: func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Path == admission.Path },
@@ -129,7 +125,7 @@ func (s *server) admissionConfig() serving.Config {
 	}
 }
 
-// ready is nil when an API server that connects now gets a good certificate.
+// ready returns nil if an API server that connects now gets a valid certificate.
 func (s *server) ready(ctx context.Context) error {
 	if s.draining.Load() {
 		return errors.New("shutting down")
@@ -141,20 +137,20 @@ func (s *server) ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.served.check(ctx, loaded.Leaf, s.shows)
+	return s.served.check(ctx, loaded.Leaf, s.handshake)
 }
 
-// shows makes a handshake with the server itself and compares what it gets: that a
-// certificate is loaded does not say that it is served.
-func (s *server) shows(ctx context.Context, loaded *x509.Certificate) error {
+// handshake connects to the server itself and compares the certificate that it gets: a loaded
+// certificate need not be served.
+func (s *server) handshake(ctx context.Context, loaded *x509.Certificate) error {
 	dialer := tls.Dialer{Config: &tls.Config{
-		MinVersion: s.minVersion,
-		// The certificate's signer is not known here and does not matter: what
-		// is compared is the certificate itself.
+		MinVersion: tls.VersionTLS13,
+		// The certificate's CA is not known here and does not matter: the certificate itself is
+		// compared.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			if !state.PeerCertificates[0].Equal(loaded) {
-				return errors.New("another certificate is served than was loaded last; right for a moment while it changes")
+				return errors.New("the certificate that is served is not the one that was loaded last; normal for a moment while it changes")
 			}
 			return nil
 		},
@@ -164,4 +160,36 @@ func (s *server) shows(ctx context.Context, loaded *x509.Certificate) error {
 		return fmt.Errorf("handshake with ourselves: %w", err)
 	}
 	return conn.Close()
+}
+
+// How long a result of a handshake is kept. Anyone can ask for readiness, so not each question
+// may cost a handshake; and while the port is flooded, a handshake takes longer than the kubelet
+// waits.
+const (
+	keepServed    = 30 * time.Second
+	keepNotServed = 500 * time.Millisecond
+)
+
+// servedCertificate remembers whether a certificate was served on the port.
+type servedCertificate struct {
+	mu          sync.Mutex
+	certificate *x509.Certificate
+	err         error
+	until       time.Time
+}
+
+// check returns nil if the certificate is served, as remembered or else as ask reports.
+func (s *servedCertificate) check(ctx context.Context, certificate *x509.Certificate, ask func(context.Context, *x509.Certificate) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.certificate != nil && s.certificate.Equal(certificate) && time.Now().Before(s.until) {
+		return s.err
+	}
+	s.certificate, s.err = certificate, ask(ctx, certificate)
+	keep := keepServed
+	if s.err != nil {
+		keep = keepNotServed
+	}
+	s.until = time.Now().Add(keep)
+	return s.err
 }

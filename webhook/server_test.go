@@ -6,8 +6,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -22,6 +25,8 @@ import (
 
 	"kubevirt-hypervisor-exporter/internal/certificate"
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
+	"kubevirt-hypervisor-exporter/internal/commandline"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/webhook/admission"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -39,7 +44,7 @@ type running struct {
 	ended chan error
 }
 
-func startServer(t *testing.T, decide admission.Decider, delay time.Duration) *running {
+func startServer(t *testing.T, decide admission.Decider, wait func()) *running {
 	t.Helper()
 	r := &running{dir: t.TempDir(), roots: x509.NewCertPool(), ended: make(chan error, 1)}
 	logger, registry := slog.New(slog.DiscardHandler), newRegistry()
@@ -47,32 +52,32 @@ func startServer(t *testing.T, decide admission.Decider, delay time.Duration) *r
 	registry.MustRegister(certificate.NewCollector(certificateMetric, source))
 	r.server = &server{
 		source: source, handler: admission.NewHandler(decide, admission.NewMetrics(registry), logger),
-		registry: registry, logger: logger, minVersion: tls.VersionTLS13,
-		shutdownDelay: delay, shutdownTimeout: 10 * time.Second,
+		registry: registry, logger: logger, shutdownDelay: wait, shutdownTimeout: testkit.Patience,
 	}
-	require.NoError(t, r.listen(addresses{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}))
+	require.NoError(t, r.listen("127.0.0.1:0", operationsFlags{"127.0.0.1:0", "127.0.0.1:0"}))
 	ctx, cancel := context.WithCancel(t.Context())
 	r.stop = cancel
 	go func() { r.ended <- r.run(ctx) }()
 	return r
 }
 
-// certify gives the server a certificate that ends after the time.
-func (r *running) certify(t *testing.T, lifetime time.Duration) {
+// certify gives the server a certificate and waits until it is ready.
+func (r *running) certify(t *testing.T) {
 	t.Helper()
-	authority, err := pki.NewCA(testName, time.Now(), 24*time.Hour)
+	ca, err := pki.NewCA(testName, time.Now(), 24*time.Hour)
 	require.NoError(t, err)
-	leaf, err := pki.IssueLeaf(authority, testName, time.Now(), lifetime)
+	leaf, err := pki.IssueLeaf(ca, testName, time.Now(), time.Hour)
 	require.NoError(t, err)
-	r.roots.AddCert(authority.Certificate)
+	r.roots.AddCert(ca.Certificate)
 	require.NoError(t, os.WriteFile(filepath.Join(r.dir, "tls.key"), leaf.KeyPEM, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(r.dir, "tls.crt"), leaf.CertPEM, 0o600))
+	r.becomes(t, http.StatusOK)
 }
 
-func (r *running) get(t *testing.T, address, path string) (int, string) {
+func (r *running) get(t *testing.T, on net.Listener, path string) (int, string) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	response, err := client.Get("http://" + address + path)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: testkit.Patience}
+	response, err := client.Get("http://" + on.Addr().String() + path)
 	require.NoError(t, err)
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
@@ -80,24 +85,26 @@ func (r *running) get(t *testing.T, address, path string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-func (r *running) readyz(t *testing.T) (int, string) {
-	return r.get(t, r.probes.Addr().String(), "/readyz")
-}
-
 func (r *running) becomes(t *testing.T, status int) {
 	t.Helper()
-	require.Eventually(t, func() bool { got, _ := r.readyz(t); return got == status }, 10*time.Second, 5*time.Millisecond)
+	testkit.Eventually(t, func() error {
+		if got, why := r.get(t, r.operations.probes, "/readyz"); got != status {
+			return fmt.Errorf("status %d: %s", got, why)
+		}
+		return nil
+	})
 }
 
 // client speaks as an API server does: HTTP/1.1, kept alive.
 func (r *running) client() *http.Client {
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: testkit.Patience, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 16,
-		TLSClientConfig:     &tls.Config{RootCAs: r.roots, ServerName: testName, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:     &tls.Config{RootCAs: r.roots, ServerName: testName},
 	}}
 }
 
-const podReview = `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","kind":{"version":"v1","kind":"Pod"},"operation":"CREATE","object":{}}}`
+const podReview = `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview",
+	"request":{"uid":"u","kind":{"version":"v1","kind":"Pod"},"operation":"CREATE","object":{}}}`
 
 func (r *running) admit(client *http.Client) error {
 	response, err := client.Post("https://"+r.server.admission.Addr().String()+admission.Path, "application/json", strings.NewReader(podReview))
@@ -114,42 +121,43 @@ func (r *running) admit(client *http.Client) error {
 
 func skip(*inject.Pod) inject.Decision { return inject.Decision{Reason: inject.NotVirtLauncher} }
 
-func TestReadinessSaysThatACertificateIsServed(t *testing.T) {
-	r := startServer(t, skip, 0)
-	status, why := r.readyz(t)
+func TestServer(t *testing.T) {
+	r := startServer(t, skip, func() {})
+	status, why := r.get(t, r.operations.probes, "/readyz")
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Contains(t, why, "no serving certificate")
-	status, _ = r.get(t, r.probes.Addr().String(), "/healthz")
+	status, _ = r.get(t, r.operations.probes, "/healthz")
 	require.Equal(t, http.StatusOK, status)
 
-	r.certify(t, time.Hour)
-	r.becomes(t, http.StatusOK)
+	r.certify(t)
 	client := r.client()
 	require.NoError(t, r.admit(client))
 	client.CloseIdleConnections()
-	_, metrics := r.get(t, r.metrics.Addr().String(), "/metrics")
-	for _, name := range []string{"admissions_total", "admission_duration_seconds_count", "admissions_in_flight", "panics_total", "certificate_not_after_timestamp_seconds", "build_info"} {
+	_, metrics := r.get(t, r.operations.metrics, "/metrics")
+	for _, name := range []string{"admissions_total", "admission_duration_seconds_count", "admissions_in_flight",
+		"panics_total", "certificate_not_after_timestamp_seconds", "build_info"} {
 		require.Contains(t, metrics, "hypervisor_exporter_webhook_"+name)
 	}
+	_, err := tls.Dial("tcp", r.server.admission.Addr().String(),
+		&tls.Config{RootCAs: r.roots, ServerName: testName, MaxVersion: tls.VersionTLS12})
+	require.ErrorContains(t, err, "protocol version")
 	r.stop()
 	require.NoError(t, <-r.ended)
 }
 
-func TestAnExpiredCertificateIsNotReady(t *testing.T) {
-	r := startServer(t, skip, 0)
-	r.certify(t, time.Second)
-	r.becomes(t, http.StatusOK)
-	r.becomes(t, http.StatusServiceUnavailable)
-	_, why := r.readyz(t)
-	require.Contains(t, why, "valid from")
-	r.stop()
-	require.NoError(t, <-r.ended)
+type expired struct{ certificate.Source }
+
+func (expired) Healthy() error { return errors.New("expired") }
+
+func TestServerWithAnExpiredCertificateIsNotReady(t *testing.T) {
+	s := &server{source: expired{}}
+	require.EqualError(t, s.ready(t.Context()), "expired")
 }
 
-// A replica ends under load: every admission is answered until the clients
-// have been asked to go elsewhere, and the one in flight to its end.
+// TestDrainDropsNothing: a replica ends under load. Every admission is answered until the clients
+// have been asked to go elsewhere, and the one under way to its end.
 func TestDrainDropsNothing(t *testing.T) {
-	entered, release := make(chan struct{}), make(chan struct{})
+	entered, release, delayed := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	var slow atomic.Bool
 	decide := func(pod *inject.Pod) inject.Decision {
 		if slow.CompareAndSwap(true, false) {
@@ -158,18 +166,19 @@ func TestDrainDropsNothing(t *testing.T) {
 		}
 		return skip(pod)
 	}
-	r := startServer(t, decide, time.Second)
-	r.certify(t, time.Hour)
-	r.becomes(t, http.StatusOK)
-
+	r := startServer(t, decide, func() { <-delayed })
+	r.certify(t)
 	client := r.client()
 	defer client.CloseIdleConnections()
+
+	const clients = 8
 	var load sync.WaitGroup
 	var unready atomic.Bool // what takes a replica out of its Service
-	failures := make(chan error, 16)
-	var answered atomic.Int64
-	for range 8 {
+	var answered, gone atomic.Int64
+	failures := make(chan error, clients)
+	for range clients {
 		load.Go(func() {
+			defer gone.Add(1)
 			for !unready.Load() {
 				if err := r.admit(client); err != nil {
 					failures <- err
@@ -179,75 +188,101 @@ func TestDrainDropsNothing(t *testing.T) {
 			}
 		})
 	}
-	require.Eventually(t, func() bool { return answered.Load() > 100 }, 10*time.Second, time.Millisecond)
+	atLeast := func(count *atomic.Int64, n int64) {
+		t.Helper()
+		testkit.Eventually(t, func() error {
+			if got := count.Load(); got < n && len(failures) == 0 {
+				return fmt.Errorf("%d of %d", got, n)
+			}
+			return nil
+		})
+	}
+	atLeast(&answered, 100)
 	slow.Store(true)
 	<-entered
 	r.stop()
 	r.becomes(t, http.StatusServiceUnavailable)
-	before := answered.Load()
-	require.Eventually(t, func() bool { return answered.Load() > before+20 }, 10*time.Second, time.Millisecond, "still accepting")
+	atLeast(&answered, answered.Load()+20) // it still accepts
 	unready.Store(true)
-	select {
-	case err := <-r.ended:
-		t.Fatal("ended with an admission in flight", err)
-	case <-time.After(1500 * time.Millisecond):
-	}
+	atLeast(&gone, clients-1) // all but the one under way
+	close(delayed)
+	testkit.Eventually(t, func() error {
+		conn, err := net.Dial("tcp", r.server.admission.Addr().String())
+		if err != nil {
+			return nil
+		}
+		return errors.Join(errors.New("the port is still open"), conn.Close())
+	})
+	require.Empty(t, r.ended, "ended with an admission under way")
 	close(release)
 	require.NoError(t, <-r.ended)
 	load.Wait()
 	require.Empty(t, failures)
 }
 
-func TestTLSVersions(t *testing.T) {
-	r := startServer(t, skip, 0)
-	r.certify(t, time.Hour)
-	r.becomes(t, http.StatusOK)
-	config := &tls.Config{RootCAs: r.roots, ServerName: testName, MaxVersion: tls.VersionTLS12}
-	_, err := tls.Dial("tcp", r.server.admission.Addr().String(), config)
-	require.ErrorContains(t, err, "protocol version")
-	conn, err := tls.Dial("tcp", r.server.admission.Addr().String(), &tls.Config{RootCAs: r.roots, ServerName: testName, NextProtos: []string{"http/1.1"}})
-	require.NoError(t, err)
-	require.NoError(t, conn.Close())
-	r.stop()
-	require.NoError(t, <-r.ended)
+// TestServedCertificate: a handshake is made for another certificate, and when the last result is old.
+func TestServedCertificate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var served servedCertificate
+		var result error
+		asked := 0
+		check := func(raw string) error {
+			return served.check(t.Context(), &x509.Certificate{Raw: []byte(raw)}, func(context.Context, *x509.Certificate) error {
+				asked++
+				return result
+			})
+		}
+		require.NoError(t, check("a"))
+		result = errors.New("not served")
+		require.NoError(t, check("a"), "remembered")
+		require.Error(t, check("b"), "another one")
+		result = nil
+		require.Error(t, check("b"), "remembered for a moment")
+		require.Equal(t, 2, asked)
+		time.Sleep(keepNotServed)
+		require.NoError(t, check("b"))
+		time.Sleep(keepServed)
+		result = errors.New("gone")
+		require.Error(t, check("b"))
+		require.Equal(t, 4, asked)
+	})
 }
 
 func TestCommandLine(t *testing.T) {
+	pod := "apiVersion: v1\nkind: Pod\nmetadata: {labels: {kubevirt.io: virt-launcher}}\n"
 	for name, c := range map[string]struct {
-		args []string
+		args string
 		in   string
 		out  string
 		err  string
+		code int
 	}{
-		"version":             {[]string{"version"}, "", program, ""},
-		"explain":             {[]string{"inject", "--explain"}, "apiVersion: v1\nkind: Pod\nmetadata: {labels: {kubevirt.io: virt-launcher}}\n", "no_compute", ""},
-		"explain a VM":        {[]string{"inject", "--explain"}, "kind: VirtualMachine\n", "", `the input holds "VirtualMachine": no virt-launcher pod`},
-		"as it is":            {[]string{"inject", "-o", "yaml"}, "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", "metadata: {name: x}", ""},
-		"no such file":        {[]string{"inject", "-f", "/does/not/exist"}, "", "", "--filename"},
-		"bad quantity":        {[]string{"inject", "--sidecar-cpu=much"}, "", "", "--sidecar-cpu"},
-		"too little memory":   {[]string{"inject", "--sidecar-memory=16Mi"}, "", "", "want 24Mi to 256Mi"},
-		"not GOARCH":          {[]string{"inject", "--sidecar-architectures=amd64,x86_64"}, "", "", `architecture "x86_64"`},
-		"no architecture":     {[]string{"inject", "--sidecar-architectures="}, "", "", "want at least one"},
-		"bad image":           {[]string{"inject", "--sidecar-image=A B"}, "", "", "sidecar image"},
-		"serve without cert":  {[]string{"serve"}, "", "", "tls-cert-file"},
-		"serve without image": {[]string{"serve", "--tls-cert-file=x", "--tls-private-key-file=y"}, "", "", "sidecar-image"},
-		"bad TLS version":     {[]string{"serve", "--sidecar-image=a/b:c", "--tls-cert-file=x", "--tls-private-key-file=y", "--tls-min-version=SSL3"}, "", "", "VersionTLS12"},
-		"bad log level":       {[]string{"serve", "--log-level=loud"}, "", "", "log-level"},
-		"certs outside":       {[]string{"certs"}, "", "", "runs in a pod"},
-		"certs lifetimes":     {[]string{"certs", "--ca-lifetime=1h"}, "", "", "--ca-lifetime"},
-		"unknown command":     {[]string{"obey"}, "", "", "unknown command"},
+		"explain":             {args: "inject --explain", in: pod, out: "no_compute"},
+		"explain a VM":        {args: "inject --explain", in: "kind: VirtualMachine\n", err: `the input holds "VirtualMachine": no virt-launcher pod`, code: 1},
+		"as it is":            {args: "inject -o yaml", in: "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", out: "metadata: {name: x}"},
+		"no such file":        {args: "inject -f /does/not/exist", err: "--filename", code: 1},
+		"bad quantity":        {args: "inject --sidecar-cpu=much", err: "--sidecar-cpu", code: commandline.ExitUsage},
+		"bad exposure":        {args: "inject --exposure=tcp", err: "want unix or direct", code: commandline.ExitUsage},
+		"too little memory":   {args: "inject --sidecar-memory=16Mi", err: "want 24Mi to 256Mi", code: commandline.ExitUsage},
+		"not GOARCH":          {args: "inject --sidecar-architectures=amd64,x86_64", err: `architecture "x86_64"`, code: commandline.ExitUsage},
+		"no architecture":     {args: "inject --sidecar-architectures=", err: "want at least one", code: commandline.ExitUsage},
+		"bad image":           {args: "inject --sidecar-image=A", err: "sidecar image", code: commandline.ExitUsage},
+		"serve without cert":  {args: "serve", err: "tls-cert-file", code: commandline.ExitUsage},
+		"serve without image": {args: "serve --tls-cert-file=x --tls-private-key-file=y", err: "sidecar-image", code: commandline.ExitUsage},
+		"serve, image not set": {args: "serve --tls-cert-file=x --tls-private-key-file=y --sidecar-image=" + unsetSidecarImage,
+			err: "no image is set for the sidecar", code: commandline.ExitUsage},
+		"certs outside":   {args: "certs", err: "runs in a pod", code: 1},
+		"certs lifetimes": {args: "certs --ca-lifetime=1h", err: "--ca-lifetime", code: commandline.ExitUsage},
+		"certs of what":   {args: "certs --secret=", err: "nothing to do", code: commandline.ExitUsage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errOut bytes.Buffer
-			command := newCommand(strings.NewReader(c.in), &out, &errOut)
-			command.SetArgs(c.args)
-			err := command.ExecuteContext(t.Context())
-			if c.err != "" {
-				require.ErrorContains(t, err, c.err)
-				return
-			}
-			require.NoError(t, err)
+			command := newCommand()
+			command.SetIn(strings.NewReader(c.in))
+			require.Equal(t, c.code, commandline.Run(t.Context(), command, strings.Fields(c.args), &out, &errOut), errOut.String())
 			require.Contains(t, out.String(), c.out)
+			require.Contains(t, errOut.String(), c.err)
 		})
 	}
+	require.NoError(t, refuseUnset("registry.example/images-not-set.see-docs-install.invalid/sidecar:v1"))
 }

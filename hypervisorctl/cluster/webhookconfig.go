@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -28,38 +26,14 @@ func ConfigOf(deployment *appsv1.Deployment) (inject.Config, error) {
 		return inject.Config{}, fmt.Errorf("deployment %s has no container called webhook", deployment.Name)
 	}
 	cfg := DefaultConfig()
-	exposure, cpu, memory := cfg.Exposure.String(), cfg.CPU.String(), cfg.Memory.String()
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.ParseErrorsAllowlist.UnknownFlags = true
-	flags.StringVar(&cfg.Image, "sidecar-image", cfg.Image, "")
-	flags.StringVar((*string)(&cfg.ImagePullPolicy), "sidecar-image-pull-policy", string(cfg.ImagePullPolicy), "")
-	flags.StringSliceVar(&cfg.PullSecrets, "sidecar-image-pull-secrets", nil, "")
-	flags.StringSliceVar(&cfg.Architectures, "sidecar-architectures", cfg.Architectures, "")
-	flags.StringVar(&exposure, "exposure", exposure, "")
-	flags.Int32Var(&cfg.Port, "sidecar-port", cfg.Port, "")
-	flags.StringVar(&cpu, "sidecar-cpu", cpu, "")
-	flags.StringVar(&memory, "sidecar-memory", memory, "")
+	cfg.AddFlags(flags)
 	if err := flags.Parse(expand(&containers[at])); err != nil {
 		return inject.Config{}, fmt.Errorf("read the arguments of deployment %s: %w", deployment.Name, err)
 	}
-	err := errors.Join(
-		set(&cfg.Exposure, "--exposure", exposure, inject.ParseExposure),
-		set(&cfg.CPU, "--sidecar-cpu", cpu, resource.ParseQuantity),
-		set(&cfg.Memory, "--sidecar-memory", memory, resource.ParseQuantity),
-	)
-	if err != nil {
-		return inject.Config{}, fmt.Errorf("deployment %s: %w", deployment.Name, err)
-	}
 	return cfg, nil
-}
-
-func set[T any](field *T, flag, text string, parse func(string) (T, error)) error {
-	var err error
-	if *field, err = parse(text); err != nil {
-		return fmt.Errorf("%s: %w", flag, err)
-	}
-	return nil
 }
 
 // expand fills in $(VARIABLES) as the kubelet does, of those that have a plain value.

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,12 +55,13 @@ func TestConfigOfFlags(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{}, config.PullSecrets, "said to need none, which is not the same as unsaid")
 
-	container.Args = append(container.Args, "--exposure=loud")
-	_, err = ConfigOf(deployment)
-	require.ErrorContains(t, err, "--exposure")
-	container.Args = append(container.Args, "--exposure=unix", "--sidecar-memory=much")
-	_, err = ConfigOf(deployment)
-	require.ErrorContains(t, err, "--sidecar-memory")
+	args := container.Args
+	for _, wrong := range []string{"--exposure=loud", "--sidecar-memory=much"} {
+		flag, _, _ := strings.Cut(wrong, "=")
+		container.Args = append(slices.Clone(args), wrong)
+		_, err = ConfigOf(deployment)
+		require.ErrorContains(t, err, flag)
+	}
 	container.Name = "other"
 	_, err = ConfigOf(deployment)
 	require.ErrorContains(t, err, "no container called webhook")

@@ -30,7 +30,14 @@ func Run(ctx context.Context, root *cobra.Command, args []string, out, errOut io
 	root.SetOut(out)
 	root.SetErr(errOut)
 	parsed := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { parsed = true }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		// cobra would check them after this.
+		if err := cmd.ValidateRequiredFlags(); err != nil {
+			return err
+		}
+		parsed = true
+		return nil
+	}
 
 	err := root.ExecuteContext(ctx)
 	var usage usageError

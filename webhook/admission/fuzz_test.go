@@ -12,7 +12,7 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// FuzzReviewReadsAsAPIMachinery: a review that the API server's type and ours both accept, both read alike.
+// FuzzReviewReadsAsAPIMachinery: if the API server's type and ours both accept a review, they read the same.
 func FuzzReviewReadsAsAPIMachinery(f *testing.F) {
 	for _, pod := range fixtures(f) {
 		f.Add(review(f, pod, nil))

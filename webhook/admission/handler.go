@@ -1,9 +1,9 @@
 // Package admission answers AdmissionReviews over HTTP: bytes → review → pod →
 // decision (packages inject and refusals) → patch → bytes.
 //
-// It never denies. Whatever goes wrong with a review is answered with allowed
-// and a warning; what is no review gets an HTTP error, which the API server
-// treats as failurePolicy says (Ignore).
+// It never denies. If something goes wrong with a review, the answer is allowed with a
+// warning; anything but a review gets an HTTP error, which the API server treats as
+// failurePolicy says (Ignore).
 package admission
 
 import (
@@ -29,31 +29,26 @@ const Path = "/mutate"
 type Handler struct {
 	judge   judge
 	metrics *Metrics
-	logger  *slog.Logger
+	log     *outcomeLog
 
 	bodies   *budget
 	decoding *budget
-	rejected *rejectedLog
-	refused  *refusedLog
 	draining atomic.Bool
 }
 
-// NewHandler makes a Handler that asks decide about each pod. decide may be
-// called concurrently and may panic.
+// NewHandler returns a Handler that calls decide for each pod, possibly concurrently. decide may
+// panic.
 func NewHandler(decide Decider, metrics *Metrics, logger *slog.Logger) *Handler {
 	return &Handler{
-		judge: rememberRefusals(decide, refusals.New(time.Now)), metrics: metrics, logger: logger,
+		judge: rememberRefusals(decide, refusals.New(time.Now)), metrics: metrics, log: newOutcomeLog(logger),
 		bodies:   newBodyBudget(),
 		decoding: newDecodeBudget(),
-		rejected: newRejectedLog(logger),
-		refused:  newRefusedLog(logger),
 	}
 }
 
-// Drain makes every answer from now on ask the client to close its connection.
-// The API server speaks HTTP/1.1 to webhooks and never repeats a POST, so an
-// idle connection must not be closed under it; it closes them itself this way
-// and turns to another replica.
+// Drain makes every answer from now on ask the client to close its connection. The API server
+// speaks HTTP/1.1 to webhooks and never repeats a POST, so we must not close an idle connection;
+// this way it closes them itself and turns to another replica.
 func (h *Handler) Drain() { h.draining.Store(true) }
 
 // ServeHTTP answers one review.
@@ -68,20 +63,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if answer != nil {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
-		_, _ = w.Write(answer) // the API server has gone; it has counted that itself
+		_, _ = w.Write(answer) // fails if the API server has gone, which it counts itself
 	} else {
 		refuse(w, result.problem.kind)
 	}
 	h.metrics.count(result, time.Since(start))
-	if result.problem != nil && result.problem.kind.Rejected() {
-		h.rejected.write(&result)
-		return
-	}
-	h.refused.write(&result)
-	result.log(h.logger)
+	h.log.write(&result)
 }
 
-// serve gives the answer, or none and the problem that prevents one.
+// serve returns the answer, or none and the problem that prevents one.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (answer []byte, result outcome) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -100,7 +90,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (answer []byte, 
 		return nil, outcome{problem: problem}
 	}
 	if !utf8.Valid(body) {
-		// An API server sends none. For each such byte the decoder would write three.
+		// An API server sends only UTF-8. For each other byte the decoder would write three.
 		return nil, failed(NotAReview, errors.New("the body is not UTF-8"))
 	}
 	values, err := countValues(body)
@@ -127,26 +117,14 @@ func checkHeader(r *http.Request) (Problem, error) {
 	return 0, nil
 }
 
-// refuse answers with an HTTP error and closes the connection, unread as its body may be.
+// refuse answers with an HTTP error and closes the connection, because the body may be unread.
 func refuse(w http.ResponseWriter, kind Problem) {
 	w.Header().Set("Connection", "close")
-	status := http.StatusBadRequest
-	switch kind {
-	case WrongMethod:
-		status = http.StatusMethodNotAllowed
+	if kind == WrongMethod {
 		w.Header().Set("Allow", http.MethodPost)
-	case WrongContentType:
-		status = http.StatusUnsupportedMediaType
-	case UnknownLength:
-		status = http.StatusLengthRequired
-	case TooLarge, TooComplex:
-		status = http.StatusRequestEntityTooLarge
-	case Overloaded:
-		status = http.StatusServiceUnavailable
-		w.Header().Set("Retry-After", "1")
-	case Panicked:
-		status = http.StatusInternalServerError
-	case UnreadableBody, NotAReview, UnreadableReview, UnknownVersion, NotAPodCreation, UnreadablePod, UnencodablePatch:
 	}
-	http.Error(w, kind.Sentence(), status)
+	if kind == Overloaded {
+		w.Header().Set("Retry-After", "1")
+	}
+	http.Error(w, kind.Sentence(), problems[kind].status)
 }

@@ -9,7 +9,7 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// The values of the label result. A skip is not a success.
+// The values of the label result. A pod that is skipped is not a success.
 const (
 	resultInjected = "injected"
 	resultSkipped  = "skipped"
@@ -25,30 +25,29 @@ type Metrics struct {
 	panics     prometheus.Counter
 }
 
-// NewMetrics registers the handler's metrics, all series at zero: a rate over
-// the first event of its kind is otherwise lost.
+// NewMetrics registers the handler's metrics, all series at zero: otherwise a rate misses the
+// first event of its kind.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	const namespace = "hypervisor_exporter_webhook"
 	factory := promauto.With(registry)
 	m := &Metrics{
 		admissions: factory.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "admissions_total",
-			Help: "Answered admissions of pods by result (injected, skipped, error) and reason. An error is one of the webhook itself.",
+			Help: "Answered admissions of pods by result (injected, skipped, error) and reason. An error is an error of the webhook itself.",
 		}, []string{"result", "reason"}),
 		rejected: factory.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "rejected_requests_total",
-			Help: "Requests that were not decided on, by reason. Anyone who reaches the port can make them.",
+			Help: "Requests without a decision, by reason. Anyone who reaches the port can cause them.",
 		}, []string{"reason"}),
 		duration: factory.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "admission_duration_seconds",
-			Help: "Time from the request's header to the written answer, without rejected requests.",
-			// The last bucket is the API server's timeout, after which an
-			// answer is of no use.
+			Help: "Time from the request's header to the written answer; rejected requests are not included.",
+			// The last bucket is the API server's timeout, after which an answer is useless.
 			Buckets: []float64{.0005, .001, .003, .01, .1, .5, 2},
 		}),
 		inFlight: factory.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "admissions_in_flight",
-			Help: "Requests being answered at this moment.",
+			Help: "Requests that are being answered.",
 		}),
 		panics: factory.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "panics_total",
@@ -71,7 +70,7 @@ func resultOf(reason inject.Reason) string {
 	return resultSkipped
 }
 
-// of is the counter of a problem.
+// of returns the counter of a problem.
 func (m *Metrics) of(problem Problem) prometheus.Counter {
 	if problem.Rejected() {
 		return m.rejected.WithLabelValues(problem.String())

@@ -2,9 +2,7 @@ package admission
 
 import (
 	"encoding/json"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,39 +10,17 @@ import (
 	"github.com/stretchr/testify/require"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-var readMasq = sync.OnceValues(func() (map[string]any, error) {
-	content, err := os.ReadFile("../inject/testdata/masq.yaml")
-	if err != nil {
-		return nil, err
-	}
-	encoded, _, err := inject.ReadPod(content)
-	if err != nil {
-		return nil, err
-	}
-	pod := &unstructured.Unstructured{}
-	err = pod.UnmarshalJSON(encoded)
-	return pod.Object, err
-})
-
-// masq is a launcher pod, read once and copied.
-func masq(t *testing.T) map[string]any {
-	t.Helper()
-	pod, err := readMasq()
-	require.NoError(t, err)
-	return runtime.DeepCopyJSON(pod)
-}
-
-// creation is the review of the launcher pod's creation after the changes.
+// creation returns the review of the launcher pod's creation after the changes.
 func creation(t *testing.T, pod func(*unstructured.Unstructured), request func(*admissionv1.AdmissionRequest)) []byte {
 	t.Helper()
-	object := &unstructured.Unstructured{Object: masq(t)}
+	object := &unstructured.Unstructured{}
+	require.NoError(t, object.UnmarshalJSON(virtLauncher(t)))
 	if pod != nil {
 		pod(object)
 	}
@@ -90,7 +66,7 @@ func TestPodThatIsRefusedIsLeftAlone(t *testing.T) {
 	})
 }
 
-// What else comes for the same VM, or at the same time, is injected.
+// TestWhatIsNotARefusedPodIsInjected: other pods of the same VM, or of the same time, are injected.
 func TestWhatIsNotARefusedPodIsInjected(t *testing.T) {
 	migration := func(uid string) func(*unstructured.Unstructured) {
 		return func(pod *unstructured.Unstructured) {
@@ -121,9 +97,9 @@ func TestWhatIsNotARefusedPodIsInjected(t *testing.T) {
 	}
 }
 
-// A dry run, a pod that is injected already (asked again within a request) and one that would not be injected say nothing
-// of a refusal: the pod that is stored is injected.
-func TestWhatIsNoRefusalDoesNotCount(t *testing.T) {
+// TestWhatIsNotARefusalDoesNotCount: after a dry run, a pod that is already injected (a second review within a
+// request) or one that would not be injected, the pod that is stored is injected.
+func TestWhatIsNotARefusalDoesNotCount(t *testing.T) {
 	yes := true
 	injectedAlready := func(pod *unstructured.Unstructured) {
 		list := []any{map[string]any{"name": inject.ContainerName}}
@@ -153,12 +129,12 @@ func TestWhatIsNoRefusalDoesNotCount(t *testing.T) {
 	}
 }
 
-// A stranger who makes up refusals of ever new VMs cannot fill the log. The counter has them all.
+// TestRefusalsFillNoLog: anyone who invents refusals of new VMs cannot fill the log. The counter has them all.
 func TestRefusalsFillNoLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(realDecision)
-		const strangers = 100
-		uids := make([]types.UID, strangers)
+		const invented = 100
+		uids := make([]types.UID, invented)
 		for i := range uids {
 			uids[i] = uuid.NewUUID()
 		}
@@ -168,7 +144,7 @@ func TestRefusalsFillNoLog(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		require.Equal(t, float64(strangers), b.counted(resultSkipped, inject.RefusedBefore.String()))
+		require.Equal(t, float64(invented), b.counted(resultSkipped, inject.RefusedBefore.String()))
 		require.Equal(t, 20, strings.Count(b.log.String(), `"level":"WARN"`))
 	})
 }

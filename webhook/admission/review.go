@@ -14,7 +14,7 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// admissionReview is what is read of an AdmissionReview.
+// admissionReview is the part of an AdmissionReview that is read.
 type admissionReview struct {
 	APIVersion string            `json:"apiVersion"`
 	Kind       string            `json:"kind"`
@@ -34,8 +34,8 @@ type admissionRequest struct {
 
 func (r *admissionRequest) isDryRun() bool { return r.DryRun != nil && *r.DryRun }
 
-// rawObject is an object's JSON. It is part of the body and not a copy of it, which may
-// be megabytes: the body stays as it is until the review is answered.
+// rawObject is an object's JSON. It is a part of the body, not a copy, which could be
+// megabytes: the body stays unchanged until the review is answered.
 type rawObject []byte
 
 // UnmarshalJSON reads null as nothing, as runtime.RawExtension does.
@@ -46,9 +46,8 @@ func (o *rawObject) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// answerable says whether there is a uid that an API server would take for the one it sent
-// (VerifyAdmissionResponse in k8s.io/apiserver), in a version that it would take. What is
-// answered is sent back, so it must be short.
+// answerable reports whether there is a uid that can be sent back, as an API server requires
+// (VerifyAdmissionResponse in k8s.io/apiserver). What is sent back must be short.
 func (r *admissionReview) answerable() bool {
 	const longest = 128 // bytes; a uid has 36
 	return r.Request != nil && r.Request.UID != "" &&
@@ -59,20 +58,19 @@ func (r *admissionReview) isV1() bool {
 	return r.APIVersion == admissionv1.SchemeGroupVersion.String() && r.Kind == "AdmissionReview"
 }
 
-// answerTo gives the response bytes to a review. Only NotAReview gives none.
-// Everything else is allowed.
+// answerTo returns the response to a review as bytes, or none for NotAReview. Everything else is
+// allowed.
 //
-// Other versions than v1 are answered in their own version, allowed and
-// without a patch. An API server sends v1beta1 only if the webhook
-// configuration lists it, which ours does not; should somebody list it, an
-// error (or an answer in v1, which the API server refuses) would deny pods as
-// soon as failurePolicy is Fail. The few fields used are the same in v1beta1.
+// Versions other than v1 are answered in their own version, allowed and without a patch. An API
+// server sends v1beta1 only if the webhook configuration lists it, which ours does not. If
+// someone adds it, an error (or an answer in v1, which the API server refuses) would deny pods
+// as soon as failurePolicy is Fail. The few fields used are the same in v1beta1.
 //
-// The body stays in use until it returns.
+// The body is in use until answerTo returns.
 func answerTo(body []byte, judge judge) ([]byte, outcome) {
 	asked := &admissionReview{}
-	// A field of an unexpected type is an error, but the rest is read on: the
-	// uid is mostly there, and with it a way to answer.
+	// A field of an unexpected type is an error, but the rest is read as well: usually there is a
+	// uid, so the review can be answered.
 	err := kjson.UnmarshalCaseSensitivePreserveInts(body, asked)
 	if !asked.answerable() {
 		return nil, failed(NotAReview, err)
@@ -87,14 +85,14 @@ func answerTo(body []byte, judge judge) ([]byte, outcome) {
 	answer, err := respond(asked, result)
 	if err != nil {
 		result.problem = &problem{kind: UnencodablePatch, err: err}
-		// Without the patch there is nothing left in it that could fail.
+		// Without the patch nothing is left that could fail.
 		answer, _ = respond(asked, result)
 	}
 	return answer, result
 }
 
-// consider looks at what is asked and, if it is ours to answer, decides.
-// A panic in it costs this pod its sidecar and nobody anything else.
+// consider decides about the pod in the review, if the review is about the creation of a pod. A
+// panic in it costs this pod its sidecar, and has no other effect.
 func consider(asked *admissionReview, judge judge) (result outcome) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -105,8 +103,8 @@ func consider(asked *admissionReview, judge judge) (result outcome) {
 	if !asked.isV1() {
 		return failed(UnknownVersion, fmt.Errorf("%q of version %q", asked.Kind, asked.APIVersion))
 	}
-	// An update must never be patched: init containers cannot be changed, the
-	// API server would reject the pod.
+	// An update must never be patched: init containers cannot be changed, so the API server would
+	// reject the pod.
 	if request.Kind != (metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}) || request.SubResource != "" || request.Operation != admissionv1.Create {
 		return failed(NotAPodCreation, fmt.Errorf("%.64q of %.64q, subresource %.64q", request.Operation, request.Kind.String(), request.SubResource))
 	}

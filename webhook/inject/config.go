@@ -7,49 +7,48 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metavalidation "k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Config is what an operator may change without a rebuild. The zero value is
-// not usable: start from Default and call Validate before the first Decide.
-// It is never changed after that, so one Config may serve any number of
-// goroutines.
+// Config is what an operator may configure. The zero value is not usable: start from Default
+// and call Validate before the first Decide. After that it is never changed, so any number of
+// goroutines may use it.
 type Config struct {
 	// Image is the sidecar's image reference, with a tag or a digest.
 	Image string
 	// ImagePullPolicy of the sidecar; empty leaves it to the API server.
 	ImagePullPolicy corev1.PullPolicy
-	// PullSecrets names secrets one of which the image cannot be pulled without.
-	// They are never added to a pod: a pod that has none of them already is left
-	// as it is, since an image that cannot be pulled holds the whole VM.
-	// Empty means that the image needs no secret.
+	// PullSecrets names secrets; the image cannot be pulled without one of them. They are never
+	// added to a pod: a pod that names none of them is left as it is, since an image that cannot
+	// be pulled holds up the whole VM. Empty means that the image needs no secret.
 	PullSecrets []string
-	// Architectures that the image is built for, in the words of the node label kubernetes.io/arch. A pod that may
-	// run on a node of another is left as it is.
+	// Architectures that the image is built for, as in the node label kubernetes.io/arch. A pod
+	// that may run on a node of another is left as it is.
 	Architectures []string
 	// Exposure is how the sidecar is scraped; the zero value is Unix.
 	Exposure Exposure
-	// Port is the TCP port the sidecar listens on with exposure Direct. With Unix it
-	// is declared and not open: Prometheus finds pods by the ports that they declare.
+	// Port is the TCP port the sidecar listens on with exposure Direct. With Unix it is declared
+	// and not open: Prometheus finds pods by the ports that they declare.
 	Port int32
-	// CPU is the sidecar's CPU request, and its limit where the VM has one.
+	// CPU is the sidecar's CPU request, and its limit if the VM has one.
 	CPU resource.Quantity
 	// Memory is the sidecar's memory request and limit.
 	Memory resource.Quantity
-	// GoMemory is the sidecar's GOMEMLIMIT when it has Memory; a VM whose
-	// annotation asks for another memory gets it in the same proportion.
+	// GoMemory is the sidecar's GOMEMLIMIT when it has Memory; it changes in proportion if a VM's
+	// annotation changes the memory.
 	GoMemory resource.Quantity
 	// GOGC is the sidecar's garbage collection target in percent.
 	GOGC int
-	// Version of the sidecar, written to AnnotationStatus. Empty means: the tag
-	// of Image, or its digest where it has no tag.
+	// Version of the sidecar, written to AnnotationStatus. If empty, it is the tag of Image, or
+	// its digest if there is no tag.
 	Version string
 }
 
-// Default is the configuration for an image with everything else as measured
-// and documented: exposure Unix, 10m CPU and 24Mi of memory, port 9477.
+// Default returns the measured and documented configuration for an image: exposure Unix, 10m
+// CPU, 24Mi of memory, port 9477.
 func Default(image string) Config {
 	return Config{
 		Image:           image,
@@ -62,6 +61,77 @@ func Default(image string) Config {
 		GOGC:            10,
 	}
 }
+
+// AddFlags defines the webhook's flags for the configuration, whose values are the defaults.
+func (c *Config) AddFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.Image, "sidecar-image", c.Image, "image of the sidecar; required by serve")
+	flags.StringVar((*string)(&c.ImagePullPolicy), "sidecar-image-pull-policy", string(c.ImagePullPolicy),
+		"Always, IfNotPresent or Never; empty leaves it to the API server")
+	flags.StringSliceVar(&c.PullSecrets, "sidecar-image-pull-secrets", c.PullSecrets,
+		"pull secrets, one of which a pod must already name; other pods are left as they are")
+	flags.StringSliceVar(&c.Architectures, "sidecar-architectures", c.Architectures,
+		"architectures that the sidecar's image is built for, as in the node label kubernetes.io/arch; pods that may run on others are left as they are")
+	flags.Var(&c.Exposure, "exposure", "how the sidecar is scraped: unix (a socket, through the node's relay) or direct (a TCP port of the pod)")
+	flags.Int32Var(&c.Port, "sidecar-port", c.Port,
+		"TCP port of the sidecar's metrics; with --exposure=unix it is declared, for Prometheus to find the pod, and not open")
+	flags.Var((*quantityFlag)(&c.CPU), "sidecar-cpu", "CPU request and limit of the sidecar")
+	flags.Var((*quantityFlag)(&c.Memory), "sidecar-memory", "memory request and limit of the sidecar")
+	flags.Var((*quantityFlag)(&c.GoMemory), "sidecar-go-memory-limit", "GOMEMLIMIT of the sidecar at that memory")
+	flags.IntVar(&c.GOGC, "sidecar-gogc", c.GOGC, "GOGC of the sidecar, in percent")
+	flags.StringVar(&c.Version, "sidecar-version", c.Version, "version written to injected pods; empty takes the image's tag")
+}
+
+// quantityFlag is a quantity as a flag.
+type quantityFlag resource.Quantity
+
+func (q *quantityFlag) String() string { return (*resource.Quantity)(q).String() }
+func (q *quantityFlag) Type() string   { return "quantity" }
+func (q *quantityFlag) Set(value string) error {
+	parsed, err := resource.ParseQuantity(value)
+	if err != nil {
+		return fmt.Errorf("%w: give a quantity such as 10m or 24Mi", err)
+	}
+	*q = quantityFlag(parsed)
+	return nil
+}
+
+// Exposure is the way in which a scrape reaches the sidecar. It is a flag's value, too.
+type Exposure int
+
+const (
+	// Unix: the sidecar listens on a Unix socket in its own volume, and on no TCP port; the node's
+	// relay forwards scrapes to it. It works with every network that a VM may have, and takes
+	// nothing from it.
+	Unix Exposure = iota
+	// Direct: the sidecar listens on a TCP port of the pod's address.
+	Direct
+)
+
+// String is the flag's value.
+func (e Exposure) String() string {
+	switch e {
+	case Unix:
+		return "unix"
+	case Direct:
+		return "direct"
+	default:
+		return fmt.Sprintf("exposure_%d", int(e))
+	}
+}
+
+// Set reads the flag's value.
+func (e *Exposure) Set(value string) error {
+	for _, known := range []Exposure{Unix, Direct} {
+		if value == known.String() {
+			*e = known
+			return nil
+		}
+	}
+	return fmt.Errorf("exposure %q: want unix or direct", value)
+}
+
+// Type is what the flag's help calls the value.
+func (*Exposure) Type() string { return "exposure" }
 
 // reservedPorts inside a virt-launcher pod are not ours to take.
 func reservedPorts() []int32 {
@@ -77,45 +147,36 @@ func reservedPorts() []int32 {
 	}
 }
 
-// Validate says, in one error for all of it, what would make a pod invalid or
-// hold its VM, and how to mend it. Nil means that Decide may be called.
+// Validate returns one error for everything that would make a pod invalid or hold up its VM, and
+// says how to fix it. Nil means that Decide may be called.
 func (c Config) Validate() error {
 	return errors.Join(
 		c.validateImage(),
-		c.validatePullPolicy(),
-		c.validatePullSecrets(),
 		c.validateArchitectures(),
-		c.validateExposure(),
+		new(Exposure).Set(c.Exposure.String()),
 		c.validatePort(),
-		validateBounds("cpu", c.CPU, cpuBounds),
-		validateBounds("memory", c.Memory, memoryBounds),
+		cpuBounds.validate("cpu", c.CPU),
+		memoryBounds.validate("memory", c.Memory),
 		c.validateGo(),
 	)
 }
 
 func (c Config) validateImage() error {
+	var errs []error
 	if _, err := reference.ParseNormalizedNamed(c.Image); err != nil {
-		return fmt.Errorf("sidecar image %q: %w: give a reference such as registry.example/hypervisor-exporter:v1.0.0", c.Image, err)
+		errs = append(errs, fmt.Errorf("sidecar image %q: %w: give a reference such as registry.example/hypervisor-exporter:v1.0.0", c.Image, err))
 	}
-	return nil
-}
-
-func (c Config) validatePullPolicy() error {
 	switch c.ImagePullPolicy {
 	case "", corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever:
-		return nil
 	default:
-		return fmt.Errorf("image pull policy %q: want Always, IfNotPresent or Never", c.ImagePullPolicy)
+		errs = append(errs, fmt.Errorf("image pull policy %q: want Always, IfNotPresent or Never", c.ImagePullPolicy))
 	}
-}
-
-func (c Config) validatePullSecrets() error {
 	for _, name := range c.PullSecrets {
 		if problems := metavalidation.IsDNS1123Subdomain(name); len(problems) > 0 {
-			return fmt.Errorf("image pull secret %q: %s", name, strings.Join(problems, "; "))
+			errs = append(errs, fmt.Errorf("image pull secret %q: %s", name, strings.Join(problems, "; ")))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (c Config) validateArchitectures() error {
@@ -131,18 +192,13 @@ func (c Config) validateArchitectures() error {
 	return nil
 }
 
-func (c Config) validateExposure() error {
-	_, err := ParseExposure(c.Exposure.String())
-	return err
-}
-
 func (c Config) validatePort() error {
 	// The sidecar has no capabilities, so it cannot bind a privileged port.
 	if c.Port < 1024 || c.Port > 65535 {
 		return fmt.Errorf("port %d: want 1024 to 65535", c.Port)
 	}
 	if slices.Contains(reservedPorts(), c.Port) {
-		return fmt.Errorf("port %d: used inside virt-launcher pods by KubeVirt, Istio or Linkerd, take another", c.Port)
+		return fmt.Errorf("port %d: used inside virt-launcher pods by KubeVirt, Istio or Linkerd; choose another", c.Port)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func TestConfigValidate(t *testing.T) {
 		"pull secret":       {func(c *inject.Config) { c.PullSecrets = []string{"reg.cred"} }, ""},
 		"bad pull secret":   {func(c *inject.Config) { c.PullSecrets = []string{"a b"} }, "pull secret"},
 		"direct":            {func(c *inject.Config) { c.Exposure = inject.Direct }, ""},
-		"no such exposure":  {func(c *inject.Config) { c.Exposure = 7 }, "exposure_7"},
+		"no such exposure":  {func(c *inject.Config) { c.Exposure = 7 }, `exposure "exposure_7": want unix or direct`},
 		"privileged port":   {func(c *inject.Config) { c.Port = 1023 }, "port 1023"},
 		"no such port":      {func(c *inject.Config) { c.Port = 65536 }, "port 65536"},
 		"migration port":    {func(c *inject.Config) { c.Port = 49152 }, "KubeVirt"},

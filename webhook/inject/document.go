@@ -13,70 +13,22 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// ParsePod reads a pod's JSON leniently and exactly as the API server does:
-// names are case-sensitive and unknown fields are passed over. Both matter to a
-// patch, whose paths speak of the JSON and not of our types.
-//
-// It allocates at most 400 bytes for each JSON value and the text of the strings
-// that Decide reads. The caller bounds both.
-func ParsePod(podJSON []byte) (*Pod, error) {
-	pod := &Pod{}
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(podJSON, pod); err != nil {
-		return nil, fmt.Errorf("parse pod: %w", err)
-	}
-	if err := checkSecurity(pod); err != nil {
-		return nil, fmt.Errorf("parse pod: %w", err)
-	}
-	return pod, nil
-}
-
-// parseWhole is ParsePod for a pod that its user wrote: a wrong type in a field that
-// Decide does not read is an error, too.
-func parseWhole(podJSON []byte) (*Pod, error) {
-	pod, err := ParsePod(podJSON)
-	if err != nil {
-		return nil, err
-	}
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(podJSON, &corev1.Pod{}); err != nil {
-		return nil, fmt.Errorf("parse pod: %w", err)
-	}
-	return pod, nil
-}
-
-// checkSecurity bounds the texts of a container that the sidecar takes over.
-func checkSecurity(pod *Pod) error {
-	const longestSELinux = 4096 // Linux: a security context is at most one page
-	for i := range pod.Spec.Containers {
-		sc := pod.Spec.Containers[i].SecurityContext
-		if sc == nil {
-			continue
-		}
-		if o := sc.SELinuxOptions; o != nil && len(o.User)+len(o.Role)+len(o.Type)+len(o.Level) > longestSELinux {
-			return fmt.Errorf("seLinuxOptions of more than %d bytes", longestSELinux)
-		}
-		if p := sc.AppArmorProfile; p != nil && (len(p.Type) > longestAppArmor || p.LocalhostProfile != nil && len(*p.LocalhostProfile) > longestAppArmor) {
-			return fmt.Errorf("appArmorProfile of more than %d bytes", longestAppArmor)
-		}
-	}
-	return nil
-}
-
 // document is one YAML or JSON document, and the pods in it.
 type document struct {
 	json []byte
 	pods []placedPod
-	// kinds are those of the objects that are no pods, for people.
+	// kinds are those of the objects that are not pods, for people.
 	kinds []string
 }
 
-// placedPod is a pod and where in its document it is, as the beginning of a JSON pointer.
+// placedPod is a pod and its place in the document, as the beginning of a JSON pointer.
 type placedPod struct {
 	at  string
 	pod *Pod
 }
 
-// ReadPod reads one YAML or JSON document as a pod, typed and as JSON. Where
-// the document is something else, or empty, pod is nil and err too.
+// ReadPod reads one YAML or JSON document as a pod, typed and as JSON. If the document is
+// something else, or empty, pod and err are nil.
 func ReadPod(text []byte) (podJSON []byte, pod *Pod, err error) {
 	d, err := readDocument(text)
 	if err != nil {
@@ -88,9 +40,9 @@ func ReadPod(text []byte) (podJSON []byte, pod *Pod, err error) {
 	return d.json, pod, nil
 }
 
-// readDocument reads as kubectl does (YAML 1.1). Where that makes no pod of what should be one, YAML 1.2
-// is tried: to YAML 1.1 the bare annotation value y is a boolean, and writers
-// such as PyYAML do not quote it.
+// readDocument reads as kubectl does (YAML 1.1). If what should be a pod is not one then, it
+// tries YAML 1.2: to YAML 1.1 the bare annotation value y is a boolean, and writers such as
+// PyYAML do not quote it.
 func readDocument(text []byte) (document, error) {
 	asJSON, err := yaml.YAMLToJSON(text)
 	if err != nil {
@@ -100,64 +52,71 @@ func readDocument(text []byte) (document, error) {
 	if err == nil && len(d.pods) == 0 {
 		return d, nil
 	}
-	if err := checkSingle(text); err != nil {
-		return document{}, err
+	// YAML allows a second document after the mark of a document's end. YAML libraries do not read
+	// on, so it would be lost.
+	if _, after, found := bytes.Cut(text, []byte("\n...")); found && len(bytes.TrimSpace(after)) > 0 {
+		return document{}, errors.New("text after the end of a document (...): put --- between documents")
 	}
-	if err == nil {
-		return d, nil
-	}
-	newer, newerErr := newerYAMLToJSON(text)
-	if newerErr != nil {
-		return document{}, err
-	}
-	if d, newerErr = parseDocument(newer); newerErr != nil {
-		return document{}, err
+	if err != nil {
+		var newerErr error
+		if asJSON, newerErr = newerYAMLToJSON(text); newerErr == nil {
+			d, newerErr = parseDocument(asJSON)
+		}
+		if newerErr != nil {
+			return document{}, err
+		}
 	}
 	return d, nil
 }
 
-// parseDocument finds the pods: the document itself, or the items of a list such as `kubectl get pods -o yaml` prints.
+// parseDocument finds the pods: the document itself, or the items of a list such as
+// `kubectl get pods -o yaml` prints.
 func parseDocument(asJSON []byte) (document, error) {
+	pod := metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
 	d := document{json: asJSON}
 	kind := kindOf(asJSON)
-	switch kind {
-	case metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}:
+	isPodList := kind == metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}
+	switch {
+	case kind == pod:
 		return d, d.add("", asJSON)
-	case metav1.TypeMeta{APIVersion: "v1", Kind: "List"}, metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}:
+	case isPodList, kind == metav1.TypeMeta{APIVersion: "v1", Kind: "List"}:
 		var list struct {
 			Items []json.RawMessage `json:"items"`
 		}
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(asJSON, &list); err != nil {
-			return d, nil // no list that an API server makes
+			return d, nil // not a list that an API server makes
 		}
 		for i, item := range list.Items {
 			of := kindOf(item)
-			if of.Kind == "" && kind.Kind == "PodList" || of == (metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}) {
-				if err := d.add(fmt.Sprintf("/items/%d", i), item); err != nil {
-					return d, fmt.Errorf("item %d: %w", i+1, err)
-				}
-				continue
+			if of != pod && (of.Kind != "" || !isPodList) {
+				d.kinds = append(d.kinds, called(of))
+			} else if err := d.add(fmt.Sprintf("/items/%d", i), item); err != nil {
+				return d, fmt.Errorf("item %d: %w", i+1, err)
 			}
-			d.kinds = append(d.kinds, called(of))
 		}
 		if len(list.Items) == 0 {
 			d.kinds = append(d.kinds, "an empty "+kind.Kind)
 		}
-	default:
-		if string(asJSON) != "null" {
-			d.kinds = append(d.kinds, called(kind))
-		}
+	case string(asJSON) != "null":
+		d.kinds = append(d.kinds, called(kind))
 	}
 	return d, nil
 }
 
+// add adds a pod that its user wrote: a wrong type in a field that Decide does not read is an
+// error, too.
 func (d *document) add(at string, podJSON []byte) error {
-	pod, err := parseWhole(podJSON)
+	pod, err := ParsePod(podJSON)
+	if err == nil {
+		if err = kjson.UnmarshalCaseSensitivePreserveInts(podJSON, &corev1.Pod{}); err != nil {
+			err = fmt.Errorf("parse pod: %w", err)
+		}
+	}
 	d.pods = append(d.pods, placedPod{at, pod})
 	return err
 }
 
-// called names an object by its kind, which a stranger may have written.
+// called names an object by its kind, which anyone may have written.
 func called(object metav1.TypeMeta) string {
 	if object.Kind == "" {
 		return "something without a kind"
@@ -165,7 +124,7 @@ func called(object metav1.TypeMeta) string {
 	return quote(object.Kind)
 }
 
-// kindOf is what an object calls itself; nothing where it does not.
+// kindOf returns the kind that an object states, or nothing.
 func kindOf(asJSON []byte) metav1.TypeMeta {
 	var kind metav1.TypeMeta
 	if kjson.UnmarshalCaseSensitivePreserveInts(asJSON, &kind) != nil {
@@ -174,34 +133,30 @@ func kindOf(asJSON []byte) metav1.TypeMeta {
 	return kind
 }
 
-// splitDocuments cuts a YAML stream before each line that starts a document, so
-// that the parts put together are the stream again, byte for byte. (apimachinery's
-// YAMLReader drops carriage returns and the comments of such lines.)
+// splitDocuments cuts a YAML stream before each line that starts a document. Joined, the parts
+// are the stream again, byte for byte. (apimachinery's YAMLReader drops carriage returns and the
+// comments of such lines.)
 func splitDocuments(stream []byte) [][]byte {
 	var documents [][]byte
-	start := 0
-	for at := 0; at < len(stream); {
-		if at > start && startsDocument(stream[at:]) {
+	start, at := 0, 0
+	for line := range bytes.Lines(stream) {
+		if at > start && startsDocument(line) {
 			documents = append(documents, stream[start:at])
 			start = at
 		}
-		newline := bytes.IndexByte(stream[at:], '\n')
-		if newline < 0 {
-			break
-		}
-		at += newline + 1
+		at += len(line)
 	}
 	return append(documents, stream[start:])
 }
 
-// startsDocument says whether the first line is YAML's mark of a new document.
+// startsDocument reports whether the first line is YAML's mark of a new document.
 func startsDocument(text []byte) bool {
 	rest, marked := bytes.CutPrefix(text, []byte("---"))
 	return marked && (len(rest) == 0 || bytes.ContainsAny(rest[:1], " \t\r\n"))
 }
 
-// separator is what goes before a document that is written anew: the line it
-// began with, where that holds nothing of the document itself.
+// separator returns what goes before a document that is written again: the line that it began
+// with, unless that line holds a part of the document itself.
 func separator(document []byte) []byte {
 	if !startsDocument(document) {
 		return nil
@@ -213,16 +168,7 @@ func separator(document []byte) []byte {
 	return append(bytes.Clone(line), '\n')
 }
 
-// checkSingle refuses a second document after the mark of a document's end,
-// which YAML allows: YAML libraries do not read on, so that it would be lost.
-func checkSingle(document []byte) error {
-	_, after, found := bytes.Cut(document, []byte("\n..."))
-	if found && len(bytes.TrimSpace(after)) > 0 {
-		return errors.New("text after the end of a document (...): put --- between documents")
-	}
-	return nil
-}
-
+// newerYAMLToJSON reads YAML 1.2. A bare date stays as it is written: JSON has no dates.
 func newerYAMLToJSON(document []byte) ([]byte, error) {
 	var root yamlv3.Node
 	if err := yamlv3.Unmarshal(document, &root); err != nil {
@@ -236,7 +182,6 @@ func newerYAMLToJSON(document []byte) ([]byte, error) {
 	return json.Marshal(value)
 }
 
-// timestampsToStrings keeps a bare date as it is written; JSON has no dates.
 func timestampsToStrings(node *yamlv3.Node) {
 	if node.Kind == yamlv3.ScalarNode && node.ShortTag() == "!!timestamp" {
 		node.Tag = "!!str"

@@ -11,23 +11,8 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// Explain's words for a Guaranteed pod come with exactly the pods that Kubernetes calls so.
-func TestExplainKnowsGuaranteedPods(t *testing.T) {
-	seen := map[bool]int{}
-	for _, name := range inputs(t) {
-		_, podJSON, pod := readInput(t, name)
-		if !inject.Decide(testConfig(), pod).Injected() {
-			continue
-		}
-		guaranteed := computePodQOS(decoded(t, podJSON)) == corev1.PodQOSGuaranteed
-		require.Equal(t, guaranteed, strings.Contains(inject.Explain(testConfig(), pod), "stays Guaranteed"), name)
-		seen[guaranteed]++
-	}
-	require.Positive(t, seen[true])
-	require.Positive(t, seen[false])
-}
-
-// Explain prints the resources that the container will have: after an annotation, beside a limit, out of bounds.
+// TestExplainPrintsRequestsAndLimits: Explain prints the resources that the container will have. A pod
+// that cannot be Guaranteed need not wait for a throttled sidecar to start, so its CPU limit is high.
 func TestExplainPrintsRequestsAndLimits(t *testing.T) {
 	for name, test := range map[string]struct {
 		input       string
@@ -40,13 +25,13 @@ func TestExplainPrintsRequestsAndLimits(t *testing.T) {
 		"with dedicated CPUs": {"dedicated", nil, "requests cpu 10m, memory 24Mi; limits cpu 10m, memory 24Mi; GOMEMLIMIT 12MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, podJSON, pod := readInput(t, "testdata/"+test.input)
+			_, podJSON, pod := readInput(t, ""+test.input)
 			for key, value := range test.annotations {
 				pod.Annotations[key] = value
 			}
 			explained := inject.Explain(testConfig(), pod)
 			require.Contains(t, explained, "\n  "+test.want+"\n")
-			sidecar := initContainer(patched(t, podJSON, inject.Decide(testConfig(), pod).Patch), inject.ContainerName)
+			sidecar, _ := sidecarOf(t, testConfig(), podJSON, pod)
 			for _, list := range []corev1.ResourceList{sidecar.Resources.Requests, sidecar.Resources.Limits} {
 				require.Contains(t, test.want, "cpu "+list.Cpu().String()+", memory "+list.Memory().String())
 			}
@@ -54,17 +39,17 @@ func TestExplainPrintsRequestsAndLimits(t *testing.T) {
 	}
 }
 
-// What a node must have is what the scheduler adds up: what runs on, or an init container that needs more than all of it,
-// beside the sidecar, which is there first.
+// TestExplainSaysWhatANodeMustHave: it is what the scheduler adds up: the running containers, or an init
+// container that needs more than all of them, beside the sidecar, which starts first.
 func TestExplainSaysWhatANodeMustHave(t *testing.T) {
-	_, _, pod := readInput(t, "testdata/dedicated")
+	_, _, pod := readInput(t, "dedicated")
 	require.Contains(t, inject.Explain(testConfig(), pod), "cpu 1025m and memory 578Mi free for the pod as a whole, 10m and 24Mi of it for the sidecar")
 
 	large := inject.ResourceList{CPU: stated("2"), Memory: stated("2Gi")}
 	pod.Spec.InitContainers = append(pod.Spec.InitContainers, inject.Container{Name: "large", Resources: inject.Resources{Requests: &large, Limits: &large}})
 	require.Contains(t, inject.Explain(testConfig(), pod), "cpu 2025m and memory 2130Mi free for the pod as a whole, 10m and 24Mi of it for the sidecar")
 
-	_, _, pod = readInput(t, "testdata/pod-level-room")
+	_, _, pod = readInput(t, "pod-level-room")
 	require.Contains(t, inject.Explain(testConfig(), pod), "the pod as a whole requests no more")
 }
 
@@ -72,11 +57,12 @@ func stated(q string) inject.Quantity {
 	return inject.Quantity{Quantity: resource.MustParse(q), Stated: true}
 }
 
-// What may keep the image from being pulled, or a scrape from arriving, and is written in the pod.
+// TestExplainNamesPullSecretsAndRuntimeClass: they are in the pod and may prevent the image from being
+// pulled, or a scrape from arriving.
 func TestExplainNamesPullSecretsAndRuntimeClass(t *testing.T) {
-	_, _, pod := readInput(t, "testdata/masq")
+	_, _, pod := readInput(t, "masq")
 	explained := inject.Explain(testConfig(), pod)
-	require.Contains(t, explained, "pull secrets: none, so a registry that wants one refuses it")
+	require.Contains(t, explained, "pull secrets: none, so a registry that requires one refuses it")
 	require.NotContains(t, explained, "runtime class")
 
 	kata := "kata\n"
@@ -90,12 +76,12 @@ func TestExplainNamesPullSecretsAndRuntimeClass(t *testing.T) {
 	require.NotContains(t, inject.Explain(direct, pod), "runtime class", "a TCP port crosses")
 }
 
-// There is a way out for each VM, and what decides elsewhere is not forgotten.
+// TestExplainShowsTheOptOut: there is a way out for each VM, and what is not checked is named.
 func TestExplainShowsTheOptOut(t *testing.T) {
-	_, _, pod := readInput(t, "testdata/masq")
+	_, _, pod := readInput(t, "masq")
 	explained := inject.Explain(testConfig(), pod)
 	require.Contains(t, explained, `annotation hypervisor-exporter.kubevirt.io/inject: "false"`)
-	require.Contains(t, explained, "not looked at: the namespace's label, LimitRange, ResourceQuota")
+	require.Contains(t, explained, "not checked: the namespace's label, LimitRange, ResourceQuota")
 	pod.Annotations[inject.AnnotationInject] = "false"
 	require.Equal(t, 1, strings.Count(inject.Explain(testConfig(), pod), "\n"), "one line for one that is left alone")
 }

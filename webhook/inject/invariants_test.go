@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	resourcehelper "k8s.io/component-helpers/resource"
+	psapi "k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
 	kjson "sigs.k8s.io/json"
 
 	"kubevirt-hypervisor-exporter/internal/contract"
@@ -18,12 +22,20 @@ import (
 // safeVolumes is the one annotation of others that we add to.
 const safeVolumes = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 
-// checkDecision holds for every pod whatever: goldens, random pods and fuzzed
-// ones all go through it.
+// checkDecision checks what holds for every pod: goldens, random pods and fuzzed ones.
 func checkDecision(t require.TestingT, cfg inject.Config, podJSON []byte, pod *inject.Pod) inject.Decision {
+	before := marshal(t, pod)
 	decision := inject.Decide(cfg, pod)
 	require.Equal(t, marshal(t, decision), marshal(t, inject.Decide(cfg, pod)), "not deterministic")
-	checkWarnings(t, decision.Warnings)
+	require.Equal(t, before, marshal(t, pod), "the pod was changed")
+	for _, w := range decision.Warnings {
+		require.LessOrEqual(t, len(w), 256, "the API server would cut %q", w)
+		for _, r := range w {
+			require.True(t, r >= ' ' && r <= '~', "%q in %q is not fit for a header", r, w)
+		}
+	}
+	explained := inject.Explain(cfg, pod)
+	require.Contains(t, explained, ": "+decision.Reason.String()+": "+decision.Reason.Sentence()+"\n")
 	if decision.Injected() {
 		checkInjected(t, cfg, podJSON, pod, decision)
 	} else {
@@ -57,16 +69,25 @@ func checkInjected(t require.TestingT, cfg inject.Config, podJSON []byte, before
 		return // no API server would send it: a wrong type in what Decide does not read
 	}
 	coreAfter := decoded(t, patchedJSON)
-	require.Equal(t, computePodQOS(coreBefore), computePodQOS(coreAfter), "QoS class")
-	checkPodSecurity(t, coreBefore, coreAfter)
+	class := computePodQOS(coreBefore)
+	require.Equal(t, class, computePodQOS(coreAfter), "QoS class")
+	require.Equal(t, class == corev1.PodQOSGuaranteed, strings.Contains(inject.Explain(cfg, before), "stays Guaranteed"))
+	for _, level := range podSecurityLevels {
+		if passes(t, level, coreBefore).Allowed {
+			result := passes(t, level, coreAfter)
+			require.True(t, result.Allowed, "no longer %s: %s", level, result.ForbiddenDetail())
+		}
+	}
+	checkRequests(t, coreBefore, coreAfter)
 	checkNoToken(t, coreAfter)
 	if len(strictErrors(t, podJSON)) == 0 {
 		require.Empty(t, strictErrors(t, patchedJSON), "the patched pod does not decode strictly")
 	}
 }
 
-// checkReinvoked: a webhook after us may move our container to any place among the init containers and take our image
-// from a mirror (Kyverno, image rewriters). Asked again (reinvocationPolicy IfNeeded), we add nothing.
+// checkReinvoked: a webhook after us may move our container to any place among the init containers
+// and take our image from a mirror (Kyverno, image rewriters). Called again (reinvocationPolicy
+// IfNeeded), we add nothing.
 func checkReinvoked(t require.TestingT, cfg inject.Config, patchedJSON []byte) {
 	var pod map[string]any
 	require.NoError(t, json.Unmarshal(patchedJSON, &pod))
@@ -96,7 +117,27 @@ func controllerOf(pod *inject.Pod) inject.OwnerReference {
 	return inject.OwnerReference{}
 }
 
-// checkNoToken holds what keeps the API server from mounting a token into the sidecar (kubernetes
+// checkRequests: the scheduler gets the same pod as before, and the sidecar's request.
+func checkRequests(t require.TestingT, before, after *corev1.Pod) {
+	sidecar := initContainer(after, inject.ContainerName).Resources
+	require.Equal(t, sidecar.Limits.Memory(), sidecar.Requests.Memory())
+	require.GreaterOrEqual(t, sidecar.Limits.Cpu().MilliValue(), sidecar.Requests.Cpu().MilliValue())
+	require.Len(t, sidecar.Limits, 2)
+	require.Len(t, sidecar.Requests, 2, "cpu and memory alone")
+	options := resourcehelper.PodResourcesOptions{}
+	want, got := resourcehelper.AggregateContainerRequests(before, options), resourcehelper.AggregateContainerRequests(after, options)
+	for resource, own := range sidecar.Requests {
+		sum := want[resource]
+		sum.Add(own)
+		want[resource] = sum
+	}
+	require.Len(t, got, len(want))
+	for resource, quantity := range want {
+		require.Zero(t, quantity.Cmp(got[resource]), "%s: want %s, got %v", resource, quantity.String(), got[resource])
+	}
+}
+
+// checkNoToken checks what keeps the API server from mounting a token into the sidecar (kubernetes
 // plugin/pkg/admission/serviceaccount, mountServiceAccountToken): a mount at exactly this path.
 func checkNoToken(t require.TestingT, after *corev1.Pod) {
 	mounts := initContainer(after, inject.ContainerName).VolumeMounts
@@ -109,18 +150,9 @@ func checkNoToken(t require.TestingT, after *corev1.Pod) {
 	require.NotNil(t, after.Spec.Volumes[volume].EmptyDir, "not an empty directory of ours")
 }
 
-func checkWarnings(t require.TestingT, warnings []string) {
-	for _, w := range warnings {
-		require.LessOrEqual(t, len(w), 256, "the API server would cut %q", w)
-		for _, r := range w {
-			require.True(t, r >= ' ' && r <= '~', "%q in %q is not fit for a header", r, w)
-		}
-	}
-}
-
-// canonical is a pod's JSON with sorted members, every number as it was written,
-// and without what is ours: our init container, our volume and our annotations. A list of
-// init containers, or annotations, that are missing, null or empty are the same.
+// canonical is a pod's JSON with sorted members, every number as it was written, and without what
+// is ours: our init container, our volume and our annotations. Init containers, or annotations,
+// that are missing, null or empty are the same.
 func canonical(t require.TestingT, podJSON []byte) string {
 	decoder := json.NewDecoder(bytes.NewReader(podJSON))
 	decoder.UseNumber()
@@ -189,4 +221,66 @@ func initContainer(pod *corev1.Pod, name string) *corev1.Container {
 		}
 	}
 	panic(fmt.Sprintf("no init container %s", name))
+}
+
+// computePodQOS is kubernetes pkg/apis/core/v1/helper/qos ComputePodQOS with the
+// feature PodLevelResources; the module k8s.io/kubernetes is too heavy to import.
+func computePodQOS(pod *corev1.Pod) corev1.PodQOSClass {
+	parts := []corev1.ResourceRequirements{}
+	if pod.Spec.Resources != nil {
+		parts = append(parts, *pod.Spec.Resources)
+	} else {
+		for _, c := range append(append([]corev1.Container{}, pod.Spec.Containers...), pod.Spec.InitContainers...) {
+			parts = append(parts, c.Resources)
+		}
+	}
+	requests, limits := corev1.ResourceList{}, corev1.ResourceList{}
+	guaranteed := true
+	for _, part := range parts {
+		addCompute(requests, part.Requests)
+		// Upstream checks pod-level limits only if there are any.
+		if found := addCompute(limits, part.Limits); found < 2 && (pod.Spec.Resources == nil || len(part.Limits) > 0) {
+			guaranteed = false
+		}
+	}
+	if len(requests) == 0 && len(limits) == 0 {
+		return corev1.PodQOSBestEffort
+	}
+	for name, request := range requests {
+		if limit, ok := limits[name]; !ok || limit.Cmp(request) != 0 {
+			guaranteed = false
+		}
+	}
+	if guaranteed && len(requests) == len(limits) {
+		return corev1.PodQOSGuaranteed
+	}
+	return corev1.PodQOSBurstable
+}
+
+// addCompute adds what of more is cpu or memory and above zero, and counts it.
+func addCompute(sum, more corev1.ResourceList) int {
+	found := 0
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+		if q := more[name]; q.Sign() == 1 {
+			found++
+			total := q.DeepCopy()
+			total.Add(sum[name])
+			sum[name] = total
+		}
+	}
+	return found
+}
+
+var podSecurityLevels = []psapi.Level{psapi.LevelBaseline, psapi.LevelRestricted}
+
+// podSecurity has the admission plugin's own checks. It is made once: that takes longer than using it.
+var podSecurity = sync.OnceValues(func() (policy.Evaluator, error) {
+	return policy.NewEvaluator(policy.DefaultChecks(), nil)
+})
+
+func passes(t require.TestingT, level psapi.Level, pod *corev1.Pod) policy.AggregateCheckResult {
+	evaluator, err := podSecurity()
+	require.NoError(t, err)
+	lv := psapi.LevelVersion{Level: level, Version: psapi.LatestVersion()}
+	return policy.AggregateCheckResults(evaluator.EvaluatePod(lv, &pod.ObjectMeta, &pod.Spec))
 }

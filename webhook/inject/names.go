@@ -2,8 +2,8 @@ package inject
 
 import corev1 "k8s.io/api/core/v1"
 
-// What we read from and write to a pod. Operators and monitoring rely on these
-// names: changing one is a breaking change.
+// What we read from and write to a pod. Operators and monitoring rely on these names:
+// changing one is a breaking change.
 const (
 	// AnnotationInject opts a VM out when it is "false", as annotation or as label.
 	AnnotationInject = "hypervisor-exporter.kubevirt.io/inject"
@@ -17,8 +17,9 @@ const (
 	ContainerName = "hypervisor-exporter"
 	// PortName is the name of the sidecar's port, which the PodMonitor selects.
 	PortName = "hv-metrics"
-	// VolumeName is the sidecar's volume: it holds the socket with exposure Unix, which the
-	// relay finds on the node by this name, and takes the place of a token with each exposure.
+	// VolumeName is the sidecar's volume. With exposure Unix it holds the socket, which the
+	// relay finds on the node by this name. With each exposure it is mounted where a token
+	// would be.
 	VolumeName = "hypervisor-exporter"
 )
 
@@ -35,17 +36,15 @@ const (
 	annotationAppArmor     = corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix + computeContainer
 	libvirtVolume          = "libvirt-runtime"
 	libvirtDirectory       = "/var/run/libvirt"
-	restartAlways          = "Always"
 )
 
-// tokenDirectory is where the API server mounts the ServiceAccount's token into every container that mounts
-// nothing there, compared as text (kubernetes plugin/pkg/admission/serviceaccount, DefaultAPITokenMountPath).
-const tokenDirectory = "/var/run/secrets/kubernetes.io/serviceaccount"
-
-// What the sidecar has to itself, with exposure Unix; Direct needs the pod's address.
 const (
+	// tokenDirectory is where the API server mounts the ServiceAccount's token into every
+	// container that mounts nothing there, compared as text (kubernetes
+	// plugin/pkg/admission/serviceaccount, DefaultAPITokenMountPath).
+	tokenDirectory = "/var/run/secrets/kubernetes.io/serviceaccount"
+	// exposureDirectory and socketName are where the sidecar listens with exposure Unix. The
+	// relay's path has socketName, too.
 	exposureDirectory = "/var/run/hypervisor-exporter"
-	// socketName is in the relay's path, too.
-	socketName = "metrics.sock"
-	envPodIP   = "POD_IP"
+	socketName        = "metrics.sock"
 )

@@ -31,71 +31,59 @@ func add(value any, path ...string) Operation {
 	return Operation{Op: "add", Path: pointer, Value: value}
 }
 
-// patchFor adds the sidecar before all other init containers, its volume, and our
-// annotations. It returns false where the pod's annotations have no room for the
-// VM's name.
+// patchFor adds the sidecar before all other init containers, its volume, and our annotations.
 //
-// First, and not last: when a pod's own containers have ended, the kubelet judges by
-// the last init container whether the pod was initialized, and ends the pod only then
-// (kuberuntime computeInitContainerActions). A last sidecar that the kubelet holds back
-// at that moment (CrashLoopBackOff, up to 5 minutes) would hold the pod's end for as long.
-func patchFor(cfg Config, pod *Pod, sidecar corev1.Container) ([]Operation, []string, bool) {
-	ours, complete := annotations(cfg, pod)
-	if ours == nil {
-		return nil, nil, false
+// First, and not last: when a pod's own containers have ended, the kubelet judges by the last
+// init container whether the pod was initialized, and only then ends the pod (kuberuntime,
+// computeInitContainerActions). A last sidecar that the kubelet holds back at that moment
+// (CrashLoopBackOff, up to 5 minutes) would delay the pod's end by as much.
+func patchFor(cfg Config, pod *Pod, sidecar corev1.Container) (patch []Operation, warnings []string) {
+	ours := nameAnnotation(pod)
+	complete := maps.Clone(ours)
+	complete[AnnotationStatus] = cfg.SidecarVersion()
+	if list, listed := safeVolumes(pod); listed {
+		complete[annotationSafeVolumes] = list
 	}
-	var patch []Operation
+	if roomFor(complete, pod) {
+		ours = complete
+	} else {
+		warnings = append(warnings, warning("the pod's annotations are full: %s is left out", AnnotationStatus))
+	}
 	if len(pod.Spec.InitContainers) == 0 {
-		// An element needs an array. It may be missing, null or empty: adding
-		// it whole is right for all three.
+		// An element needs an array, which may be missing, null or empty: adding the whole array is
+		// right for all three.
 		patch = append(patch, add([]corev1.Container{sidecar}, "spec", "initContainers"))
 	} else {
 		patch = append(patch, add(sidecar, "spec", "initContainers", "0"))
 	}
-	// The list is there: a pod without volumes has no libvirt-runtime.
+	// The list exists: a pod without volumes has no libvirt-runtime.
 	patch = append(patch, add(volume(), "spec", "volumes", "-"))
 	if len(pod.Annotations) == 0 {
 		// As above: the map may be missing, null or empty.
-		patch = append(patch, add(ours, "metadata", "annotations"))
-	} else {
-		for _, key := range slices.Sorted(maps.Keys(ours)) {
-			patch = append(patch, add(ours[key], "metadata", "annotations", key))
-		}
+		return append(patch, add(ours, "metadata", "annotations")), warnings
 	}
-	if !complete {
-		return patch, []string{warning("the pod's annotations are full: %s is left out", AnnotationStatus)}, true
+	for _, key := range slices.Sorted(maps.Keys(ours)) {
+		patch = append(patch, add(ours[key], "metadata", "annotations", key))
 	}
-	return patch, nil, true
+	return patch, warnings
 }
 
-// annotations are those that we set: the VM's name, which replaces what a VM's owner wrote there, and, where
-// there is room (complete), the sidecar's version and the list of safe volumes. Nil means that there is no room
-// for the name.
-func annotations(cfg Config, pod *Pod) (ours map[string]string, complete bool) {
-	name, _ := vmiName(pod)
-	required := map[string]string{contract.AnnotationVMI: name}
-	if !roomFor(required, pod) {
-		return nil, false
-	}
-	all := map[string]string{contract.AnnotationVMI: name, AnnotationStatus: cfg.SidecarVersion()}
-	if list, listed := safeVolumes(pod); listed {
-		all[annotationSafeVolumes] = list
-	}
-	if !roomFor(all, pod) {
-		return required, false
-	}
-	return all, true
+// nameAnnotation is the annotation that the sidecar needs: the VM's name, which replaces what
+// the VM's owner wrote there.
+func nameAnnotation(pod *Pod) map[string]string {
+	name, _ := pod.vmiName()
+	return map[string]string{contract.AnnotationVMI: name}
 }
 
-// maxSafeVolumes bounds the list that we copy into a patch, in bytes: in JSON and base64 it takes up to eight
-// times as many. It holds the names of some two hundred volumes.
+// maxSafeVolumes bounds the list that we copy into a patch, in bytes: in JSON and base64 it takes
+// up to eight times as many. It holds the names of some two hundred volumes.
 const maxSafeVolumes = 4 << 10
 
-// safeVolumes is the pod's list of local volumes that do not keep the cluster
-// autoscaler from emptying a node, with ours added. A pod without a list has none
-// made: KubeVirt's own emptyDirs keep it where it is already (cluster-autoscaler,
-// utils/drain HasBlockingLocalStorage: every local volume must be in the list).
-// A list of more than maxSafeVolumes stays as it is.
+// safeVolumes returns the pod's list of local volumes that do not keep the cluster autoscaler
+// from emptying a node, with ours added. A pod without a list gets none: KubeVirt's own
+// emptyDirs already keep it on its node (cluster-autoscaler, utils/drain
+// HasBlockingLocalStorage: every local volume must be in the list). A list of more than
+// maxSafeVolumes stays as it is.
 func safeVolumes(pod *Pod) (list string, listed bool) {
 	list = pod.Annotations[annotationSafeVolumes]
 	if list == "" || len(list) > maxSafeVolumes || strings.Contains(","+list+",", ","+VolumeName+",") {
@@ -104,8 +92,8 @@ func safeVolumes(pod *Pod) (list string, listed bool) {
 	return list + "," + VolumeName, true
 }
 
-// roomFor keeps us from having a pod rejected whose annotations are just
-// below the API server's limit of 256 KiB for all of them.
+// roomFor reports whether the pod's annotations with ours are within the API server's limit for
+// all of them, 256 KiB: it rejects a pod with more.
 func roomFor(ours map[string]string, pod *Pod) bool {
 	total := 0
 	for key, value := range ours {
@@ -119,8 +107,8 @@ func roomFor(ours map[string]string, pod *Pod) bool {
 	return total <= metavalidation.TotalAnnotationSizeLimitB
 }
 
-// Apply applies a patch to a pod's JSON as the API server does. Unknown fields
-// stay, and so does the order of arrays and of an object's members.
+// Apply applies a patch to a pod's JSON as the API server does. Unknown fields stay, and so does
+// the order of arrays and of an object's members.
 func Apply(podJSON []byte, patch []Operation) ([]byte, error) {
 	encoded, err := json.Marshal(patch)
 	if err != nil {

@@ -1,12 +1,21 @@
 package inject
 
 import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
+	metavalidation "k8s.io/apimachinery/pkg/util/validation"
+	kjson "sigs.k8s.io/json"
+
+	"kubevirt-hypervisor-exporter/internal/contract"
 )
 
-// Pod is what Decide reads of a pod, and nothing else. The field names are those of
-// corev1.Pod. It exists because anyone who reaches the webhook's port can send a pod: with
-// corev1.Pod a few bytes of JSON become kilobytes of memory, and some quantities keep
+// Pod is the part of a pod that Decide reads. The field names are those of corev1.Pod, which
+// is not used because anyone who reaches the webhook's port can send a pod: with corev1.Pod a
+// few bytes of JSON become kilobytes of memory, and some quantities keep
 // resource.ParseQuantity busy for minutes.
 //
 // A field that may be null in JSON is a pointer, a slice or a map, so that a null has the
@@ -68,7 +77,7 @@ type NodeSelector struct {
 // NodeSelectorTerm matches a node that meets all of its requirements; without any, it matches none.
 type NodeSelectorTerm struct {
 	MatchExpressions []NodeSelectorRequirement `json:"matchExpressions,omitempty"`
-	// Of the requirements on a node's fields (its name), only how many there are.
+	// MatchFields are requirements on a node's fields (its name); only their number is read.
 	MatchFields []struct{} `json:"matchFields,omitempty"`
 }
 
@@ -94,6 +103,9 @@ type Container struct {
 	SecurityContext *SecurityContext `json:"securityContext,omitempty"`
 }
 
+func (c Container) name() string   { return c.Name }
+func (o NamedObject) name() string { return o.Name }
+
 // ContainerPort is a declared port; an empty Protocol is TCP.
 type ContainerPort struct {
 	ContainerPort int32  `json:"containerPort"`
@@ -115,8 +127,8 @@ type SecurityContext struct {
 	AppArmorProfile *corev1.AppArmorProfile `json:"appArmorProfile,omitempty"`
 }
 
-// PodSecurityContext is the part of the pod's that matters to the sidecar's. Of the seccomp
-// profile, only whether there is one.
+// PodSecurityContext is the part of the pod's that matters for the sidecar's. Of the seccomp
+// profile, only whether there is one is read.
 type PodSecurityContext struct {
 	RunAsUser      *int64    `json:"runAsUser,omitempty"`
 	RunAsGroup     *int64    `json:"runAsGroup,omitempty"`
@@ -134,4 +146,120 @@ type Resources struct {
 type ResourceList struct {
 	CPU    Quantity `json:"cpu"`
 	Memory Quantity `json:"memory"`
+}
+
+// ParsePod reads a pod's JSON leniently and exactly as the API server does: names are
+// case-sensitive and unknown fields are skipped. Both matter because a patch's paths refer
+// to the JSON and not to our types.
+//
+// It allocates at most 400 bytes for each JSON value, and the text of the strings that
+// Decide reads. The caller bounds both.
+func ParsePod(podJSON []byte) (*Pod, error) {
+	pod := &Pod{}
+	err := kjson.UnmarshalCaseSensitivePreserveInts(podJSON, pod)
+	if err == nil {
+		err = pod.checkSecurity()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("parse pod: %w", err)
+	}
+	return pod, nil
+}
+
+// FromCore returns the Pod of a pod that a client has decoded already.
+func FromCore(pod *corev1.Pod) *Pod {
+	converted := &Pod{}
+	// Neither can fail: the fields that Pod has are of the same types in corev1.Pod
+	// (TestPodReadsAsCore, FuzzParsePod), which writes every quantity in its short form.
+	podJSON, _ := json.Marshal(pod)
+	_ = kjson.UnmarshalCaseSensitivePreserveInts(podJSON, converted)
+	return converted
+}
+
+// checkSecurity bounds the texts that the sidecar takes over from a container.
+func (p *Pod) checkSecurity() error {
+	const longestSELinux = 4096 // Linux: a security context is at most one page
+	for i := range p.Spec.Containers {
+		sc := p.Spec.Containers[i].SecurityContext
+		if sc == nil {
+			continue
+		}
+		if o := sc.SELinuxOptions; o != nil && len(o.User)+len(o.Role)+len(o.Type)+len(o.Level) > longestSELinux {
+			return fmt.Errorf("seLinuxOptions of more than %d bytes", longestSELinux)
+		}
+		if a := sc.AppArmorProfile; a != nil &&
+			(len(a.Type) > longestAppArmor || a.LocalhostProfile != nil && len(*a.LocalhostProfile) > longestAppArmor) {
+			return fmt.Errorf("appArmorProfile of more than %d bytes", longestAppArmor)
+		}
+	}
+	return nil
+}
+
+// isLauncher reports whether KubeVirt made the pod to run a VM.
+func (p *Pod) isLauncher() bool { return p.Labels[labelKubeVirt] == launcherLabelValue }
+
+// compute returns the container that runs the VM, or an empty one if the pod has none.
+func (p *Pod) compute() *Container {
+	for i := range p.Spec.Containers {
+		if p.Spec.Containers[i].Name == computeContainer {
+			return &p.Spec.Containers[i]
+		}
+	}
+	return &Container{}
+}
+
+// anyContainer reports whether the condition is true of a container or an init container.
+func (p *Pod) anyContainer(is func(*Container) bool) bool {
+	for _, list := range [][]Container{p.Spec.Containers, p.Spec.InitContainers} {
+		for i := range list {
+			if is(&list[i]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// VM identifies the VM that a pod runs.
+type VM struct {
+	// Name and UID are those of the VMI in the controller reference.
+	Name, UID string
+	// Migration is the uid of the migration whose target the pod is; empty for a VM's first
+	// pod (KubeVirt migration.go, createTargetPod).
+	Migration string
+}
+
+// VM returns the VM that the pod runs. It is empty for a pod without a controller.
+func (p *Pod) VM() VM {
+	owner := p.controller()
+	if owner == nil {
+		return VM{}
+	}
+	return VM{Name: owner.Name, UID: owner.UID, Migration: p.Labels[labelMigration]}
+}
+
+// vmiName returns the name of the pod's VMI: that of the controller reference, which KubeVirt
+// writes. The annotation kubevirt.io/domain does not count: the VM's owner can set it in the
+// VM's template (KubeVirt template.go copies the VMI's annotations over its own).
+//
+// It returns false for a pod without such a reference. Webhooks get a pod before the API
+// server validates it, so the name is checked here: it must be a DNS subdomain.
+func (p *Pod) vmiName() (string, bool) {
+	owner := p.controller()
+	if owner == nil || owner.Kind != contract.VMIKind {
+		return "", false
+	}
+	group, version, _ := strings.Cut(owner.APIVersion, "/")
+	isVMI := group == groupKubeVirt && version != "" && !strings.Contains(version, "/")
+	return owner.Name, isVMI && len(metavalidation.IsDNS1123Subdomain(owner.Name)) == 0
+}
+
+// controller returns the first controller reference, as Prometheus does, or nil. The API
+// server rejects a pod with two.
+func (p *Pod) controller() *OwnerReference {
+	i := slices.IndexFunc(p.OwnerReferences, func(o OwnerReference) bool { return o.Controller != nil && *o.Controller })
+	if i < 0 {
+		return nil
+	}
+	return &p.OwnerReferences[i]
 }

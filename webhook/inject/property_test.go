@@ -2,10 +2,13 @@ package inject_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	resourcehelper "k8s.io/component-helpers/resource"
 	"pgregory.net/rapid"
 
 	"kubevirt-hypervisor-exporter/internal/contract"
@@ -14,8 +17,8 @@ import (
 
 type object = map[string]any
 
-// TestRandomPods draws pods as JSON, so that they carry fields that our types
-// do not know, and holds the invariants of checkDecision against each.
+// TestRandomPods draws pods as JSON, so that they have fields that our types do not know, and checks
+// each with checkDecision.
 func TestRandomPods(t *testing.T) {
 	seen := map[inject.Reason]int{}
 	rapid.Check(t, func(t *rapid.T) {
@@ -26,8 +29,47 @@ func TestRandomPods(t *testing.T) {
 		require.NoError(t, err)
 		seen[checkDecision(t, cfg, podJSON, pod).Reason]++
 	})
-	require.Positive(t, seen[inject.Injected], "no random pod was injected: the invariants held for nothing")
-	require.Greater(t, len(seen), 3, "the random pods are all alike: %v", seen)
+	require.Positive(t, seen[inject.Injected], "no random pod was injected: nothing was proven")
+	require.Greater(t, len(seen), 3, "the random pods differ too little: %v", seen)
+}
+
+// TestPodLevelRoom: the room in pod-level resources is counted as Kubernetes does.
+func TestPodLevelRoom(t *testing.T) {
+	seen := map[inject.Reason]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		random := randomPod(t)
+		random["spec"].(object)["resources"] = resources(t)
+		delete(random["metadata"].(object), "annotations")
+		podJSON, err := json.Marshal(random)
+		require.NoError(t, err)
+		pod, err := inject.ParsePod(podJSON)
+		require.NoError(t, err)
+		reason := inject.Decide(testConfig(), pod).Reason
+		seen[reason]++
+		if reason == inject.Injected || reason == inject.PodLevelResources {
+			require.Equal(t, hasRoom(decoded(t, podJSON)), reason == inject.Injected)
+		}
+	})
+	require.Positive(t, seen[inject.Injected])
+	require.Positive(t, seen[inject.PodLevelResources])
+}
+
+func hasRoom(pod *corev1.Pod) bool {
+	cfg, always := testConfig(), corev1.ContainerRestartPolicyAlways
+	// First, as the patch has it: ordinary init containers run beside it.
+	pod.Spec.InitContainers = slices.Insert(pod.Spec.InitContainers, 0, corev1.Container{RestartPolicy: &always, Resources: corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: cfg.CPU, corev1.ResourceMemory: cfg.Memory},
+	}})
+	sums := resourcehelper.AggregateContainerRequests(pod, resourcehelper.PodResourcesOptions{})
+	for _, list := range []corev1.ResourceList{pod.Spec.Resources.Requests, pod.Spec.Resources.Limits} {
+		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+			sum := sums[name]
+			if room, ok := list[name]; ok && sum.Cmp(room) > 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func randomConfig(t *rapid.T) inject.Config {
@@ -156,7 +198,7 @@ func security(t *rapid.T) object {
 	return s
 }
 
-// unknown adds, now and then, what only a newer API knows.
+// unknown sometimes adds what only a newer API knows.
 func unknown(t *rapid.T, o object) object {
 	if rarely(t) {
 		o["fieldOf"+strings.ToUpper(rapid.StringMatching(`[a-z]{1,5}`).Draw(t, "field"))] = []any{text(t), json.Number("12345678901234567890"), nil, object{"a/b~c": 1.5}}

@@ -11,39 +11,12 @@ import (
 // Quantity is an amount of cpu or memory.
 type Quantity struct {
 	resource.Quantity
-	// Stated tells an amount that is given, if only as 0, from one that is missing.
+	// Stated is false if the amount is missing, which is not the same as 0.
 	Stated bool
 }
 
-// isBounded says whether the text has at most 40 digits and at most two letters after them or an exponent of at most two
-// digits. Every quantity that an API server sends is so: it keeps at most 19 digits, nine of them behind the point
-// (resource.ParseQuantity). Without the bounds a few bytes ("1e-2147483647") keep ParseQuantity busy for minutes.
-//
-// It is not a regular expression because those take kilobytes when many goroutines use one at once.
-func isBounded(text []byte) bool {
-	const decimal = "0123456789"
-	number := trimSign(text)
-	suffix := bytes.TrimLeft(number, decimal+".")
-	if digits := len(number) - len(suffix); digits < 1 || digits > 40 {
-		return false
-	}
-	if len(suffix) > 1 && (suffix[0] == 'e' || suffix[0] == 'E') {
-		if exponent := trimSign(suffix[1:]); len(exponent) > 0 && len(bytes.TrimLeft(exponent, decimal)) == 0 {
-			return len(exponent) <= 2
-		}
-	}
-	return len(suffix) <= 2
-}
-
-func trimSign(text []byte) []byte {
-	if len(text) > 0 && (text[0] == '+' || text[0] == '-') {
-		return text[1:]
-	}
-	return text
-}
-
-// UnmarshalJSON reads a string or a number as resource.Quantity does, white space and null
-// included. A quantity that is not bounded is an error.
+// UnmarshalJSON reads a string or a number as resource.Quantity does, including white space
+// and null. A quantity that is not bounded is an error.
 func (q *Quantity) UnmarshalJSON(text []byte) error {
 	if string(text) == "null" {
 		*q = Quantity{Stated: true}
@@ -54,7 +27,7 @@ func (q *Quantity) UnmarshalJSON(text []byte) error {
 	}
 	text = bytes.TrimSpace(text)
 	if !isBounded(text) {
-		return fmt.Errorf("quantity %.24q: want at most 40 digits and an exponent of at most 2", text)
+		return fmt.Errorf("quantity %.24q: want at most 40 characters and an exponent of at most 2 digits", text)
 	}
 	parsed, err := resource.ParseQuantity(string(text))
 	if err != nil {
@@ -64,15 +37,21 @@ func (q *Quantity) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// MarshalJSON writes the amount; null is an amount that is missing.
-func (q Quantity) MarshalJSON() ([]byte, error) {
-	if !q.Stated {
-		return []byte("null"), nil
+// isBounded reports whether the text is short and its exponent, if any, has at most two
+// digits. This is true of every quantity that an API server sends: it keeps at most 19
+// digits, nine of them after the point (resource.ParseQuantity). Without the bounds a few
+// bytes ("1e-2147483647") keep ParseQuantity busy for minutes.
+//
+// It is not a regular expression because those take kilobytes if many goroutines use one at
+// the same time.
+func isBounded(text []byte) bool {
+	if i := bytes.IndexAny(text, "eE"); i >= 0 && len(bytes.TrimLeft(text[i+1:], "+-")) > 2 {
+		return false
 	}
-	return q.Quantity.MarshalJSON()
+	return len(text) <= 40
 }
 
-// plainQuantity is what of Kubernetes' quantities an annotation may be.
+// plainQuantity is the part of Kubernetes' quantities that an annotation may use.
 var plainQuantity = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,6})?(m|k|M|G|Ki|Mi|Gi)?$`)
 
 func parsePlain(value string) (resource.Quantity, error) {

@@ -28,13 +28,13 @@ type RunOptions struct {
 	Explain bool
 }
 
-// Run is the command `webhook inject`: it reads YAML documents (or a JSON one),
-// injects the pods among them, also those in lists, as the webhook would do in a labelled namespace,
-// and writes them all to out. Documents without pods, and those whose pods are left
-// as they are, pass through byte for byte in YAML, as do the lines between documents. Warnings go to warn.
+// Run is the command `webhook inject`: it reads YAML documents (or a JSON one), injects the
+// pods in them, also those in lists, as the webhook would do in a labelled namespace, and
+// writes them all to out. In YAML, documents without a pod that is injected pass through byte
+// for byte, as do the lines between documents. Warnings go to warn.
 //
-// The first document that cannot be read or written ends it with an error. With Explain, input without a
-// virt-launcher pod is an error, too, that says what was found.
+// The first document that cannot be read or written ends it with an error. With Explain, input
+// without a virt-launcher pod is an error, too, which says what the input holds.
 func Run(cfg Config, in io.Reader, out, warn io.Writer, options RunOptions) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -44,45 +44,50 @@ func Run(cfg Config, in io.Reader, out, warn io.Writer, options RunOptions) erro
 	default:
 		return fmt.Errorf("output format %q: want yaml or json", options.Format)
 	}
-	command := command{cfg: cfg, out: out, warn: warn, options: options}
 	input, err := io.ReadAll(in)
 	if err != nil {
 		return fmt.Errorf("read pods: %w", err)
 	}
+	c := command{cfg: cfg, warn: warn, options: options}
 	for i, text := range splitDocuments(input) {
-		if err := command.document(text); err != nil {
+		printed, err := c.document(text)
+		if err == nil {
+			_, err = out.Write(printed)
+		}
+		if err != nil {
 			return fmt.Errorf("document %d: %w", i+1, err)
 		}
 	}
-	if options.Explain && command.launchers == 0 {
-		return noLauncher(command.others)
+	if options.Explain && c.launchers == 0 {
+		return noLauncher(c.others)
 	}
 	return nil
 }
 
 type command struct {
-	cfg       Config
-	out, warn io.Writer
-	options   RunOptions
-	// launchers is how many virt-launcher pods came by; others are the kinds of everything else.
+	cfg     Config
+	warn    io.Writer
+	options RunOptions
+	// launchers is the number of virt-launcher pods so far; others are the kinds of everything else.
 	launchers int
 	others    []string
 }
 
-func (c *command) document(text []byte) error {
+// document returns what to print for one document.
+func (c *command) document(text []byte) ([]byte, error) {
 	d, err := readDocument(text)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if c.options.Explain {
-		return c.explain(d)
+		return c.explain(d), nil
 	}
 	var patch []Operation
 	for _, p := range d.pods {
 		decision := Decide(c.cfg, p.pod)
 		for _, w := range decision.Warnings {
 			if _, err := fmt.Fprintf(c.warn, "pod %s: %s\n", podName(p.pod), w); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		for _, op := range decision.Patch {
@@ -90,74 +95,55 @@ func (c *command) document(text []byte) error {
 			patch = append(patch, op)
 		}
 	}
-	if len(patch) == 0 {
-		return c.pass(text, d.json)
+	asJSON := d.json
+	if len(patch) > 0 {
+		if asJSON, err = Apply(d.json, patch); err != nil {
+			return nil, err
+		}
 	}
-	patched, err := Apply(d.json, patch)
+	switch {
+	case c.options.Format == FormatJSON && string(asJSON) == "null":
+		return nil, nil // only comments
+	case c.options.Format == FormatJSON:
+		var indented bytes.Buffer
+		if err := json.Indent(&indented, asJSON, "", "  "); err != nil {
+			return nil, fmt.Errorf("write JSON: %w", err)
+		}
+		return append(indented.Bytes(), '\n'), nil
+	case len(patch) == 0:
+		return text, nil
+	}
+	asYAML, err := yaml.JSONToYAML(asJSON)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("write YAML: %w", err)
 	}
-	patchedYAML, err := yaml.JSONToYAML(patched)
-	if err != nil {
-		return fmt.Errorf("write YAML: %w", err)
-	}
-	return c.print(append(separator(text), patchedYAML...), patched)
+	return append(separator(text), asYAML...), nil
 }
 
-func (c *command) explain(d document) error {
+func (c *command) explain(d document) []byte {
+	var explained []byte
 	c.others = append(c.others, d.kinds...)
 	for _, p := range d.pods {
-		if p.pod.Labels[labelKubeVirt] == launcherLabelValue {
+		if p.pod.isLauncher() {
 			c.launchers++
 		} else {
 			c.others = append(c.others, "another Pod")
 		}
-		if err := c.write([]byte(Explain(c.cfg, p.pod))); err != nil {
-			return err
-		}
+		explained = append(explained, Explain(c.cfg, p.pod)...)
 	}
-	return nil
+	return explained
 }
 
-// noLauncher says what the input holds instead of a virt-launcher pod, and what to give.
+// noLauncher says what the input holds instead of a virt-launcher pod, and what to give. It
+// names each kind once, at most five of them.
 func noLauncher(found []string) error {
 	holds := "is empty"
-	if len(found) > 0 {
-		holds = "holds " + kinds(found)
+	if kinds := slices.Compact(slices.Sorted(slices.Values(found))); len(kinds) > 0 {
+		if len(kinds) > 5 {
+			kinds = append(kinds[:5], "more")
+		}
+		holds = "holds " + strings.Join(kinds, ", ")
 	}
 	return fmt.Errorf("the input %s: no virt-launcher pod (label kubevirt.io=virt-launcher); "+
 		"give the pod that KubeVirt made for the VM: kubectl get pods -n NAMESPACE -l kubevirt.io=virt-launcher -o yaml", holds)
-}
-
-// kinds lists each kind once, at most five of them.
-func kinds(found []string) string {
-	distinct := slices.Compact(slices.Sorted(slices.Values(found)))
-	if len(distinct) > 5 {
-		distinct = append(distinct[:5], "more")
-	}
-	return strings.Join(distinct, ", ")
-}
-
-// pass hands a document on as it is; nothing is printed in JSON of one that holds nothing but comments.
-func (c *command) pass(raw, asJSON []byte) error {
-	if string(asJSON) == "null" && c.options.Format == FormatJSON {
-		return nil
-	}
-	return c.print(raw, asJSON)
-}
-
-func (c *command) print(asYAML, asJSON []byte) error {
-	if c.options.Format == FormatJSON {
-		var indented bytes.Buffer
-		if err := json.Indent(&indented, asJSON, "", "  "); err != nil {
-			return fmt.Errorf("write JSON: %w", err)
-		}
-		return c.write(append(indented.Bytes(), '\n'))
-	}
-	return c.write(asYAML)
-}
-
-func (c *command) write(b []byte) error {
-	_, err := c.out.Write(b)
-	return err
 }

@@ -40,7 +40,7 @@ func TestRunPassesOtherDocumentsThrough(t *testing.T) {
 }
 
 func TestRunReadsAndWritesJSON(t *testing.T) {
-	_, podJSON, _ := readInput(t, "testdata/newer-fields")
+	_, podJSON, _ := readInput(t, "newer-fields")
 	out, _ := run(t, string(podJSON), inject.RunOptions{Format: inject.FormatJSON})
 	require.Equal(t, canonical(t, podJSON), canonical(t, []byte(out)))
 	require.Contains(t, out, `"name": "hypervisor-exporter"`)
@@ -63,10 +63,10 @@ func TestRunExplains(t *testing.T) {
 	require.Empty(t, warn)
 }
 
-// What `kubectl get pods -o yaml` prints is a list.
+// TestRunReadsLists: `kubectl get pods -o yaml` prints a list.
 func TestRunReadsLists(t *testing.T) {
-	_, masq, _ := readInput(t, "testdata/masq")
-	_, out, _ := readInput(t, "testdata/opted-out")
+	_, masq, _ := readInput(t, "masq")
+	_, out, _ := readInput(t, "opted-out")
 	list := `{"apiVersion":"v1","kind":"List","items":[` + string(masq) + `,{"apiVersion":"v1","kind":"Service"},` + string(out) + `]}`
 
 	explained, _ := run(t, list, inject.RunOptions{Explain: true})
@@ -91,7 +91,7 @@ func TestRunReadsLists(t *testing.T) {
 		io.Discard, io.Discard, inject.RunOptions{}), "document 1: item 2: parse pod")
 }
 
-// Input that holds no virt-launcher pod has nothing to explain: one sentence says what it holds, and what to give.
+// TestExplainFindsNoPod: for input without a virt-launcher pod, one sentence says what it holds and what to give.
 func TestExplainFindsNoPod(t *testing.T) {
 	const give = "kubectl get pods -n NAMESPACE -l kubevirt.io=virt-launcher -o yaml"
 	const vm = "apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: web}\n"
@@ -151,7 +151,52 @@ type brokenWriter struct{}
 func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("broken") }
 
 func TestRunSeesADocumentOnTheSeparatorsLine(t *testing.T) {
-	_, podJSON, _ := readInput(t, "testdata/masq")
+	_, podJSON, _ := readInput(t, "masq")
 	out, _ := run(t, "a: b\n--- "+string(podJSON)+"\n--- {c: d}\n", inject.RunOptions{})
 	require.Equal(t, "a: b\n---\n"+file(t, "testdata/masq.golden.yaml")+"--- {c: d}\n", out)
+}
+
+const bare = "apiVersion: v1\nkind: Pod\nmetadata:\n  annotations:\n    a: "
+
+// TestReadPodTakesBareWordsForStrings: YAML 1.1 reads them as something else than a string, YAML 1.2 does not.
+func TestReadPodTakesBareWordsForStrings(t *testing.T) {
+	for _, word := range []string{"y", "No", "on", "2026-01-02", "x"} {
+		_, pod, err := inject.ReadPod([]byte(bare + word))
+		require.NoError(t, err, word)
+		require.Equal(t, word, pod.Annotations["a"])
+	}
+	// A date next to what only YAML 1.2 reads: JSON has none.
+	_, pod, err := inject.ReadPod([]byte(bare + "y\n    since: 2026-01-02"))
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"a": "y", "since": "2026-01-02"}, pod.Annotations)
+
+	for _, other := range []string{"true", "1", "[]"} {
+		_, _, err := inject.ReadPod([]byte(bare + other))
+		require.ErrorContains(t, err, "parse pod", other)
+	}
+}
+
+// TestReadPodReadsAsKubectlDoes: kubectl's reading comes first, since the API server would get a boolean.
+func TestReadPodReadsAsKubectlDoes(t *testing.T) {
+	podJSON, pod, err := inject.ReadPod([]byte("apiVersion: v1\nkind: Pod\nspec: {hostNetwork: yes}"))
+	require.NoError(t, err)
+	require.True(t, pod.Spec.HostNetwork)
+	require.JSONEq(t, `{"apiVersion":"v1","kind":"Pod","spec":{"hostNetwork":true}}`, string(podJSON))
+}
+
+func TestReadPodOfSomethingElse(t *testing.T) {
+	for _, document := range []string{"", "# x", "- kind: Pod", "kind: Pod", "apiVersion: v1\nkind: PodList", "apiVersion: [v1]\nkind: Pod"} {
+		_, pod, err := inject.ReadPod([]byte(document))
+		require.NoError(t, err, document)
+		require.Nil(t, pod, document)
+	}
+}
+
+func TestReadPodRefusesToLoseADocument(t *testing.T) {
+	const pod = "apiVersion: v1\nkind: Pod\n"
+	_, _, err := inject.ReadPod([]byte(pod + "...\n" + pod))
+	require.ErrorContains(t, err, "put --- between documents")
+	_, read, err := inject.ReadPod([]byte(pod + "...\n"))
+	require.NoError(t, err)
+	require.NotNil(t, read)
 }

@@ -53,7 +53,7 @@ func from(at time.Duration, then admitted) func(time.Duration) admitted {
 	}
 }
 
-// The ways in which reviews reach the replicas.
+// routes are the ways in which reviews reach the replicas.
 var routes = map[string]func(n, replicas int) int{
 	"sticky":         func(_, _ int) int { return 0 },
 	"by turns":       func(n, replicas int) int { return n % replicas },
@@ -61,7 +61,7 @@ var routes = map[string]func(n, replicas int) int{
 	"late to others": func(n, replicas int) int { return max(0, min(n-7, replicas-1)) },
 }
 
-// vm is how a VM fared.
+// vm is the result for a VM.
 type vm struct {
 	started  time.Duration
 	injected bool // it runs with the sidecar
@@ -93,11 +93,11 @@ type state struct {
 	vm
 	reviews  int
 	done     bool
-	told     bool        // its status shows the failure
+	reported bool        // its status shows the failure
 	awaiting atomic.Bool // a change of its status has not been seen (vmiExpectations)
 }
 
-// run starts all VMs and returns how they fared.
+// run starts all VMs and returns the results.
 func (c cluster) run(t *testing.T) []vm {
 	results := make([]vm, c.vms)
 	synctest.Test(t, func(*testing.T) {
@@ -150,8 +150,8 @@ func (s *simulation) sync(i int, known *state) bool {
 		s.pending.Done()
 		return true
 	}
-	if !known.told {
-		known.told = true
+	if !known.reported {
+		known.reported = true
 		known.awaiting.Store(true)
 		time.Sleep(writes)
 		s.events.Go(func() {

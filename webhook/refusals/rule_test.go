@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each step is a pause and the letter of the answer: i is to inject, l is to leave alone.
+// TestRule: each step is a pause and the letter of the answer: i is inject, l is leave alone.
 func TestRule(t *testing.T) {
 	const ms, s = time.Millisecond, time.Second
 	type step struct {
@@ -26,7 +26,7 @@ func TestRule(t *testing.T) {
 		},
 		"the last moment of the first second":                 {{0, "i"}, {5 * ms, "i"}, {s - 6*ms, "i"}, {ms, "l"}},
 		"a slow API server, or KubeVirt in its long back-off": {{0, "i"}, {s, "l"}},
-		"asked twice within a request":                        {{0, "i"}, {s, "l"}, {s - ms, "l"}, {s - ms, "l"}, {s, "i"}, {ms, "l"}},
+		"called twice within a request":                       {{0, "i"}, {s, "l"}, {s - ms, "l"}, {s - ms, "l"}, {s, "i"}, {ms, "l"}},
 		"two turns, no more":                                  {{0, "i"}, {s, "l"}, {s, "i"}, {s, "l"}, {s, "i"}, {s, "l"}, {s, "l"}, {s, "l"}},
 		"no turn after a long gap":                            {{0, "i"}, {s, "l"}, {10*s + ms, "l"}, {10 * s, "i"}, {11 * s, "l"}},
 		"known for as long as it takes":                       {{0, "i"}, {24 * time.Hour, "l"}, {24 * time.Hour, "l"}},
@@ -44,7 +44,8 @@ func TestRule(t *testing.T) {
 	}
 }
 
-// Whenever pods are refused and however often: a VM's pods are injected for a second, and two times after that.
+// TestInjectedPodsAreFew: whenever pods are refused and however often, a VM's pods are injected for a second, and twice
+// after that.
 func TestInjectedPodsAreFew(t *testing.T) {
 	for range 2000 {
 		synctest.Test(t, func(t *testing.T) {
@@ -62,7 +63,7 @@ func TestInjectedPodsAreFew(t *testing.T) {
 	}
 }
 
-// What is not the same pod is not taken for one that was refused.
+// TestOtherPodsAreInjected: only the same pod counts as one that was refused.
 func TestOtherPodsAreInjected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(time.Now)
@@ -72,11 +73,11 @@ func TestOtherPodsAreInjected(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		for name, other := range map[string]Pod{
-			"the VM made again":                         {Namespace: "shop", VMI: "uid2"},
-			"its migration":                             {Namespace: "shop", VMI: "uid", Migration: "m1"},
-			"its next migration":                        {Namespace: "shop", VMI: "uid", Migration: "m2"},
-			"the same uid in a namespace of a stranger": {Namespace: "other", VMI: "uid"},
-			"parts put together otherwise":              {Namespace: "sho", VMI: "puid"},
+			"the VM made again":                 {Namespace: "shop", VMI: "uid2"},
+			"its migration":                     {Namespace: "shop", VMI: "uid", Migration: "m1"},
+			"its next migration":                {Namespace: "shop", VMI: "uid", Migration: "m2"},
+			"the same uid in another namespace": {Namespace: "other", VMI: "uid"},
+			"parts joined differently":          {Namespace: "sho", VMI: "puid"},
 		} {
 			leave, first := m.Leave(other)
 			require.False(t, leave || first, name)
@@ -86,8 +87,8 @@ func TestOtherPodsAreInjected(t *testing.T) {
 	})
 }
 
-// It is told once that a VM's pods are left alone.
-func TestFirstIsToldOnce(t *testing.T) {
+// TestFirst: that a VM's pods are left alone is reported once. Pods without a uid are not remembered.
+func TestFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, firsts := New(time.Now), 0
 		for range 20 {
@@ -96,25 +97,16 @@ func TestFirstIsToldOnce(t *testing.T) {
 			if first {
 				firsts++
 			}
+			leave, _ = m.Leave(Pod{Namespace: "shop"})
+			require.False(t, leave)
 			time.Sleep(time.Second)
 		}
 		require.Equal(t, 1, firsts)
 	})
 }
 
-func TestPodsWithoutUIDAreNotRemembered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := New(time.Now)
-		for range 10 {
-			leave, _ := m.Leave(Pod{Namespace: "shop"})
-			require.False(t, leave)
-			time.Sleep(time.Second)
-		}
-	})
-}
-
-// The webhook answers many reviews at once.
-func TestMemoryMayBeAskedAtOnce(t *testing.T) {
+// TestMemoryMayBeUsedConcurrently: the webhook answers many reviews at once.
+func TestMemoryMayBeUsedConcurrently(t *testing.T) {
 	m := New(time.Now)
 	var asking sync.WaitGroup
 	for range 8 {
@@ -128,7 +120,7 @@ func TestMemoryMayBeAskedAtOnce(t *testing.T) {
 	require.Equal(t, 1000, len(m.once)+len(m.again))
 }
 
-// A full Memory takes less than 2 MiB of the 64 that the manifests allow.
+// TestCostOfAnEntry: a full Memory takes less than 2 MiB of the 64 that the manifests allow.
 func TestCostOfAnEntry(t *testing.T) {
 	heap := func() uint64 {
 		var stats runtime.MemStats
@@ -160,7 +152,7 @@ func BenchmarkLeave(b *testing.B) {
 	}
 }
 
-// A stranger who sends reviews of ever new pods, twice each, fills no memory; and what was being refused is still known.
+// TestMemoryIsBounded: reviews of new pods, each sent twice, fill no memory; and pods that are being refused are still known.
 func TestMemoryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(time.Now)

@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
-// What is refused with the sidecar and admitted without it starts within seconds: whatever the number of replicas, the
-// way to them, how slow the API server is, and whether it asks twice. The longest times are those of an API server that
-// asks one replica first and then another.
+// TestVMsStart: a VM that is refused with the sidecar and admitted without it starts within seconds, whatever the number
+// of replicas, the route to them, how slow the API server is, and whether it calls twice. It takes longest if the API
+// server calls one replica first and then another.
 func TestVMsStart(t *testing.T) {
 	for _, c := range []struct {
 		request, reinvoked time.Duration
@@ -44,10 +46,15 @@ func TestVMsStart(t *testing.T) {
 	}
 }
 
-// A VM that waits for others (a ResourceQuota) starts no later for our sake than seconds, if it is admitted without the
-// sidecar only; and often with the sidecar, if it waited no longer than seconds. docs/operations.md has the numbers.
+// TestVMsThatWaitForOthers: a VM that waits for something else (a ResourceQuota) starts at most seconds later because of
+// the webhook, if it is admitted only without the sidecar; and often with the sidecar, if it waited no longer than
+// seconds. docs/operations.md has the numbers.
 func TestVMsThatWaitForOthers(t *testing.T) {
-	const rounds = 300
+	// One of three replicas has not seen one VM in a hundred before KubeVirt's long back-off, and injects it then.
+	rounds, late := 60, 6
+	if testkit.Soak() {
+		rounds, late = 300, 12
+	}
 	for _, waits := range []struct {
 		least, most time.Duration
 		share       float64 // of VMs with the sidecar, at least
@@ -64,18 +71,17 @@ func TestVMsThatWaitForOthers(t *testing.T) {
 					run := func(replicas int, then admitted) vm {
 						return cluster{vms: 1, replicas: replicas, route: routes["at random"], request: 10 * time.Millisecond, admits: from(at, then)}.run(t)[0]
 					}
-					got := run(replicas, both)
-					require.Equal(t, run(0, both).started, got.started, "no later than without the webhook")
+					got, without := run(replicas, both), run(0, both).started
+					require.Equal(t, without, got.started, "no later than without the webhook")
 					if got.injected {
 						with++
 					}
-					delay = append(delay, run(replicas, onlyWithout).started-run(0, both).started)
+					delay = append(delay, run(replicas, onlyWithout).started-without)
 				}
 				slices.Sort(delay)
 				t.Logf("with the sidecar: %d of %d; if there is room without it only, later by %s (median), %s (most)", with, rounds, delay[rounds/2], delay[rounds-1])
-				require.GreaterOrEqual(t, float64(with)/rounds, waits.share)
-				// One of three replicas has not seen one VM in a hundred before KubeVirt's long back-off, and injects it then.
-				require.LessOrEqual(t, delay[rounds*96/100], 45*time.Second)
+				require.GreaterOrEqual(t, float64(with)/float64(rounds), waits.share)
+				require.LessOrEqual(t, delay[rounds-1-late], 45*time.Second)
 			})
 		}
 	}
@@ -85,7 +91,8 @@ func logUniform(least, most time.Duration) time.Duration {
 	return time.Duration(float64(least) * math.Pow(float64(most)/float64(least), rand.Float64()))
 }
 
-// Many VMs that start at once in a namespace that refuses the sidecar share KubeVirt's 10 tries a second.
+// TestManyVMsStartAtOnce: many VMs that start together in a namespace that refuses the sidecar share KubeVirt's 10 tries
+// a second.
 func TestManyVMsStartAtOnce(t *testing.T) {
 	for _, vms := range []int{10, 100, 1000} {
 		got := cluster{vms: vms, replicas: 2, route: routes["at random"], request: 10 * time.Millisecond, admits: always(onlyWithout)}.run(t)
