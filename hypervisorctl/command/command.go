@@ -7,10 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/klog/v2"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 	"kubevirt-hypervisor-exporter/internal/commandline"
@@ -19,8 +17,6 @@ import (
 // Run runs a command line, whose first word is the program's path, and returns the exit code: 0 for done, 1 for an error;
 // check has codes of its own.
 func Run(ctx context.Context, streams genericiooptions.IOStreams, line []string) int {
-	// client-go's own log would be between the lines of a table; what matters is returned as an error.
-	klog.SetLogger(logr.Discard())
 	out, errOut := terminal.NewWriter(streams.Out), terminal.NewWriter(streams.ErrOut)
 	command := newCommand(newFlags(out, errOut), displayName(line[0]))
 	command.SetIn(streams.In)

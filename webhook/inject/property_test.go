@@ -2,6 +2,7 @@ package inject_test
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -176,6 +177,12 @@ func resources(t *rapid.T) object {
 	put(t, r, "limits", list("limits"))
 	if rarely(t) {
 		r["limits"] = r["requests"]
+	}
+	if limits, ok := r["limits"].(object); ok { // the API server's default (SetDefaults_Pod), set before admission
+		requests, _ := r["requests"].(object)
+		all := maps.Clone(limits)
+		maps.Copy(all, requests)
+		r["requests"] = all
 	}
 	return r
 }
