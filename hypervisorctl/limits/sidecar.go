@@ -29,8 +29,8 @@ func Samples(launcher *corev1.Pod) []*corev1.Pod {
 	return []*corev1.Pod{launcher, plain, limited}
 }
 
-// Refused returns the rules of the ranges that one of the pods breaks with the sidecar and not without it. The annotations
-// are added to the pod.
+// Refused returns the rules of the ranges that one of the pods breaks with the sidecar and not without it, in one of the
+// orders in which the API server may take the ranges. The annotations are added to the pod.
 func Refused(cfg inject.Config, ranges []corev1.LimitRange, pods []*corev1.Pod, annotations map[string]string) ([]Violation, error) {
 	var found []Violation
 	for _, pod := range pods {
@@ -39,15 +39,17 @@ func Refused(cfg inject.Config, ranges []corev1.LimitRange, pods []*corev1.Pod, 
 			pod.Annotations = map[string]string{}
 		}
 		maps.Copy(pod.Annotations, annotations)
-		with, err := Injected(cfg, ranges, pod)
-		if err != nil {
-			return nil, err
-		}
-		before := violations(ranges, withDefaults(ranges, pod))
-		for _, one := range violations(ranges, with) {
-			known := func(v Violation) bool { return v.rule() == one.rule() }
-			if !slices.ContainsFunc(before, known) && !slices.ContainsFunc(found, known) {
-				found = append(found, one)
+		for _, order := range Orders(ranges) {
+			with, err := Injected(cfg, order, pod)
+			if err != nil {
+				return nil, err
+			}
+			before := violations(order, WithDefaults(order, pod))
+			for _, one := range violations(order, with) {
+				known := func(v Violation) bool { return v.rule() == one.rule() }
+				if !slices.ContainsFunc(before, known) && !slices.ContainsFunc(found, known) {
+					found = append(found, one)
+				}
 			}
 		}
 	}
@@ -59,7 +61,7 @@ func Refused(cfg inject.Config, ranges []corev1.LimitRange, pods []*corev1.Pod, 
 func Injected(cfg inject.Config, ranges []corev1.LimitRange, pod *corev1.Pod) (*corev1.Pod, error) {
 	sized := inject.Default(cfg.Image)
 	sized.CPU, sized.Memory = cfg.CPU, cfg.Memory
-	pod = withDefaults(ranges, pod)
+	pod = WithDefaults(ranges, pod)
 	asJSON, err := json.Marshal(pod)
 	if err != nil {
 		return nil, fmt.Errorf("encode a virt-launcher pod: %w", err)
@@ -71,7 +73,7 @@ func Injected(cfg inject.Config, ranges []corev1.LimitRange, pod *corev1.Pod) (*
 	if err := json.Unmarshal(asJSON, with); err != nil {
 		return nil, fmt.Errorf("read an injected virt-launcher pod: %w", err)
 	}
-	return withDefaults(ranges, with), nil
+	return WithDefaults(ranges, with), nil
 }
 
 // Fix returns annotations of a VM with which none of the pods is refused because of the sidecar; nil if there are none.
