@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
@@ -142,6 +143,7 @@ func needsNoRelay(node *corev1.Node) bool {
 // folders reads the logs of relays that are not ready: they name a wrong folder of the kubelet.
 func (r *run) folders(pods []corev1.Pod) []Line {
 	byFlag := map[string][]string{}
+	var starting []string
 	read := 0
 	for i := range pods {
 		pod := &pods[i]
@@ -150,6 +152,10 @@ func (r *run) folders(pods []corev1.Pod) []Line {
 		}
 		read++
 		log, err := r.reader.RelayLog(r.ctx, pod)
+		if apierrors.IsBadRequest(err) { // the kubelet's answer while the container is "waiting to start"
+			starting = append(starting, pod.Spec.NodeName)
+			continue
+		}
 		if err != nil {
 			return []Line{unread("log of pod "+pod.Name, err)}
 		}
@@ -158,6 +164,9 @@ func (r *run) folders(pods []corev1.Pod) []Line {
 		}
 	}
 	var lines []Line
+	if len(starting) > 0 {
+		lines = append(lines, warn(relayPodsHint, "the relay of these nodes has not started: its log was not checked").about(starting))
+	}
 	for _, flag := range slices.Sorted(maps.Keys(byFlag)) {
 		lines = append(lines, fail("set the folder pods below the kubelet's --root-dir: relay.kubeletPodsDir with Helm, docs/install.md (The kubelet's folder) "+
 			"with kustomize; the relay's log suggests one if it can",

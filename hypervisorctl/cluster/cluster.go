@@ -150,14 +150,19 @@ func (c *Cluster) Version(ctx context.Context) (string, error) {
 	return info.GitVersion, nil
 }
 
-// May asks the API server whether the user has a right. Every authenticated user may ask (ClusterRole system:basic-user).
-func (c *Cluster) May(ctx context.Context, verb, resource, subresource, namespace string) (bool, error) {
+// MayCreate returns an AccessError unless the user may create a subresource of a namespace's pods. Every authenticated user
+// may ask (ClusterRole system:basic-user).
+func (c *Cluster) MayCreate(ctx context.Context, subresource, namespace string) error {
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: verb, Resource: resource, Subresource: subresource, Namespace: namespace},
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "create", Resource: "pods", Subresource: subresource, Namespace: namespace},
 	}}
 	answer, err := c.client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 	if err != nil {
-		return false, fmt.Errorf("ask the API server which rights you have: %w", err)
+		return fmt.Errorf("ask the API server which rights you have: %w", err)
 	}
-	return answer.Status.Allowed, nil
+	if !answer.Status.Allowed {
+		what := "create pods/" + subresource
+		return &AccessError{what: what + " in the namespace " + namespace, canI: what + " -n " + namespace}
+	}
+	return nil
 }

@@ -78,13 +78,17 @@ func TestCheckNamesWhatRefusesPods(t *testing.T) {
 		require.Contains(t, check(), `fail  1 node has no pod of the relay: Error creating: pods "hypervisor-exporter-relay-x" is forbidden: not today`)
 	})
 	t.Run("a relay with the wrong folder", func(t *testing.T) {
-		serveKubelet(t, "node-5", &kubelet{log: `{"level":"INFO","msg":"serving"}` + "\n" +
-			`{"level":"ERROR","msg":"not ready: the kubelet's folder of pods cannot be used","err":"--kubelet-pods-dir=/var/lib/kubelet/pods is not where this node's kubelet keeps its pods: ` + "\x1b[2J" + `"}` + "\n"})
+		k := &kubelet{}
+		serveKubelet(t, "node-5", k)
+		log := `{"level":"INFO","msg":"serving"}` + "\n" +
+			`{"level":"ERROR","msg":"not ready: the kubelet's folder of pods cannot be used","err":"--kubelet-pods-dir=/var/lib/kubelet/pods is not where this node's kubelet keeps its pods: ` + "\x1b[2J" + `"}` + "\n"
 		_, err := server.Client.CoreV1().Pods(cluster.RelayNamespace).Create(t.Context(), &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: "relay-5", Labels: map[string]string{"app.kubernetes.io/name": "kubevirt-hypervisor-exporter", "app.kubernetes.io/component": "relay"}},
 			Spec:       corev1.PodSpec{NodeName: "node-5", ServiceAccountName: cluster.Relay, AutomountServiceAccountToken: new(bool), Containers: []corev1.Container{restricted("relay", nil)}},
 		}, metav1.CreateOptions{})
 		require.NoError(t, err)
+		require.Regexp(t, `warn  the relay of these nodes has not started: its log was not checked\n +node-5`, check())
+		k.log = log
 		require.Regexp(t, `fail  the relay of these nodes finds no VM, because its own pod is not in --kubelet-pods-dir=/var/lib/kubelet/pods\n +node-5\n +hint: .*relay.kubeletPodsDir`, check())
 	})
 	t.Run("another image", func(t *testing.T) {

@@ -105,9 +105,12 @@ func TestCheckWithTheAdmissionPolicy(t *testing.T) {
 		return callAs(t, reader(), "check", "-n", namespace)
 	}
 	objects := append(readObjects(t, "../../manifests/overlays/admission-policy/policy.yaml"), readObjects(t, "../../manifests/overlays/admission-policy/binding.yaml")...)
-	for _, object := range objects {
-		t.Cleanup(func() { require.NoError(t, server.Delete(context.Background(), object)) }) // the test's is over then
-	}
+	t.Cleanup(func() {
+		for _, object := range objects {
+			require.NoError(t, server.Delete(context.Background(), object)) // the test's context is over then
+		}
+		awaitNoInjection(t, namespace)
+	})
 	require.NoError(t, server.Apply(t.Context(), objects[0]))
 	got := check()
 	require.Equal(t, 2, got.code, got.out+got.err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -61,6 +62,18 @@ func uninstall(t *testing.T) {
 	require.NoError(t, client.DiscoveryV1().EndpointSlices(cluster.ExporterNamespace).DeleteCollection(ctx, at, all))
 	require.NoError(t, client.CoreV1().Pods(cluster.ExporterNamespace).DeleteCollection(ctx, at, all))
 	require.NoError(t, client.CoreV1().Pods(cluster.RelayNamespace).DeleteCollection(ctx, at, all))
+}
+
+// awaitNoInjection waits until the API server injects nothing into pods of a namespace that is labelled for sidecars: it applies
+// a deleted policy for a second or more, and the next test's pods would get a sidecar.
+func awaitNoInjection(t *testing.T, namespace string) {
+	t.Helper()
+	reader, err := cluster.New(server.Config, 1)
+	require.NoError(t, err)
+	eventually(t, func() bool {
+		pod, err := reader.DryRun(context.Background(), namespace) // the test's context is over in its cleanup
+		return err == nil && !slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == inject.ContainerName })
+	})
 }
 
 // serveWebhook starts a webhook, makes it the Service's one address, lets the API server trust its CA,

@@ -20,7 +20,7 @@ import (
 type kubelet struct {
 	// page is what the command prints; empty makes it fail.
 	page string
-	// log is what the containers of a pod have printed.
+	// log is what the containers of a pod have printed; empty if they have not started.
 	log string
 	// forward is the address that a pod's port is forwarded to.
 	forward string
@@ -35,7 +35,13 @@ func serveKubelet(t *testing.T, node string, k *kubelet) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", k.exec)
 	mux.HandleFunc("/portForward/{namespace}/{pod}", k.portForward)
-	mux.HandleFunc("/containerLogs/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, k.log) })
+	mux.HandleFunc("/containerLogs/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
+		if k.log == "" {
+			http.Error(w, `container "relay" in pod "relay-5" is waiting to start: ContainerCreating`, http.StatusBadRequest)
+			return
+		}
+		_, _ = io.WriteString(w, k.log)
+	})
 	certificate := httptest.NewUnstartedServer(nil)
 	certificate.StartTLS() // for its certificate alone
 	defer certificate.Close()

@@ -77,7 +77,7 @@ func fill(v reflect.Value, text string, depth int) {
 
 func filled[T any](text string) *T {
 	object := new(T)
-	fill(reflect.ValueOf(object).Elem(), text, 14)
+	fill(reflect.ValueOf(object).Elem(), text, 9) // deep enough for the name of a variable of a container of a Deployment
 	return object
 }
 

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"unicode"
 
@@ -57,50 +59,63 @@ func hostileLaunchers(text string) map[string][]func(*corev1.Pod) {
 // TestHostileText: with any text in the objects, pages and errors of a cluster, no command prints a control character or a
 // line that is not its own. The table is generated: each state of a pod, each value that is needed, an error of each path.
 func TestHostileText(t *testing.T) {
-	whole := func(from string) [][]string {
-		return [][]string{
-			{"list", "-n", "shop", from}, {"list", "-A", from, "-o", "wide"}, {"list", "-A", from, "-o", "json"}, {"list", "-n", "shop", from, "-o", "yaml"},
-			{"list", "-A"}, {"list", "-A", "--source=exec"}, {"list", "-A", "--source=exec", "-o", "yaml"},
-			{"check", from}, {"check", "--all"}, {"check", "-n", "shop", "--all", "-o", "yaml"}, {"check", from, "-o", "json"},
-			{"explain", "web", "-n", "shop", from}, {"explain", "web", "-n", "shop"}, {"explain", "web", from, "-o", "yaml"}, {"explain", "web", from, "-o", "json"},
-		}
+	asYAML := [][]string{
+		{"list", "-n", "shop", "FROM", "-o", "yaml"}, {"list", "-A", "--source=exec", "-o", "yaml"},
+		{"check", "-n", "shop", "--all", "-o", "yaml"}, {"explain", "web", "FROM", "-o", "yaml"},
 	}
-	short := func(from string) [][]string {
-		return [][]string{{"list", "-A", from}, {"list", "-A", "--source=relay"}, {"check", "-o", "yaml", from}, {"explain", "web", "--source=exec"}}
-	}
+	short := [][]string{{"list", "-A", "FROM", "-o", "wide"}, {"list", "-A", "--source=exec"}, {"check", "FROM"}, {"explain", "web", "-n", "shop", "FROM"}}
+	whole := slices.Concat(asYAML, short, [][]string{
+		{"list", "-n", "shop", "FROM"}, {"list", "-A", "FROM", "-o", "json"}, {"list", "-A"}, {"check", "--all"}, {"check", "FROM", "-o", "json"},
+		{"explain", "web", "-n", "shop"}, {"explain", "web", "FROM", "-o", "json"},
+	})
 	type hostileCase struct {
 		name     string
 		server   hostileServer
-		commands func(from string) [][]string
+		commands [][]string // FROM is the flag for this server as Prometheus
 	}
 	var cases []hostileCase
-	for _, text := range []string{hostile, lines} {
-		for name, pods := range hostileLaunchers(text) {
-			cases = append(cases, hostileCase{fmt.Sprintf("%s, %d bytes", name, len(text)), hostileServer{text: text, launchers: pods}, whole})
-		}
+	for name, pods := range hostileLaunchers(hostile) {
+		cases = append(cases, hostileCase{name, hostileServer{text: hostile, launchers: pods}, whole})
+	}
+	for name, pods := range hostileLaunchers(lines) {
+		cases = append(cases, hostileCase{name + ", as lines", hostileServer{text: lines, launchers: pods}, asYAML})
 	}
 	running := hostileServer{text: hostile, launchers: hostileLaunchers(hostile)["running"]}
 	for _, name := range neededNames {
 		also := running
 		also.unset = name
-		cases = append(cases, hostileCase{"also " + name, also, whole})
+		cases = append(cases, hostileCase{"also " + name, also, short})
 	}
-	for _, path := range []string{
-		"/version$", "/virtualmachineinstances", "/kubevirts", "/prometheuses$", "/podmonitors/", "/configmaps/", "/pods$", "/namespaces$", "/nodes/",
-		"/deployments/", "/mutatingwebhookconfigurations/", "/mutatingadmission", "/endpointslices", "/limitranges", "/resourcequotas", "/events",
-		"/daemonsets/", "/log$", "/token$", "/selfsubjectaccessreviews$", "/proxy/", "/query$", "/exec$", ".",
+	for command, paths := range map[string][]string{ // each path in the command that reads it
+		"check FROM": {
+			"/version$", "/virtualmachineinstances", "/kubevirts", "/prometheuses$", "/podmonitors/", "/pods$", "/namespaces$", "/nodes/", "/deployments/",
+			"/mutatingwebhookconfigurations/", "/mutatingadmission", "/endpointslices", "/limitranges", "/resourcequotas", "/events", "/daemonsets/", "/log$",
+			"/proxy/", "/query$",
+		},
+		"list -A FROM":              {"/virtualmachineinstances", "/pods$", "/namespaces/", "/events", "/query$"},
+		"list -A --source=relay":    {"/podmonitors/", "/configmaps/", "/pods$", "/token$", "/selfsubjectaccessreviews$"},
+		"explain web --source=exec": {"/virtualmachineinstances", "/kubevirts", "/nodes/", "/exec$", "/selfsubjectaccessreviews$", "."},
 	} {
-		for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError} {
-			broken := running
-			broken.broken, broken.status = regexp.MustCompile(path), status
-			cases = append(cases, hostileCase{fmt.Sprintf("%s %d", path, status), broken, short})
+		for _, path := range paths {
+			for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError} {
+				if status == http.StatusNotFound && command != "check FROM" { // the others do not distinguish it
+					continue
+				}
+				broken := running
+				broken.broken, broken.status = regexp.MustCompile(path), status
+				cases = append(cases, hostileCase{fmt.Sprintf("%s %d, %s", path, status, command), broken, [][]string{strings.Fields(command)}})
+			}
 		}
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			url := c.server.start(t)
-			for _, args := range c.commands("--prometheus-url=" + url) {
+			for _, args := range c.commands {
+				args = slices.Clone(args)
+				if at := slices.Index(args, "FROM"); at >= 0 {
+					args[at] = "--prometheus-url=" + url
+				}
 				got := callClean(t, url, args...)
 				require.NotEmpty(t, got.out+got.err, args)
 			}

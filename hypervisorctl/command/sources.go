@@ -37,8 +37,8 @@ func (s *session) chooseSource(ctx context.Context, namespace string) (from sour
 		from, err = s.relaySource(ctx)
 		return from, "", err
 	case s.source == sourceExec: // it starts a process in the VM's pod, so auto never uses it
-		return source.NewExec(s.config, func(ctx context.Context, namespace string) (bool, error) {
-			return s.cluster.May(ctx, "create", "pods", "exec", namespace)
+		return source.NewExec(s.config, func(ctx context.Context, namespace string) error {
+			return s.cluster.MayCreate(ctx, "exec", namespace)
 		}), "", nil
 	case s.source == sourceAuto:
 		from, err = s.relaySource(ctx)
@@ -95,12 +95,8 @@ func (p prometheusFlags) client() (*http.Client, error) {
 // relaySource needs the rights of the Role hypervisorctl-relay (rbac.yaml): a port-forward to the relay's pods, the CA of
 // its certificate, and a token for it.
 func (s *session) relaySource(ctx context.Context) (source.Source, error) {
-	may, err := s.cluster.May(ctx, "create", "pods", "portforward", s.relay)
-	if err != nil {
+	if err := s.cluster.MayCreate(ctx, "portforward", s.relay); err != nil {
 		return nil, err
-	}
-	if !may {
-		return nil, fmt.Errorf("you may not create pods/portforward in the namespace %s (try: kubectl auth can-i create pods/portforward -n %s)", s.relay, s.relay)
 	}
 	pods, err := s.cluster.Pods(ctx, s.relay, cluster.RelaySelector)
 	if err != nil {

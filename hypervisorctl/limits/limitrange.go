@@ -17,7 +17,7 @@ type Violation struct {
 	Range    string
 	Type     corev1.LimitType
 	Resource corev1.ResourceName
-	// Rule is min, max or maxLimitRequestRatio.
+	// Rule is min, max, maxLimitRequestRatio or default.
 	Rule string
 	// Text is the rule and how the pod breaks it.
 	Text string
@@ -29,9 +29,20 @@ func (v Violation) rule() Violation {
 	return v
 }
 
-// withDefaults returns the pod after the API server's plugin LimitRanger has filled in what its containers do not state.
+// Orders returns the orders of the ranges that matter: the first one that has a default sets it, and the API server takes
+// the ranges of a namespace in any order (it ranges over a map of its cache). Tenants write LimitRanges: of many, some are tried.
+func Orders(ranges []corev1.LimitRange) [][]corev1.LimitRange {
+	const most = 8
+	orders := make([][]corev1.LimitRange, min(len(ranges), most))
+	for i := range orders {
+		orders[i] = slices.Concat(ranges[i:], ranges[:i])
+	}
+	return orders
+}
+
+// WithDefaults returns the pod after the API server's plugin LimitRanger has filled in what its containers do not state.
 // The ranges are as the API server stores them, so their own defaults are set.
-func withDefaults(ranges []corev1.LimitRange, pod *corev1.Pod) *corev1.Pod {
+func WithDefaults(ranges []corev1.LimitRange, pod *corev1.Pod) *corev1.Pod {
 	pod = pod.DeepCopy()
 	for _, limit := range items(ranges, corev1.LimitTypeContainer) {
 		for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
@@ -97,7 +108,7 @@ func (l item) violations(requests, limits corev1.ResourceList) []Violation {
 		name   string
 		bounds corev1.ResourceList
 		broken func(bound resource.Quantity, request, limit stated) string
-	}{{"min", l.Min, belowMin}, {"max", l.Max, aboveMax}, {"maxLimitRequestRatio", l.MaxLimitRequestRatio, aboveRatio}} {
+	}{{"min", l.Min, belowMin}, {"max", l.Max, aboveMax}, {"maxLimitRequestRatio", l.MaxLimitRequestRatio, aboveRatio}, {"default", l.Default, belowRequest}} {
 		for _, name := range slices.Sorted(maps.Keys(rule.bounds)) {
 			bound := rule.bounds[name]
 			if why := rule.broken(bound, of(requests, name), of(limits, name)); why != "" {
@@ -156,6 +167,14 @@ func aboveRatio(bound resource.Quantity, request, limit stated) string {
 		return "no limit is stated"
 	case float64(values.limit)/float64(values.request)*1000 > float64(bound.MilliValue()):
 		return fmt.Sprintf("the limit is %s and the request %s", limit.String(), request.String())
+	}
+	return ""
+}
+
+// belowRequest returns how a request is above the limit, which the default set: the API server validates that after LimitRanger.
+func belowRequest(_ resource.Quantity, request, limit stated) string {
+	if request.ok && limit.ok && request.Cmp(limit.Quantity) > 0 {
+		return "the request is " + request.String()
 	}
 	return ""
 }

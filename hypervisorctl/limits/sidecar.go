@@ -29,8 +29,8 @@ func Samples(launcher *corev1.Pod) []*corev1.Pod {
 	return []*corev1.Pod{launcher, plain, limited}
 }
 
-// Refused returns the rules of the ranges that one of the pods breaks with the sidecar and not without it. The annotations
-// are added to the pod.
+// Refused returns the rules of the ranges that one of the pods breaks with the sidecar and not without it, in one of the
+// orders in which the API server may take the ranges. The annotations are added to the pod.
 func Refused(cfg inject.Config, ranges []corev1.LimitRange, pods []*corev1.Pod, annotations map[string]string) ([]Violation, error) {
 	var found []Violation
 	for _, pod := range pods {
@@ -39,15 +39,17 @@ func Refused(cfg inject.Config, ranges []corev1.LimitRange, pods []*corev1.Pod, 
 			pod.Annotations = map[string]string{}
 		}
 		maps.Copy(pod.Annotations, annotations)
-		with, err := Injected(cfg, ranges, pod)
-		if err != nil {
-			return nil, err
-		}
-		before := violations(ranges, withDefaults(ranges, pod))
-		for _, one := range violations(ranges, with) {
-			known := func(v Violation) bool { return v.rule() == one.rule() }
-			if !slices.ContainsFunc(before, known) && !slices.ContainsFunc(found, known) {
-				found = append(found, one)
+		for _, order := range Orders(ranges) {
+			with, err := Injected(cfg, order, pod)
+			if err != nil {
+				return nil, err
+			}
+			before := violations(order, WithDefaults(order, pod))
+			for _, one := range violations(order, with) {
+				known := func(v Violation) bool { return v.rule() == one.rule() }
+				if !slices.ContainsFunc(before, known) && !slices.ContainsFunc(found, known) {
+					found = append(found, one)
+				}
 			}
 		}
 	}
@@ -59,7 +61,7 @@ func Refused(cfg inject.Config, ranges []corev1.LimitRange, pods []*corev1.Pod, 
 func Injected(cfg inject.Config, ranges []corev1.LimitRange, pod *corev1.Pod) (*corev1.Pod, error) {
 	sized := inject.Default(cfg.Image)
 	sized.CPU, sized.Memory = cfg.CPU, cfg.Memory
-	pod = withDefaults(ranges, pod)
+	pod = WithDefaults(ranges, pod)
 	asJSON, err := json.Marshal(pod)
 	if err != nil {
 		return nil, fmt.Errorf("encode a virt-launcher pod: %w", err)
@@ -71,7 +73,7 @@ func Injected(cfg inject.Config, ranges []corev1.LimitRange, pod *corev1.Pod) (*
 	if err := json.Unmarshal(asJSON, with); err != nil {
 		return nil, fmt.Errorf("read an injected virt-launcher pod: %w", err)
 	}
-	return withDefaults(ranges, with), nil
+	return WithDefaults(ranges, with), nil
 }
 
 // Fix returns annotations of a VM with which none of the pods is refused because of the sidecar; nil if there are none.
@@ -106,4 +108,40 @@ func candidates(ranges []corev1.LimitRange, name corev1.ResourceName, configured
 		}
 	}
 	return all[:min(len(all), 6)] // tenants write LimitRanges: each candidate is tried with each of the other resource
+}
+
+// Lacking returns which of a quota's resources is too small for one more sidecar, and how much is left; empty if none is. A
+// quota that counts limits of CPU admits only containers with one, and the sidecar's is its request then.
+func Lacking(cfg inject.Config, quota *corev1.ResourceQuota) string {
+	if !counts(quota) {
+		return ""
+	}
+	for _, resource := range []struct {
+		need  resource.Quantity
+		names []corev1.ResourceName
+	}{
+		{cfg.CPU, []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceRequestsCPU, corev1.ResourceLimitsCPU}},
+		{cfg.Memory, []corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceRequestsMemory, corev1.ResourceLimitsMemory}},
+	} {
+		for _, name := range resource.names {
+			left, limited := quota.Status.Hard[name]
+			if !limited {
+				continue
+			}
+			left = left.DeepCopy()
+			left.Sub(quota.Status.Used[name])
+			if left.Cmp(resource.need) < 0 {
+				return fmt.Sprintf("%s: %s left, %s needed", name, left.String(), resource.need.String())
+			}
+		}
+	}
+	return ""
+}
+
+// counts reports whether the quota counts VMs' pods: these state resources and run until they are ended. A quota for some
+// priority classes may or may not.
+func counts(quota *corev1.ResourceQuota) bool {
+	return quota.Spec.ScopeSelector == nil && !slices.ContainsFunc(quota.Spec.Scopes, func(scope corev1.ResourceQuotaScope) bool {
+		return scope != corev1.ResourceQuotaScopeNotBestEffort && scope != corev1.ResourceQuotaScopeNotTerminating
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -19,14 +20,12 @@ import (
 // showCommand prints the sidecar's page from its own listener.
 func showCommand() []string { return []string{"/sidecar", "show"} }
 
-// Allowed reports whether the user may run commands in a namespace's pods.
-type Allowed func(ctx context.Context, namespace string) (bool, error)
-
 // Exec runs a command in the sidecar that prints its page. It works for the owner of a namespace, with any network of the
 // VM, and runs a process beside the sidecar for a few milliseconds.
 type Exec struct {
-	config  *rest.Config
-	allowed Allowed
+	config *rest.Config
+	// allowed returns an error unless the user may run commands in a namespace's pods.
+	allowed func(ctx context.Context, namespace string) error
 	// slots bound how many commands run at once: each costs the API server and a kubelet two connections.
 	slots chan struct{}
 
@@ -34,8 +33,9 @@ type Exec struct {
 	denied map[string]error // by namespace; nil if allowed
 }
 
-// NewExec returns the source; the configuration is the user's.
-func NewExec(config *rest.Config, allowed Allowed) *Exec {
+// NewExec returns the source; the configuration is the user's. Allowed returns a cluster.AccessError if the user may not run
+// commands in a namespace's pods.
+func NewExec(config *rest.Config, allowed func(ctx context.Context, namespace string) error) *Exec {
 	const atOnce = 4
 	streaming := rest.CopyConfig(config)
 	streaming.Timeout = 0 // each command has its own
@@ -87,11 +87,11 @@ func (e *Exec) check(ctx context.Context, namespace string) error {
 	if known {
 		return err
 	}
-	switch allowed, failure := e.allowed(ctx, namespace); {
-	case failure != nil:
-		return &UnaskedError{failure}
-	case !allowed:
-		err = &UnaskedError{fmt.Errorf("you may not create pods/exec in the namespace %s (try: kubectl auth can-i create pods/exec -n %s)", namespace, namespace)}
+	if failure := e.allowed(ctx, namespace); failure != nil {
+		err = &UnaskedError{failure}
+		if !cluster.IsDenied(failure) {
+			return err // asked again for the next pod
+		}
 	}
 	e.denied[namespace] = err
 	return err
