@@ -40,20 +40,25 @@ func TestRoutes(t *testing.T) {
 	ask("GET", "/", 404, "")
 	ask("GET", "/metrics/", 404, "")
 	ask("GET", "//metrics", 404, "")
-	ask("POST", "/metrics", 405, "")
-	ask("HEAD", "/healthz", 405, "")
+	ask("GET", "/debug/pprof/", 404, "")
+	for _, path := range []string{"/pods/x/metrics", "/metrics", "/healthz"} {
+		for _, method := range []string{"POST", "PUT", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PROPFIND"} {
+			ask(method, path, 405, "")
+		}
+	}
 	ready = errors.New("no certificate")
 	ask("GET", "/readyz", 503, "")
 	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP hypervisor_exporter_relay_requests_total Requests that were answered, by handler and the answer's status.
 # TYPE hypervisor_exporter_relay_requests_total counter
 hypervisor_exporter_relay_requests_total{code="404",handler="pods"} 1
+hypervisor_exporter_relay_requests_total{code="405",handler="pods"} 8
 hypervisor_exporter_relay_requests_total{code="200",handler="metrics"} 1
-hypervisor_exporter_relay_requests_total{code="405",handler="metrics"} 1
+hypervisor_exporter_relay_requests_total{code="405",handler="metrics"} 8
 hypervisor_exporter_relay_requests_total{code="200",handler="healthz"} 1
-hypervisor_exporter_relay_requests_total{code="405",handler="healthz"} 1
+hypervisor_exporter_relay_requests_total{code="405",handler="healthz"} 8
 hypervisor_exporter_relay_requests_total{code="200",handler="readyz"} 1
 hypervisor_exporter_relay_requests_total{code="503",handler="readyz"} 1
-hypervisor_exporter_relay_requests_total{code="404",handler="other"} 3
+hypervisor_exporter_relay_requests_total{code="404",handler="other"} 4
 `), "hypervisor_exporter_relay_requests_total"))
 }

@@ -33,7 +33,7 @@ func (b *bench) flood(ctx context.Context) (t *table, err error) {
 			t.add(len(t.columns)-1, memory, mebibytes, result.Limit)
 			lost := 0
 			for _, w := range result.Works {
-				lost += w.Lost
+				lost += w.Lost + w.Late
 			}
 			t.add(column, c.Name+": requests lost", count, float64(lost))
 			if err := result.Err(); err != nil {

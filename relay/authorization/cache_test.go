@@ -74,7 +74,7 @@ func step(t *testing.T, api *fakeAPI, c *Cache, after time.Duration, want Decisi
 	require.Equal(t, questions, api.asked.Load()-before, "questions to the API server")
 }
 
-func TestAllowedIsKept(t *testing.T) {
+func TestDecisionsAreKept(t *testing.T) {
 	inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, _ *bytes.Buffer) {
 		step(t, api, c, 0, Allowed, Asked, 1)
 		step(t, api, c, 15*time.Second, Allowed, Cached, 0)
@@ -86,17 +86,6 @@ func TestAllowedIsKept(t *testing.T) {
 		step(t, api, c, denyFor-2*time.Second, Forbidden, Cached, 0)
 		step(t, api, c, time.Second+1, Allowed, Asked, 1)
 	})
-}
-
-func TestRefusalsAreKept(t *testing.T) {
-	for _, refusal := range []Decision{Unauthenticated, Forbidden} {
-		inBubble(t, func(t *testing.T, api *fakeAPI, c *Cache, _ *bytes.Buffer) {
-			api.set(refusal, nil)
-			step(t, api, c, 0, refusal, Asked, 1)
-			step(t, api, c, denyFor-1, refusal, Cached, 0)
-			step(t, api, c, 2, refusal, Asked, 1)
-		})
-	}
 }
 
 // TestWithoutTheAPIServer: a token that was allowed still is, for an hour; one that was refused or is unknown is not.
@@ -119,6 +108,7 @@ func TestWithoutTheAPIServer(t *testing.T) {
 
 		api.set(Unauthenticated, nil)
 		step(t, api, c, allowFor, Unauthenticated, Asked, 1)
+		step(t, api, c, denyFor-1, Unauthenticated, Cached, 0)
 		api.set(Unavailable, errors.New("down"))
 		step(t, api, c, denyFor+1, Unavailable, Asked, 1)
 	})

@@ -18,14 +18,9 @@ import (
 // copyBuffer is how much is passed on at a time. The sidecar's page has 3 kB.
 const copyBuffer = 4 << 10
 
-// Dialer connects to pods' sockets; its errors are those of podsocket.
-type Dialer interface {
-	Dial(ctx context.Context, uid podsocket.UID) (net.Conn, error)
-}
-
 // Config bounds the scrapes. All bounds must be more than 0.
 type Config struct {
-	Pods Dialer
+	Pods *podsocket.Pods
 	// Timeout bounds a scrape unless its scraper sends a shorter timeout.
 	Timeout time.Duration
 	// MaxResponseBytes bounds a page as the pod sends it, compressed or not.

@@ -1,7 +1,6 @@
 package scrape
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -52,7 +51,7 @@ func TestResponses(t *testing.T) {
 		{"HTTP/2.0", "HTTP/2.0 200 OK\r\n" + classic + "Content-Length: 0\r\n\r\n", head{}, "", Malformed},
 		{"not HTTP", "SSH-2.0-OpenSSH_9.2\r\n\r\n", head{}, "", Malformed},
 		{"no status", "HTTP/1.1\r\n\r\n", head{}, "", Malformed},
-		{"an endless head", start + "A: " + strings.Repeat("a", maxHead), head{}, "", Malformed},
+		{"an endless head", start + "A: " + strings.Repeat("a", 2*maxHead), head{}, "", Malformed},
 		{"endless headers", start + strings.Repeat("A: b\r\n", maxHead), head{}, "", Malformed},
 		{"1xx", "HTTP/1.1 103 Early Hints\r\n\r\n" + start + classic + "Content-Length: 0\r\n\r\n", head{}, "", Malformed},
 		{"an upgrade", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n", head{}, "", Malformed},
@@ -71,7 +70,9 @@ func TestResponses(t *testing.T) {
 		{"an unknown status", "HTTP/1.1 600 Oops\r\nContent-Length: 0\r\n\r\n", head{}, "", Malformed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, page, end := readHead(strings.NewReader(c.response), most)
+			from := strings.NewReader(c.response)
+			got, page, end := readHead(from, most)
+			require.LessOrEqual(t, len(c.response)-from.Len(), maxHead, "no more is read of an endless head")
 			if end == nil {
 				content, err := io.ReadAll(page)
 				if c.result == OK {
@@ -86,14 +87,6 @@ func TestResponses(t *testing.T) {
 			require.Less(t, len(end.Error()), 400, "an error quotes little of foreign input")
 		})
 	}
-}
-
-// TestHeadIsBounded: the relay stops reading an endless answer.
-func TestHeadIsBounded(t *testing.T) {
-	endless := &counter{from: repeat("A: b\r\n")}
-	_, _, end := readHead(io.MultiReader(strings.NewReader(start), endless), 10)
-	require.NotNil(t, end)
-	require.LessOrEqual(t, endless.n, maxHead)
 }
 
 // FuzzResponse feeds a pod's answer. What passes is one of a few heads, and a page
@@ -122,29 +115,4 @@ func FuzzResponse(f *testing.F) {
 		require.NoError(t, header.Write(io.Discard))
 		require.LessOrEqual(t, len(header), 3)
 	})
-}
-
-type counter struct {
-	from io.Reader
-	n    int
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.from.Read(p)
-	c.n += n
-	return n, err
-}
-
-// repeat reads as a text again and again.
-type repeat string
-
-func (r repeat) Read(p []byte) (int, error) {
-	if len(p) < len(r) {
-		return 0, errors.New("a buffer of the reader's own would be larger")
-	}
-	n := 0
-	for n+len(r) <= len(p) {
-		n += copy(p[n:], r)
-	}
-	return n, nil
 }

@@ -13,6 +13,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
+	"kubevirt-hypervisor-exporter/internal/testkit/launcherpod"
 )
 
 const (
@@ -141,10 +144,23 @@ func manyLines(length int) string {
 	return b.String()
 }
 
-// costlyReviews posts, by turns, reviews whose few bytes become much memory or much work
-// in a decoder without bounds.
-func costlyReviews() attack {
+// costlyReviews posts, by turns, reviews that become much memory or much work in a decoder. All but the first are small, and
+// only bounds keep them cheap. The first is about as large as a review may be: 7.15 MB and 32,528 JSON values.
+func costlyReviews() (attack, error) {
+	root, err := testkit.ModuleRoot(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	pod, _, err := readLauncherPod(root)
+	if err != nil {
+		return nil, err
+	}
+	largest, err := launcherpod.Largest(pod, 7<<20-1000, 32<<10)
+	if err != nil {
+		return nil, err
+	}
 	pods := []string{
+		string(largest),
 		containers(60_000, "{}"),
 		containers(16_000, "{}"),
 		containers(1, `{"resources":{"requests":{"cpu":"1e-2147483647"}}}`),
@@ -155,10 +171,7 @@ func costlyReviews() attack {
 	for i, pod := range pods {
 		pods[i] = post(pod)
 	}
-	return func(conn net.Conn, n int64) error {
-		_, err := io.WriteString(conn, pods[n%int64(len(pods))])
-		return err
-	}
+	return posts(func(n int64, _ int) string { return pods[n%int64(len(pods))] }, ""), nil
 }
 
 // containers is a pod with so many of the container.
@@ -166,27 +179,34 @@ func containers(count int, container string) string {
 	return `{"spec":{"containers":[` + strings.Repeat(container+",", count-1) + container + `]}}`
 }
 
-// everNewVMs posts reviews of launcher pods, each of another VM, for as long as the connection lives.
-func everNewVMs(conn net.Conn, n int64) error {
+// everNewVMs posts reviews of launcher pods, each of another VM.
+func everNewVMs() attack {
 	const pod = `{"metadata":{"generateName":"virt-launcher-vm-","labels":{"kubevirt.io":"virt-launcher"},` +
 		`"ownerReferences":[{"apiVersion":"kubevirt.io/v1","kind":"VirtualMachineInstance","name":"vm","uid":"%d-%d","controller":true}]},` +
 		`"spec":{"volumes":[{"name":"libvirt-runtime","emptyDir":{}}],"containers":[{"name":"compute","resources":{"requests":{"memory":"1Gi"}},` +
 		`"volumeMounts":[{"name":"libvirt-runtime","mountPath":"/var/run/libvirt"}]}]}}`
-	answers := bufio.NewReader(conn)
-	for i := 0; ; i++ {
-		if _, err := io.WriteString(conn, post(fmt.Sprintf(pod, n, i))); err != nil {
-			return err
-		}
-		answer, err := http.ReadResponse(answers, nil)
-		if err != nil {
-			return err
-		}
-		text, err := io.ReadAll(answer.Body)
-		if err == nil && !bytes.Contains(text, []byte("JSONPatch")) {
-			err = fmt.Errorf("not injected, so not remembered: %s", text)
-		}
-		if err != nil {
-			return err
+	return posts(func(n int64, i int) string { return post(fmt.Sprintf(pod, n, i)) }, "JSONPatch") // not injected, a VM is not remembered
+}
+
+// posts sends one request after the other for as long as the connection lives. Each answer must contain the text.
+func posts(request func(n int64, i int) string, want string) attack {
+	return func(conn net.Conn, n int64) error {
+		answers := bufio.NewReader(conn)
+		for i := 0; ; i++ {
+			if _, err := io.WriteString(conn, request(n, i)); err != nil {
+				return err
+			}
+			answer, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				return err
+			}
+			text, err := io.ReadAll(answer.Body)
+			if err == nil && !bytes.Contains(text, []byte(want)) {
+				err = fmt.Errorf("want %q in %s", want, text)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 }

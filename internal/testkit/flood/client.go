@@ -23,6 +23,10 @@ const (
 	clientTimeout = 10 * time.Second
 	// pause is between two requests of a client.
 	pause = 100 * time.Millisecond
+	// late is the shortest of the programs' time limits, that of a probe (webhook: 1.5 s for an admission; all: 5 s for a
+	// handshake or a request). A connection that must go for another one goes much sooner. It is also longer than
+	// the webhook keeps the result of such a probe.
+	late = time.Second
 )
 
 // requests returns how many requests each honest client sends during a flood: a few seconds of them, a minute in `make soak`.
@@ -107,16 +111,25 @@ func (c *client) newHTTP() *http.Client {
 	}}
 }
 
-// work sends all requests, one after the other.
+// work sends all requests, one after the other. It sends a late one again, for so long that only a program that answers no
+// one runs out of time: whether a client must go is the program's choice, how soon it gets an answer also the machine's.
 func (c *client) work(ctx context.Context) WorkResult {
-	result := WorkResult{Name: c.name, Asked: requests()}
-	for range result.Asked {
-		if err := c.ask(ctx); err != nil {
+	result := WorkResult{Name: c.name}
+	for end := time.Now().Add(3 * testkit.Patience); result.Asked < requests(); {
+		began, wait := time.Now(), pause
+		err := c.ask(ctx)
+		switch {
+		case err != nil && began.Before(end) && time.Since(began) >= late:
+			result.Late, wait = result.Late+1, late
+		case err != nil:
 			result.Lost, result.Last = result.Lost+1, err
+			fallthrough
+		default:
+			result.Asked++
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause):
+		case <-time.After(wait):
 		}
 	}
 	return result

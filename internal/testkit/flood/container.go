@@ -19,6 +19,15 @@ import (
 // launcherPod is a pod that the webhook injects.
 const launcherPod = "webhook/inject/testdata/masq.yaml"
 
+// readLauncherPod returns that pod, as JSON too.
+func readLauncherPod(root string) ([]byte, *inject.Pod, error) {
+	text, err := os.ReadFile(filepath.Join(root, launcherPod))
+	if err != nil {
+		return nil, nil, err
+	}
+	return inject.ReadPod(text)
+}
+
 // A container is what a manifest sets for a program's container.
 type container struct {
 	image       string

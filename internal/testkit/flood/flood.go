@@ -28,7 +28,8 @@ type Case struct {
 // Cases returns all floods.
 func Cases() ([]Case, error) {
 	hello, err := hello()
-	if err != nil {
+	costly, err2 := costlyReviews()
+	if err := errors.Join(err, err2); err != nil {
 		return nil, err
 	}
 	const head = "GET /healthz HTTP/1.1\r\nHost: program\r\n"
@@ -39,8 +40,8 @@ func Cases() ([]Case, error) {
 		{"webhook: idle connections", startWebhook, "admission", encrypted(sends("")), 1251},
 		{"webhook: handshakes", startWebhook, "admission", hello, 600},
 		{"webhook: bodies that do not come", startWebhook, "admission", encrypted(slowPost), 650},
-		{"webhook: reviews that are costly to decode", startWebhook, "admission", encrypted(costlyReviews()), 64},
-		{"webhook: reviews of ever new VMs", startWebhook, "admission", encrypted(everNewVMs), 64},
+		{"webhook: reviews that are costly to decode", startWebhook, "admission", encrypted(costly), 64},
+		{"webhook: reviews of ever new VMs", startWebhook, "admission", encrypted(everNewVMs()), 64},
 		{"webhook: headers of many lines", startWebhook, "admission", encrypted(asksFirst(sends(manyLines(5 << 10)))), 400},
 		{"webhook, metrics: bodies that do not come", startWebhook, "metrics", noBody, 935},
 		{"webhook, probes: silent connections", startWebhook, "probes", sends(""), 935},
@@ -72,8 +73,10 @@ type Result struct {
 
 // A WorkResult counts the requests of an honest client.
 type WorkResult struct {
-	Name        string
-	Asked, Lost int
+	Name string
+	// Asked counts the requests but for the Late ones, which were sent again: those to which a time limit, the program's
+	// or the client's, put an end. Lost counts those that the program refused or cut off at once.
+	Asked, Lost, Late int
 	// Last is the last error, or nil.
 	Last error
 }

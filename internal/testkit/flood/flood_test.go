@@ -44,7 +44,7 @@ func TestFloods(t *testing.T) {
 			require.NoError(t, err)
 			t.Logf("%.1f MiB anonymous, peak %.1f of %.0f MiB, limit reached %.0f times, %d connections", result.Anonymous/(1<<20), result.Peak/(1<<20), result.Limit/(1<<20), result.Failures, result.Connections)
 			for _, w := range result.Works {
-				t.Logf("%s: %d of %d lost, last: %v", w.Name, w.Lost, w.Asked, w.Last)
+				t.Logf("%s: %d of %d lost, %d late, last: %v", w.Name, w.Lost, w.Asked, w.Late, w.Last)
 			}
 			require.NoError(t, result.Err())
 		})

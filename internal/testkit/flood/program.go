@@ -26,7 +26,6 @@ import (
 	"kubevirt-hypervisor-exporter/internal/testkit/memlimit"
 	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 	"kubevirt-hypervisor-exporter/internal/testkit/reviewer"
-	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
 // slowReview is how long the API server takes for a token that it does not know.
@@ -294,11 +293,7 @@ func (r *Runner) certificate() ([]string, error) {
 
 // review returns what makes the request of an API server for the launcher pod of another VM each time.
 func (r *Runner) review() (func() string, error) {
-	text, err := os.ReadFile(filepath.Join(r.root, launcherPod))
-	if err != nil {
-		return nil, err
-	}
-	pod, parsed, err := inject.ReadPod(text)
+	pod, parsed, err := readLauncherPod(r.root)
 	if err != nil {
 		return nil, err
 	}
