@@ -36,14 +36,16 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// webhookProgram returns the path of the product's binary, built as it is shipped.
-func webhookProgram(t *testing.T) string {
+// program returns the path of one of the product's programs, built as it is shipped.
+func program(t *testing.T, name string) string {
 	t.Helper()
-	require.NoError(t, buildWebhook())
-	return filepath.Join(programs, "webhook")
+	require.NoError(t, buildPrograms())
+	return filepath.Join(programs, name)
 }
 
-var buildWebhook = sync.OnceValue(func() error { return testkit.Build(context.Background(), programs, "./webhook") })
+var buildPrograms = sync.OnceValue(func() error {
+	return testkit.Build(context.Background(), programs, "./webhook", "./relay", "./sidecar")
+})
 
 // foreignProgram returns the path of a program that a module of its own here builds of other people's code.
 func foreignProgram(t *testing.T, name string) string {

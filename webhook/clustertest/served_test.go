@@ -151,7 +151,7 @@ func startReplica(t *testing.T, certificates string) *replica {
 		fmt.Sprintf("--metrics-bind-address=127.0.0.1:%d", r.metricsPort),
 		fmt.Sprintf("--health-probe-bind-address=127.0.0.1:%d", r.probePort),
 	)
-	r.Process = start(t, exec.Command(webhookProgram(t), arguments...))
+	r.Process = start(t, exec.Command(program(t, "webhook"), arguments...))
 	return r
 }
 
