@@ -31,13 +31,7 @@ func TestPolicyInjectsAsTheWebhookDoes(t *testing.T) {
 	// 30 sizes of CPU and memory each, 8 safe lists, 11 of annotations that are nearly full, and of AppArmor each field
 	// alone, each annotation but one alone, and each pair that agrees. Other pairs are refused both ways.
 	require.Equal(t, 2*30+8+11+14, both.requireAllSame(t, podChanges()))
-	injections := 0
-	for _, name := range allLaunchers(t) {
-		t.Run(name, func(t *testing.T) {
-			injections += both.requireSame(t, func(*testing.T, *unstructured.Unstructured) {}, name)
-		})
-	}
-	require.Greater(t, injections, 2*len(genuine))
+	both.requireLaunchersSame(t)
 }
 
 // podChanges are changes of a pod by what they set.
@@ -197,10 +191,10 @@ func setVariable(t *testing.T, policy *unstructured.Unstructured, name, expressi
 	require.NoError(t, unstructured.SetNestedSlice(policy.Object, variables, "spec", "variables"))
 }
 
-// policyAndWebhook are the two ways to inject, with the same settings.
+// policyAndWebhook are two ways to inject with the same settings: what is installed, and package inject.
 type policyAndWebhook struct {
 	config inject.Config
-	// The policy is in force in the one namespace and not in the other.
+	// What is installed is in force in the one namespace and not in the other.
 	enabled, other string
 }
 
@@ -247,6 +241,18 @@ func (p policyAndWebhook) awaitInjection(t *testing.T, want bool, changes ...pod
 	})
 }
 
+// requireLaunchersSame calls requireSame with each pod of package inject.
+func (p policyAndWebhook) requireLaunchersSame(t *testing.T) {
+	t.Helper()
+	injections := 0
+	for _, name := range allLaunchers(t) {
+		t.Run(name, func(t *testing.T) {
+			injections += p.requireSame(t, func(*testing.T, *unstructured.Unstructured) {}, name)
+		})
+	}
+	require.Greater(t, injections, 2*len(genuine))
+}
+
 // requireAllSame calls requireSame with each change of a pod, and returns how many were injected.
 func (p policyAndWebhook) requireAllSame(t *testing.T, changes map[string]podChange) int {
 	t.Helper()
@@ -257,7 +263,8 @@ func (p policyAndWebhook) requireAllSame(t *testing.T, changes map[string]podCha
 	return injections
 }
 
-// requireSame creates the changed pod both ways and returns how many of them, 0 or 1, were injected.
+// requireSame creates the changed pod both ways and returns how many of them, 0 or 1, were injected. A pod that the API
+// server accepts without the sidecar, it accepts with it; in a namespace without the label it is left as it is.
 func (p policyAndWebhook) requireSame(t *testing.T, change podChange, name string) int {
 	t.Helper()
 	pod := launcher(t, p.enabled, name)
@@ -265,7 +272,13 @@ func (p policyAndWebhook) requireSame(t *testing.T, change podChange, name strin
 	got, err := server.Create(t.Context(), pod, dryRun())
 	pod = launcher(t, p.other, name)
 	change(t, pod)
+	has := injected(pod)
+	plain, plainErr := server.Create(t.Context(), pod, dryRun())
 	want, wantErr := server.Create(t.Context(), p.patched(t, pod), dryRun())
+	if plainErr == nil {
+		require.Equal(t, has, injected(plain), "a namespace without the label")
+		require.NoError(t, wantErr, "valid without the sidecar")
+	}
 	if wantErr != nil {
 		require.Error(t, err, "the webhook's pod is refused: %v", wantErr)
 		return 0
