@@ -154,19 +154,24 @@ func (f *fakeCluster) Confirm(_ context.Context, trusted pki.Bundle) error {
 	if f.unreachable {
 		return errors.New("connection refused")
 	}
-	return f.accepted(trusted, time.Now().Add(f.skew))
+	return f.accepted(trusted.PEM(), time.Now().Add(f.skew))
 }
 
-// accepted returns nil if a client that trusts the bundle accepts every replica.
-func (f *fakeCluster) accepted(trusted pki.Bundle, now time.Time) error {
+// accepted returns nil if a client that trusts the PEM bundle accepts every replica.
+func (f *fakeCluster) accepted(bundle []byte, now time.Time) error {
 	for i, lag := range f.replicaLags {
-		chain, err := pki.ParseBundle(valueAt(f.leaves, now.Add(-lag)))
-		if err != nil || len(chain) == 0 {
-			return fmt.Errorf("replica %d has no certificate: %w", i, err)
-		}
-		pair := string(trusted.PEM()) + string(chain.PEM())
+		served := valueAt(f.leaves, now.Add(-lag))
+		pair := string(bundle) + string(served)
 		if since := now.Sub(f.verified[pair]); 0 <= since && since < time.Minute {
 			continue
+		}
+		trusted, err := pki.ParseBundle(bundle)
+		if err != nil {
+			return err
+		}
+		chain, err := pki.ParseBundle(served)
+		if err != nil || len(chain) == 0 {
+			return fmt.Errorf("replica %d has no certificate: %w", i, err)
 		}
 		if err := trusted.Verify(chain[0], testName, now); err != nil {
 			return fmt.Errorf("replica %d: %w", i, err)
@@ -183,11 +188,7 @@ func (f *fakeCluster) handshakes() error {
 	defer f.mu.Unlock()
 	now := time.Now().Add(f.skew)
 	for _, lag := range []time.Duration{0, f.apiLag} {
-		bundle, err := pki.ParseBundle(valueAt(f.bundles, now.Add(-lag)))
-		if err != nil {
-			return err
-		}
-		if err := f.accepted(bundle, now); err != nil {
+		if err := f.accepted(valueAt(f.bundles, now.Add(-lag)), now); err != nil {
 			return fmt.Errorf("an API server that is %s late refuses %w", lag, err)
 		}
 	}

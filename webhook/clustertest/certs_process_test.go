@@ -51,7 +51,7 @@ func startCerts(t *testing.T, replicaPort int, further ...string) {
 		fmt.Sprintf("--replica-port=%d", replicaPort),
 		fmt.Sprintf("--metrics-bind-address=127.0.0.1:%d", freePort(t)),
 		fmt.Sprintf("--health-probe-bind-address=127.0.0.1:%d", freePort(t)))
-	command := append([]string{"--mount", "sh", "-c", inPod, "sh", account, hosts, webhookProgram(t)}, arguments...)
+	command := append([]string{"--mount", "sh", "-c", inPod, "sh", account, hosts, program(t, "webhook")}, arguments...)
 	if os.Getuid() != 0 {
 		command = append([]string{"--map-root-user"}, command...)
 	}

@@ -9,59 +9,22 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
 func TestInjection(t *testing.T) {
 	replicas, _ := serveStatically(t)
 	enabled, other := server.Namespace(t, "enabled", labelled()), server.Namespace(t, "other", nil)
-	t.Run("launcher pods are stored injected", func(t *testing.T) { testStoredInjected(t, enabled, other) })
+	t.Run("pods are created as package inject patches them", func(t *testing.T) {
+		policyAndWebhook{inject.Default(injectedImage), enabled, other}.requireLaunchersSame(t)
+	})
 	t.Run("the webhook is not asked", func(t *testing.T) { testNotAsked(t, enabled, replicas) })
-	t.Run("every valid pod is valid injected", func(t *testing.T) { testValidInjected(t, enabled, other) })
 	t.Run("a dry run stores nothing", testDryRun)
-}
-
-func testStoredInjected(t *testing.T, enabled, other string) {
-	for _, name := range genuine {
-		t.Run(name, func(t *testing.T) {
-			with, err := server.Create(t.Context(), launcher(t, enabled, name), metav1.CreateOptions{})
-			require.NoError(t, err)
-			require.True(t, injected(with))
-			without, err := server.Create(t.Context(), launcher(t, other, name), metav1.CreateOptions{})
-			require.NoError(t, err)
-			require.False(t, injected(without), "a namespace without the label")
-			requireNothingElseChanged(t, with, without)
-		})
-	}
-}
-
-// requireNothingElseChanged removes what we add, and what differs between any two pods; then the pods are equal.
-func requireNothingElseChanged(t *testing.T, with, without *unstructured.Unstructured) {
-	t.Helper()
-	containers, _, err := unstructured.NestedSlice(with.Object, "spec", "initContainers")
-	require.NoError(t, err)
-	first := containers[0].(map[string]any)
-	require.Equal(t, "hypervisor-exporter", first["name"], "before all others")
-	require.Equal(t, "Always", first["restartPolicy"])
-	require.NoError(t, unstructured.SetNestedSlice(with.Object, containers[1:], "spec", "initContainers"))
-	volumes, _, err := unstructured.NestedSlice(with.Object, "spec", "volumes")
-	require.NoError(t, err)
-	require.Equal(t, map[string]any{"name": "hypervisor-exporter", "emptyDir": map[string]any{}}, volumes[len(volumes)-1], "appended")
-	require.NoError(t, unstructured.SetNestedSlice(with.Object, volumes[:len(volumes)-1], "spec", "volumes"))
-	annotations := with.GetAnnotations()
-	require.Equal(t, with.GetOwnerReferences()[0].Name, annotations["hypervisor-exporter.kubevirt.io/vmi"])
-	delete(annotations, "hypervisor-exporter.kubevirt.io/vmi")
-	require.NotEmpty(t, annotations["hypervisor-exporter.kubevirt.io/status"])
-	delete(annotations, "hypervisor-exporter.kubevirt.io/status")
-	with.SetAnnotations(annotations)
-	for _, pod := range []*unstructured.Unstructured{with, without} {
-		for _, field := range []string{"name", "namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields"} {
-			unstructured.RemoveNestedField(pod.Object, "metadata", field)
-		}
-	}
-	require.Equal(t, without.Object, with.Object)
 }
 
 // Each of these pods is admitted as if the webhook were not there: it is not even asked.
@@ -116,23 +79,6 @@ func testNotAsked(t *testing.T, enabled string, replicas []*replica) {
 		// Counted when it is answered, which may be a moment later.
 		eventually(t, func() bool { return admissions(t, replicas) > before }, "matchConditions allow for absent fields")
 	})
-}
-
-// What the API server accepts of a pod, it accepts with the sidecar in it.
-func testValidInjected(t *testing.T, enabled, other string) {
-	valid := 0
-	for _, name := range allLaunchers(t) {
-		t.Run(name, func(t *testing.T) {
-			if _, err := server.Create(t.Context(), launcher(t, other, name), dryRun()); err != nil {
-				t.Logf("refused without us: %v", err)
-				return
-			}
-			valid++
-			_, err := server.Create(t.Context(), launcher(t, enabled, name), dryRun())
-			require.NoError(t, err)
-		})
-	}
-	require.Greater(t, valid, len(genuine))
 }
 
 func testDryRun(t *testing.T) {
@@ -193,4 +139,56 @@ func count(t *testing.T, replicas []*replica, series *regexp.Regexp) int {
 		}
 	}
 	return total
+}
+
+// The API server mounts the ServiceAccount's token into each container of such a pod, before and after the pod is
+// changed by us. The sidecar's place is taken.
+func TestSidecarHasNoToken(t *testing.T) {
+	ways := map[string]func(t *testing.T) string{
+		"webhook": func(t *testing.T) string {
+			serveStatically(t)
+			return server.Namespace(t, "enabled", labelled())
+		},
+		"policy": func(t *testing.T) string { return applyPolicy(t).enabled },
+	}
+	for way, install := range ways {
+		t.Run(way, func(t *testing.T) {
+			namespace := install(t)
+			for _, name := range append([]string{"service-account", "istio-native-token", "istio-regular-token"}, genuine...) {
+				t.Run(name, func(t *testing.T) {
+					pod := ofNewVM(launcher(t, namespace, name))
+					require.NoError(t, unstructured.SetNestedField(pod.Object, true, "spec", "automountServiceAccountToken"))
+					stored, err := server.Create(t.Context(), pod, metav1.CreateOptions{})
+					require.NoError(t, err)
+					requireNoToken(t, stored)
+				})
+			}
+		})
+	}
+}
+
+// requireNoToken checks that all containers but the sidecar have a token.
+func requireNoToken(t *testing.T, stored *unstructured.Unstructured) {
+	t.Helper()
+	pod := decode[corev1.Pod](t, stored)
+	tokens := map[string]bool{}
+	for _, volume := range pod.Spec.Volumes {
+		if volume.Projected == nil {
+			continue
+		}
+		for _, source := range volume.Projected.Sources {
+			tokens[volume.Name] = tokens[volume.Name] || source.ServiceAccountToken != nil
+		}
+	}
+	found := false
+	for _, container := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
+		hasToken := false
+		for _, mount := range container.VolumeMounts {
+			hasToken = hasToken || tokens[mount.Name]
+		}
+		ours := container.Name == "hypervisor-exporter"
+		found = found || ours
+		require.Equal(t, !ours, hasToken, "container %s", container.Name)
+	}
+	require.True(t, found, "not injected")
 }

@@ -3,12 +3,15 @@ package clustertest
 import (
 	"io/fs"
 	"os"
+	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
@@ -78,44 +81,53 @@ func eachPod(t *testing.T, check func(t *testing.T, folder string, workload *uns
 	}
 }
 
-func TestWhoHasAToken(t *testing.T) {
+// Of every pod in every overlay: who has a token, that no one reads the key of a CA, how it is probed, that it is in no
+// mesh, and that its programs accept their arguments.
+func TestEveryPod(t *testing.T) {
 	eachPod(t, func(t *testing.T, folder string, object *unstructured.Unstructured, pod corev1.Pod) {
-		want := object.GetName() == certsName || object.GetName() == relayName && folder != "overlays/relay-without-authorization"
+		token := object.GetName() == certsName || object.GetName() == relayName && folder != "overlays/relay-without-authorization"
 		require.NotNil(t, pod.Spec.AutomountServiceAccountToken, "the default is to mount it")
-		require.Equal(t, want, *pod.Spec.AutomountServiceAccountToken)
-	})
-}
-
-func TestNoPodMountsTheKeyOfACA(t *testing.T) {
-	eachPod(t, func(t *testing.T, _ string, _ *unstructured.Unstructured, pod corev1.Pod) {
+		require.Equal(t, token, *pod.Spec.AutomountServiceAccountToken)
 		for _, volume := range pod.Spec.Volumes {
 			if volume.Secret != nil {
 				require.NotContains(t, []string{serviceName + "-ca", relayName + "-ca"}, volume.Secret.SecretName)
 			}
 		}
-	})
-}
-
-// A program answers on /healthz from the start: the webhook over HTTP, the relay with a provisional certificate
-// (certificate.TestProvisional). So liveness needs no startup probe to wait for, and readiness waits for the certificate.
-func TestProbes(t *testing.T) {
-	eachPod(t, func(t *testing.T, _ string, _ *unstructured.Unstructured, pod corev1.Pod) {
+		// A program answers on /healthz from the start: the webhook over HTTP, the relay with a provisional certificate
+		// (certificate.TestProvisional). So liveness needs no startup probe to wait for, and readiness waits for the
+		// certificate.
 		container := pod.Spec.Containers[0]
 		require.Nil(t, container.StartupProbe)
 		require.Equal(t, "/healthz", container.LivenessProbe.HTTPGet.Path)
 		require.Equal(t, "/readyz", container.ReadinessProbe.HTTPGet.Path)
-	})
-}
-
-// No mesh puts a proxy in front of our ports: Istio reads the label sidecar.istio.io/inject (pkg/kube/inject
-// injectRequired) and, in ambient mode, istio.io/dataplane-mode (cni/pkg/util PodRedirectionEnabled); Linkerd reads an
-// annotation.
-func TestPodsAreInNoMesh(t *testing.T) {
-	eachPod(t, func(t *testing.T, _ string, _ *unstructured.Unstructured, pod corev1.Pod) {
+		// No mesh puts a proxy in front of our ports: Istio reads the label sidecar.istio.io/inject (pkg/kube/inject
+		// injectRequired) and, in ambient mode, istio.io/dataplane-mode (cni/pkg/util PodRedirectionEnabled); Linkerd
+		// reads an annotation.
 		require.Equal(t, "false", pod.Labels["sidecar.istio.io/inject"])
 		require.Equal(t, "none", pod.Labels["istio.io/dataplane-mode"])
 		require.Equal(t, "disabled", pod.Annotations["linkerd.io/inject"])
+		for _, container := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
+			name, _, _ := strings.Cut(path.Base(container.Image), ":")
+			requireAccepted(t, name, container)
+		}
 	})
+	for _, golden := range []string{"masq", "direct/masq"} {
+		pod := decode[corev1.Pod](t, readLauncher(t, filepath.Join(launcherPods, golden+".golden.yaml")))
+		requireAccepted(t, "sidecar", pod.Spec.InitContainers[0])
+	}
+}
+
+// requireAccepted checks that the program knows the command and each flag of its container: the help that is shown is
+// the command's, and a wrong flag before --help exits with 64.
+func requireAccepted(t *testing.T, name string, container corev1.Container) {
+	t.Helper()
+	output, err := exec.Command(program(t, name), append(container.Args, "--help")...).CombinedOutput()
+	require.NoError(t, err, "%s %q: %s", name, container.Args, output)
+	usage := "(?m)^  [a-z-]+ \\[flags\\]$"
+	if !strings.HasPrefix(container.Args[0], "-") {
+		usage = "(?m)^  [a-z-]+ " + container.Args[0] + " \\[flags\\]$"
+	}
+	require.Regexp(t, usage, string(output), "%s %q", name, container.Args)
 }
 
 // No one can own what the manifests name before a user sets images, so no one can put an image of theirs beside the VMs.
@@ -147,16 +159,16 @@ func TestNoManifestHoldsAKeyOrACABundle(t *testing.T) {
 
 func TestImagesAreSetInOnePlace(t *testing.T) {
 	const images = "images/kustomization.yaml"
-	err := filepath.WalkDir(manifests, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".yaml" || strings.HasSuffix(path, images) {
+	err := filepath.WalkDir(manifests, func(file string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(file) != ".yaml" || strings.HasSuffix(file, images) {
 			return err
 		}
-		content, err := os.ReadFile(path)
+		content, err := os.ReadFile(file)
 		if err != nil {
 			return err
 		}
-		require.NotContains(t, string(content), "newName:", path)
-		require.NotContains(t, string(content), "newTag:", path)
+		require.NotContains(t, string(content), "newName:", file)
+		require.NotContains(t, string(content), "newTag:", file)
 		return nil
 	})
 	require.NoError(t, err)
@@ -172,5 +184,70 @@ func TestImagesAreSetInOnePlace(t *testing.T) {
 			"%s: what is injected is what was pulled", folder)
 		require.NotEqual(t, "sidecar", sidecar.Image)
 		require.NotEqual(t, "webhook", webhook.Image)
+	}
+}
+
+// limitedClasses is an admission configuration as GKE's: outside of a namespace with a quota for them, no one may use the
+// classes that preempt everything.
+const limitedClasses = `apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: ResourceQuota
+  configuration:
+    apiVersion: apiserver.config.k8s.io/v1
+    kind: ResourceQuotaConfiguration
+    limitedResources:
+    - resource: pods
+      matchScopes:
+      - scopeName: PriorityClass
+        operator: In
+        values: [system-cluster-critical, system-node-critical]
+`
+
+// Where the API server limits the critical classes, our pods are created all the same, and a relay that was given one,
+// too; without the quotas they would not be.
+func TestCriticalClassesWhereTheyAreLimited(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "admission.yaml")
+	writeFile(t, file, limitedClasses)
+	limited, err := apiservertest.Start(t.Context(), t.TempDir(), "--admission-control-config-file="+file)
+	require.NoError(t, err)
+	t.Cleanup(limited.Stop)
+	server := limited // not the one that all tests share
+
+	objects := render(t, ".")
+	for _, object := range objects {
+		if kind := object.GetKind(); kind == "Namespace" || kind == "ServiceAccount" {
+			require.NoError(t, server.Apply(t.Context(), object))
+		}
+	}
+	pods := map[string]*unstructured.Unstructured{}
+	for _, object := range objects {
+		if isWorkload(object) {
+			pod := podOf(t, object)
+			require.NoError(t, unstructured.SetNestedField(pod.Object, "system-node-critical", "spec", "priorityClassName"))
+			pods[object.GetName()+", system-node-critical"] = pod
+			if object.GetKind() == "Deployment" {
+				pods[object.GetName()] = podOf(t, object)
+			}
+		}
+	}
+	require.Len(t, pods, 5)
+	for name, pod := range pods {
+		_, err := server.Create(t.Context(), pod.DeepCopy(), dryRun())
+		require.ErrorContains(t, err, "insufficient quota to match these scopes: [{PriorityClass In [system-cluster-critical system-node-critical]}]", name)
+	}
+	quotas := 0
+	for _, object := range objects {
+		if object.GetKind() == "ResourceQuota" {
+			require.NoError(t, server.Apply(t.Context(), object))
+			quotas++
+		}
+	}
+	require.Equal(t, 2, quotas)
+	for name, pod := range pods {
+		eventually(t, func() bool { // the plugin lists quotas from its cache
+			_, err = server.Create(t.Context(), pod.DeepCopy(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return err == nil
+		}, name)
 	}
 }

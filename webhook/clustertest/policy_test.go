@@ -2,12 +2,12 @@ package clustertest
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
@@ -21,69 +21,143 @@ const (
 	injectedImage = "registry.example/exporter/sidecar:v0.1.0"
 )
 
+// podChange makes a pod that the policy and the webhook must treat in the same way.
+type podChange func(t *testing.T, pod *unstructured.Unstructured)
+
 // The admission policy and the webhook make the same pod of each pod: the one is created with the policy in force, the
 // other is patched by package inject and created where nothing of ours sees it.
 func TestPolicyInjectsAsTheWebhookDoes(t *testing.T) {
 	both := applyPolicy(t)
-	injections := 0
-	for _, name := range allLaunchers(t) {
-		t.Run(name, func(t *testing.T) {
-			injections += both.requireSame(t, func(*unstructured.Unstructured) {}, name)
+	// 30 sizes of CPU and memory each, 8 safe lists, 11 of annotations that are nearly full, and of AppArmor each field
+	// alone, each annotation but one alone, and each pair that agrees. Other pairs are refused both ways.
+	require.Equal(t, 2*30+8+11+14, both.requireAllSame(t, podChanges()))
+	both.requireLaunchersSame(t)
+}
+
+// podChanges are changes of a pod by what they set.
+func podChanges() map[string]podChange {
+	changes := map[string]podChange{}
+	annotate := func(key string, values ...string) {
+		for i, value := range values {
+			changes[fmt.Sprint(key, i)] = func(_ *testing.T, pod *unstructured.Unstructured) { setAnnotation(pod, key, value) }
+		}
+	}
+	for _, size := range []string{inject.AnnotationCPU, inject.AnnotationMemory} {
+		annotate(size, "", "0", "1", "0.5", "0.0015", "2m", "500m", "501m", "1k", "16Mi", "15.9Mi", "16777216", "16777216.5", "30M",
+			"0.03G", "25.5Mi", "20000.0003Ki", "256Mi", "0.25Gi", "257Mi", "1e3", "1e-2147483647", "-1", "+1", " 1", "1 ", "١",
+			"24Mi\n", "999999999999Gi", "1E")
+	}
+	annotate("cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes", "", "private", "private,public", "hypervisor-exporter",
+		"private,hypervisor-exporter,public", ",", strings.Repeat("v", 4096), strings.Repeat("v", 4097))
+	for i, profile := range []map[string]any{nil, {"type": "Unconfined"}, {"type": "RuntimeDefault"},
+		{"type": "Localhost", "localhostProfile": "vm/a"}} {
+		for j, annotation := range []string{"", "unconfined", "runtime/default", "localhost/vm/a", "localhost/", "localhost/ vm",
+			"localhost/" + strings.Repeat("x", 4095), "localhost/" + strings.Repeat("x", 4096), "much"} {
+			changes[fmt.Sprint("AppArmor", i, j)] = appArmor(profile, annotation)
+		}
+	}
+	// Ours must not be what has a VM refused. Without room for the VM's name the pod is left as it is.
+	const name, status = len(contract.AnnotationVMI) + len("masq"), len(inject.AnnotationStatus) + len("v0.1.0")
+	for _, spare := range []int{60_000, name + status, name + status - 1, name, name - 1, 0} {
+		for _, present := range []string{"", contract.AnnotationVMI, inject.AnnotationStatus} {
+			changes[fmt.Sprint("annotations", spare, present)] = fillAnnotations(spare, present)
+		}
+	}
+	return changes
+}
+
+// fillAnnotations leaves so much of the 256 KiB that an API server takes of annotations, and then sets the present one.
+func fillAnnotations(spare int, present string) podChange {
+	return func(_ *testing.T, pod *unstructured.Unstructured) {
+		size := 256<<10 - spare - len("filler")
+		for key, value := range pod.GetAnnotations() {
+			size -= len(key) + len(value)
+		}
+		// An odd rest is one byte of its own: "ä" has two.
+		setAnnotation(pod, "filler", strings.Repeat("ä", size/2)+strings.Repeat("x", size%2))
+		if present != "" {
+			setAnnotation(pod, present, "x")
+		}
+	}
+}
+
+// appArmor sets compute's AppArmor profile, by the field and by the annotation.
+func appArmor(profile map[string]any, annotation string) podChange {
+	return func(t *testing.T, pod *unstructured.Unstructured) {
+		containers, _, err := unstructured.NestedSlice(pod.Object, "spec", "containers")
+		require.NoError(t, err)
+		at := slices.IndexFunc(containers, func(c any) bool { return c.(map[string]any)["name"] == "compute" })
+		if profile != nil {
+			require.NoError(t, unstructured.SetNestedMap(containers[at].(map[string]any), profile, "securityContext", "appArmorProfile"))
+			require.NoError(t, unstructured.SetNestedSlice(pod.Object, containers, "spec", "containers"))
+		}
+		if annotation != "" {
+			setAnnotation(pod, "container.apparmor.security.beta.kubernetes.io/compute", annotation)
+		}
+	}
+}
+
+// The architectures that a pod may come to are read in the same way, with a list of all three and of one.
+func TestPolicyReadsArchitecturesAsTheWebhookDoes(t *testing.T) {
+	anyNode := func(_ *testing.T, pod *unstructured.Unstructured) {
+		unstructured.RemoveNestedField(pod.Object, "spec", "nodeSelector")
+		unstructured.RemoveNestedField(pod.Object, "spec", "affinity")
+	}
+	changes := map[string]podChange{}
+	for _, selector := range []string{"", "amd64", "ppc64le"} {
+		for i, terms := range architectureTerms() {
+			changes[fmt.Sprint(selector, i)] = func(t *testing.T, pod *unstructured.Unstructured) {
+				anyNode(t, pod)
+				if selector != "" {
+					require.NoError(t, unstructured.SetNestedField(pod.Object, selector, "spec", "nodeSelector", corev1.LabelArchStable))
+				}
+				if terms != nil {
+					require.NoError(t, unstructured.SetNestedSlice(pod.Object, terms,
+						"spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"))
+				}
+			}
+		}
+	}
+	for _, list := range [][]string{{"amd64", "arm64", "s390x"}, {"amd64"}} {
+		t.Run(strings.Join(list, ","), func(t *testing.T) {
+			both := applyPolicy(t, setting{"architectures", "['" + strings.Join(list, "', '") + "']"})
+			both.config.Architectures = list
+			// The API server may still go by the policy of the test before.
+			both.awaitInjection(t, len(list) == 3, anyNode)
+			injected := both.requireAllSame(t, changes)
+			require.Greater(t, injected, 5)
+			require.Greater(t, len(changes)-injected, 5)
 		})
 	}
-	require.Greater(t, injections, 2*len(genuine))
 }
 
-func TestPolicyReadsSizesAsTheWebhookDoes(t *testing.T) {
-	both := applyPolicy(t)
-	values := []string{"", "0", "1", "0.5", "0.0015", "2m", "500m", "501m", "1k", "16Mi", "15.9Mi", "16777216", "16777216.5", "30M", "0.03G",
-		"25.5Mi", "20000.0003Ki", "256Mi", "0.25Gi", "257Mi", "1e3", "1e-2147483647", "-1", "+1", " 1", "1 ", "١", "24Mi\n", "999999999999Gi", "1E"}
-	for _, annotation := range []string{inject.AnnotationCPU, inject.AnnotationMemory} {
-		for _, value := range values {
-			t.Run(filepath.Base(annotation)+"="+value, func(t *testing.T) {
-				injections := both.requireSame(t, func(pod *unstructured.Unstructured) { setAnnotation(pod, annotation, value) }, "masq")
-				require.Equal(t, 1, injections)
-			})
+// architectureTerms are required node affinities: one list of terms each.
+func architectureTerms() [][]any {
+	const arch = corev1.LabelArchStable
+	requirement := func(key, operator string, values ...any) any {
+		r := map[string]any{"key": key, "operator": operator}
+		if len(values) > 0 {
+			r["values"] = values
 		}
+		return r
 	}
-}
-
-func TestPolicyJoinsSafeVolumesAsTheWebhookDoes(t *testing.T) {
-	both := applyPolicy(t)
-	for _, list := range []string{"", "private", "private,public", "hypervisor-exporter", "private,hypervisor-exporter,public", ",", strings.Repeat("v", 4096), strings.Repeat("v", 4097)} {
-		injections := both.requireSame(t, func(pod *unstructured.Unstructured) {
-			setAnnotation(pod, "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes", list)
-		}, "masq")
-		require.Equal(t, 1, injections)
-	}
-}
-
-// What an API server takes of annotations is 256 KiB; ours must not be what has a VM refused. Without room for the
-// VM's name the pod is left as it is.
-func TestPolicyKeepsWithinTheRoomForAnnotations(t *testing.T) {
-	both := applyPolicy(t)
-	const limit, name = 256 << 10, len(contract.AnnotationVMI) + len("masq")
-	const status = len(inject.AnnotationStatus) + len("v0.1.0")
-	for spare, injected := range map[int]int{60_000: 1, name + status: 1, name + status - 1: 1, name: 1, name - 1: 0, 0: 0} {
-		for _, standing := range []string{"", contract.AnnotationVMI, inject.AnnotationStatus} {
-			t.Run(fmt.Sprint(spare, " ", standing), func(t *testing.T) {
-				injections := both.requireSame(t, func(pod *unstructured.Unstructured) {
-					used := 0
-					for key, value := range pod.GetAnnotations() {
-						used += len(key) + len(value)
-					}
-					// An odd rest is one byte of its own: "ä" has two.
-					size := limit - spare - used - len("filler")
-					setAnnotation(pod, "filler", strings.Repeat("ä", size/2)+strings.Repeat("x", size%2))
-					if standing != "" {
-						setAnnotation(pod, standing, "x")
-					}
-				}, "masq")
-				if standing == "" {
-					require.Equal(t, injected, injections)
-				}
-			})
-		}
+	term := func(requirements ...any) any { return map[string]any{"matchExpressions": requirements} }
+	byName := map[string]any{"matchFields": []any{requirement("metadata.name", "In", "node-1")}}
+	return [][]any{
+		nil,
+		{term(requirement(arch, "In", "amd64"))},
+		{term(requirement(arch, "In", "amd64", "ppc64le"))},
+		{term(requirement(arch, "In", "amd64", "ppc64le"), requirement(arch, "In", "amd64", "arm64"))},
+		{term(requirement(arch, "NotIn", "ppc64le"), requirement(arch, "In", "ppc64le", "arm64"))},
+		{term(requirement(arch, "NotIn", "arm64", "s390x"))},
+		{term(requirement(arch, "Exists"))},
+		{term(requirement(arch, "DoesNotExist"))},
+		{term(requirement(arch, "Gt", "1"))},
+		{term(requirement("zone", "In", "b"))},
+		{term(requirement(arch, "In", "amd64"), requirement("zone", "NotIn", "b")), term(requirement("zone", "Exists"))},
+		{term(requirement(arch, "In", "amd64")), map[string]any{}},
+		{term(requirement(arch, "In", "s390x")), byName},
+		{byName},
 	}
 }
 
@@ -117,10 +191,10 @@ func setVariable(t *testing.T, policy *unstructured.Unstructured, name, expressi
 	require.NoError(t, unstructured.SetNestedSlice(policy.Object, variables, "spec", "variables"))
 }
 
-// policyAndWebhook are the two ways to inject, with the same settings.
+// policyAndWebhook are two ways to inject with the same settings: what is installed, and package inject.
 type policyAndWebhook struct {
 	config inject.Config
-	// The policy is in force in the one namespace and not in the other.
+	// What is installed is in force in the one namespace and not in the other.
 	enabled, other string
 }
 
@@ -153,31 +227,58 @@ func applyPolicy(t *testing.T, settings ...setting) policyAndWebhook {
 	return both
 }
 
-func (p policyAndWebhook) awaitInjection(t *testing.T, want bool) {
-	t.Helper()
-	p.awaitInjectionOf(t, func(*unstructured.Unstructured) {}, want)
-}
-
-func (p policyAndWebhook) awaitInjectionOf(t *testing.T, change func(*unstructured.Unstructured), want bool) {
+// awaitInjection waits until the policy injects the pod after the changes, or no longer does.
+func (p policyAndWebhook) awaitInjection(t *testing.T, want bool, changes ...podChange) {
 	t.Helper()
 	eventually(t, func() bool {
 		pod := launcher(t, p.enabled, "masq")
-		change(pod)
+		for _, change := range changes {
+			change(t, pod)
+		}
 		pod, err := server.Create(t.Context(), pod, dryRun())
 		require.NoError(t, err)
 		return injected(pod) == want
 	})
 }
 
-// requireSame creates the changed pod both ways and returns how many of them, 0 or 1, were injected.
-func (p policyAndWebhook) requireSame(t *testing.T, change func(*unstructured.Unstructured), name string) int {
+// requireLaunchersSame calls requireSame with each pod of package inject.
+func (p policyAndWebhook) requireLaunchersSame(t *testing.T) {
+	t.Helper()
+	injections := 0
+	for _, name := range allLaunchers(t) {
+		t.Run(name, func(t *testing.T) {
+			injections += p.requireSame(t, func(*testing.T, *unstructured.Unstructured) {}, name)
+		})
+	}
+	require.Greater(t, injections, 2*len(genuine))
+}
+
+// requireAllSame calls requireSame with each change of a pod, and returns how many were injected.
+func (p policyAndWebhook) requireAllSame(t *testing.T, changes map[string]podChange) int {
+	t.Helper()
+	injections := 0
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) { injections += p.requireSame(t, change, "masq") })
+	}
+	return injections
+}
+
+// requireSame creates the changed pod both ways and returns how many of them, 0 or 1, were injected. A pod that the API
+// server accepts without the sidecar, it accepts with it; in a namespace without the label it is left as it is.
+func (p policyAndWebhook) requireSame(t *testing.T, change podChange, name string) int {
 	t.Helper()
 	pod := launcher(t, p.enabled, name)
-	change(pod)
+	change(t, pod)
 	got, err := server.Create(t.Context(), pod, dryRun())
 	pod = launcher(t, p.other, name)
-	change(pod)
+	change(t, pod)
+	has := injected(pod)
+	plain, plainErr := server.Create(t.Context(), pod, dryRun())
 	want, wantErr := server.Create(t.Context(), p.patched(t, pod), dryRun())
+	if plainErr == nil {
+		require.Equal(t, has, injected(plain), "a namespace without the label")
+		require.NoError(t, wantErr, "valid without the sidecar")
+	}
 	if wantErr != nil {
 		require.Error(t, err, "the webhook's pod is refused: %v", wantErr)
 		return 0
@@ -212,4 +313,16 @@ func withoutIdentity(t *testing.T, pod *unstructured.Unstructured) string {
 	text, err := yaml.Marshal(pod.Object)
 	require.NoError(t, err)
 	return string(text)
+}
+
+// unsetImages begins every image of the manifests as they are. The domain .invalid never exists (RFC 6761).
+const unsetImages = "images-not-set.see-docs-install.invalid/"
+
+// The admission policy works without any pod of ours, so it checks by itself that an image is set.
+func TestPolicyWithoutAnImageInjectsNothing(t *testing.T) {
+	both := applyPolicy(t)
+	objects := render(t, policyOverlay)
+	requireVariable(t, objects, unsetPrefix+"sidecar:v0.1.0")
+	require.NoError(t, server.Apply(t.Context(), find(t, objects, "MutatingAdmissionPolicy", configurationName)))
+	both.awaitInjection(t, false)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,13 +38,23 @@ func inputs(t testing.TB) []string {
 	return names
 }
 
+// read caches the documents of testdata and their JSON: YAML takes long with the race detector.
+var read sync.Map
+
 func readInput(t require.TestingT, name string) (document, podJSON []byte, pod *inject.Pod) {
-	document, err := os.ReadFile("testdata/" + name + ".yaml")
+	cached, found := read.Load(name)
+	if !found {
+		document, err := os.ReadFile("testdata/" + name + ".yaml")
+		require.NoError(t, err)
+		podJSON, pod, err := inject.ReadPod(document)
+		require.NoError(t, err)
+		require.NotNil(t, pod, "%s.yaml holds no pod", name)
+		cached, _ = read.LoadOrStore(name, [2][]byte{document, podJSON})
+	}
+	both := cached.([2][]byte)
+	pod, err := inject.ParsePod(both[1])
 	require.NoError(t, err)
-	podJSON, pod, err = inject.ReadPod(document)
-	require.NoError(t, err)
-	require.NotNil(t, pod, "%s.yaml holds no pod", name)
-	return document, podJSON, pod
+	return bytes.Clone(both[0]), bytes.Clone(both[1]), pod
 }
 
 // sidecarOf decides about the pod, which must be injected, and returns the sidecar and the decision.
@@ -69,6 +80,7 @@ func TestGolden(t *testing.T) {
 	} {
 		for _, name := range c.inputs {
 			t.Run(folder+name, func(t *testing.T) {
+				t.Parallel()
 				document, podJSON, pod := readInput(t, name)
 				var out, warnings, explained bytes.Buffer
 				require.NoError(t, inject.Run(c.cfg, bytes.NewReader(document), &out, &warnings, inject.RunOptions{}))

@@ -170,7 +170,7 @@ func ParsePod(podJSON []byte) (*Pod, error) {
 func FromCore(pod *corev1.Pod) *Pod {
 	converted := &Pod{}
 	// Neither can fail: the fields that Pod has are of the same types in corev1.Pod
-	// (TestPodReadsAsCore, FuzzParsePod), which writes every quantity in its short form.
+	// (FuzzParsePod), which writes every quantity in its short form.
 	podJSON, _ := json.Marshal(pod)
 	_ = kjson.UnmarshalCaseSensitivePreserveInts(podJSON, converted)
 	return converted

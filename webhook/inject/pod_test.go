@@ -1,24 +1,19 @@
 package inject_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	kjson "sigs.k8s.io/json"
-
 	corev1 "k8s.io/api/core/v1"
+	kjson "sigs.k8s.io/json"
 
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
-
-func TestPodReadsAsCore(t *testing.T) {
-	for _, name := range inputs(t) {
-		_, podJSON, pod := readInput(t, name)
-		requireAsCore(t, pod, decoded(t, podJSON))
-	}
-}
 
 // requireAsCore: what is read through the API server's type is the same. An empty list or map is as
 // one that is missing.
@@ -53,7 +48,7 @@ func withoutEmpty(t require.TestingT, text string) any {
 	return prune(value)
 }
 
-// FuzzParsePod: if the API server's type and ours both accept a pod, they read the same.
+// FuzzParsePod: if the API server's type and ours both accept a pod, as they do each of testdata, they read the same.
 func FuzzParsePod(f *testing.F) {
 	for _, name := range inputs(f) {
 		_, podJSON, _ := readInput(f, name)
@@ -123,4 +118,58 @@ func TestVM(t *testing.T) {
 	require.NotEmpty(t, target.VM().Migration)
 	require.Equal(t, target.Labels["kubevirt.io/migrationJobUID"], target.VM().Migration)
 	require.Equal(t, inject.VM{}, (&inject.Pod{}).VM())
+}
+
+// slowQuantity takes apimachinery minutes to decode ("1e-2147483647"): the API server would never
+// call us.
+var slowQuantity = regexp.MustCompile(`[eE]-?[0-9]{4,}`)
+
+// FuzzDecide: no pod makes Decide panic, and the invariants hold for each.
+func FuzzDecide(f *testing.F) {
+	for _, name := range inputs(f) {
+		_, podJSON, _ := readInput(f, name)
+		f.Add(podJSON)
+	}
+	f.Fuzz(func(t *testing.T, input []byte) {
+		if slowQuantity.Match(input) {
+			return
+		}
+		// The API server encodes the pod again: no member twice, valid UTF-8.
+		decoder := json.NewDecoder(bytes.NewReader(input))
+		decoder.UseNumber()
+		var value map[string]any
+		if decoder.Decode(&value) != nil {
+			return
+		}
+		podJSON, err := json.Marshal(value)
+		require.NoError(t, err)
+		pod, err := inject.ParsePod(podJSON)
+		if err != nil {
+			return
+		}
+		checkDecision(t, testConfig(), podJSON, pod)
+	})
+}
+
+// FuzzRun: no document makes the command panic, and it reads what it prints as YAML again, without
+// injecting anything more.
+func FuzzRun(f *testing.F) {
+	for _, name := range inputs(f) {
+		document, _, _ := readInput(f, name)
+		f.Add(document)
+	}
+	f.Add([]byte("# comment\n---\nkind: List\n--- \n{}\n"))
+	f.Add([]byte(`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod"},{"kind":"Pod"},{}]}`))
+	f.Add([]byte("a: &a [b]\nc: *a\n---\n- 1\n---\ntrue"))
+	f.Fuzz(func(t *testing.T, input []byte) {
+		if slowQuantity.Match(input) || len(input) > 1<<16 {
+			return
+		}
+		var once, twice bytes.Buffer
+		if inject.Run(testConfig(), bytes.NewReader(input), &once, io.Discard, inject.RunOptions{}) != nil {
+			return
+		}
+		require.NoError(t, inject.Run(testConfig(), bytes.NewReader(once.Bytes()), &twice, io.Discard, inject.RunOptions{}))
+		require.Equal(t, once.String(), twice.String())
+	})
 }
