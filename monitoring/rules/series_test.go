@@ -69,6 +69,19 @@ func metric(name string, l labels, value float64, first, last int) line {
 	return line{l.with("__name__", name), []stretch{{first: first, last: last, value: value}}}
 }
 
+// counter is a series that begins at 0 and grows by one in each of the minutes.
+func counter(name string, l labels, first, last int, minutes ...int) line {
+	all := line{labels: l.with("__name__", name)}
+	for i, minute := range append(minutes, last+1) {
+		all.stretches = append(all.stretches, stretch{first: first, last: minute - 1, value: float64(i)})
+		first = minute
+	}
+	return all
+}
+
+// with returns the line with other labels.
+func (l line) with(pairs ...string) line { return line{l.labels.with(pairs...), l.stretches} }
+
 // then adds a later stretch.
 func (l line) then(value float64, first, last int) line {
 	l.stretches = append(slices.Clone(l.stretches), stretch{first: first, last: last, value: value})
@@ -81,6 +94,24 @@ type run struct {
 	kind, domain, arch         string
 	first, last                int
 	job                        string
+}
+
+// by is the same stay, shown by a target of another job.
+func (r run) by(job string) run {
+	r.job = job
+	return r
+}
+
+// in is the same stay in another pod.
+func (r run) in(namespace, pod string) run {
+	r.namespace, r.pod = namespace, pod
+	return r
+}
+
+// of is the same stay with another domain type and architecture.
+func (r run) of(domain, arch string) run {
+	r.domain, r.arch = domain, arch
+	return r
 }
 
 func (r run) target() labels {
