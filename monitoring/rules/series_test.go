@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/sidecar/exposition"
 )
 
 // labels of a series; name "__name__" is the metric.
@@ -146,6 +148,31 @@ func (r run) lines() []line {
 		info := target.with("domain_type", domain, "arch", arch, "machine", "pc-q35-9.0",
 			"hypervisor_version", "9.1.0", "libvirt_version", "10.10.0")
 		all = append(all, metric("kubevirt_vmi_hypervisor_domain_info", info, 1, r.first, r.last))
+	}
+	return all
+}
+
+// recordedByPages is what pages of VMs could send under the names of recorded series: each VM of the input is of every type,
+// all the time. It is part of every scenario, and changes none.
+func recordedByPages(input []line) []line {
+	last := 0
+	vms := map[string]labels{}
+	for _, one := range input {
+		last = max(last, one.stretches[len(one.stretches)-1].last)
+		if one.labels["job"] == VMsJob {
+			vm := labels{"job": VMsJob}
+			for _, name := range []string{"namespace", "name", "node"} {
+				vm[name] = one.labels[name]
+			}
+			vms[vm.String()] = vm
+		}
+	}
+	var all []line
+	for _, vm := range vms {
+		for _, kind := range exposition.HypervisorTypes() {
+			all = append(all, metric(Newest, vm.with("hypervisor_type", kind), 1, 0, last),
+				metric(ClusterCount, vm.with("hypervisor_type", kind), 1, 0, last))
+		}
 	}
 	return all
 }
