@@ -10,16 +10,10 @@ func certificateScenarios() []scenario {
 			certs.with("serves", "webhook", "certificate", certificate), notAfter, 0, 80)
 	}
 	relays := func(certificate string, notAfter float64) line {
-		one := inSecret(certificate, notAfter)
-		one.labels = one.labels.with("serves", "relay")
-		return one
+		return inSecret(certificate, notAfter).with("serves", "relay")
 	}
-	forged := serving(1, day, 0, 80)
-	forged.labels = forged.labels.with("job", VMsJob)
-	forgedAuthority := inSecret("authority", day)
-	forgedAuthority.labels = forgedAuthority.labels.with("job", VMsJob)
-	forgedRelay := relays("serving", day)
-	forgedRelay.labels = forgedRelay.labels.with("job", VMsJob)
+	forged := []line{serving(1, day, 0, 80).with("job", VMsJob), inSecret("authority", day).with("job", VMsJob),
+		relays("serving", day).with("job", VMsJob)}
 	renewed := serving(1, 7*day+45*60, 0, 50).then(30*day, 51, 80)
 	return []scenario{
 		{rule: rule, kind: fires, story: "less than 7 days for ten minutes, by the replica that is worst",
@@ -39,7 +33,7 @@ func certificateScenarios() []scenario {
 		{rule: rule, kind: silent, story: "the serving certificate in the Secret is the webhook's to tell, once it serves it",
 			input: []line{serving(1, 8*day, 0, 80), inSecret("serving", day)}, want: []moment{at(40)}},
 		{rule: rule, kind: silent, story: "no certificate process, as with cert-manager", input: []line{serving(1, 29*day, 0, 80)}, want: []moment{at(40)}},
-		{rule: rule, kind: silent, story: "a VM's pod that says it is the webhook is not believed", input: []line{forged, forgedAuthority, forgedRelay}, want: []moment{at(40)}},
+		{rule: rule, kind: silent, story: "a VM's pod that says it is the webhook is not believed", input: forged, want: []moment{at(40)}},
 		{rule: rule, kind: silent, story: "the limits to the second",
 			input: []line{serving(1, 7*day+69*60, 0, 80), inSecret("authority", 20*day+69*60), relays("serving", 7*day+69*60)}, want: []moment{at(79)}},
 		{rule: rule, kind: fires, story: "the limits to the second",

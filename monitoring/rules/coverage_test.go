@@ -22,8 +22,6 @@ func targetDownScenarios() []scenario {
 	}
 	notPhase := metric("kube_pod_status_phase", labels{"namespace": "shop", "pod": web.pod, "phase": "Failed", "job": "kube-state-metrics"}, 0, 0, 40)
 	broken := line{web.target().with("__name__", "up"), []stretch{{first: 0, last: 5, value: 1}, {first: 6, last: 30}, {first: 31, last: 40, value: 1}}}
-	second := web
-	second.pod = "virt-launcher-web-other"
 	return []scenario{
 		{rule: rule, kind: fires, story: "after ten minutes, not before", input: deaf("web", "node-1", 0, 40),
 			want:      []moment{at(10, podOf(web)), at(9)},
@@ -40,10 +38,7 @@ func targetDownScenarios() []scenario {
 			metric("kube_pod_status_phase", labels{"namespace": "shop", "pod": "other", "phase": "Pending"}, 1, 0, 40),
 			metric("kube_pod_status_phase", labels{"namespace": "other", "pod": web.pod, "phase": "Pending"}, 1, 0, 40)), want: []moment{at(15, podOf(web))}},
 		{rule: rule, kind: silent, story: "a target that is up", input: runs(web), want: []moment{at(15)}},
-		{rule: rule, kind: silent, story: "one of the pod's two targets is up", input: func() []line {
-			other := web.target().with("endpoint", "other")
-			return append(deaf("web", "node-1", 0, 40), metric("up", other, 1, 0, 40))
-		}(), want: []moment{at(15)}},
+		{rule: rule, kind: silent, story: "one of the pod's two targets is up", input: append(deaf("web", "node-1", 0, 40), metric("up", web.target().with("endpoint", "other"), 1, 0, 40)), want: []moment{at(15)}},
 		{rule: rule, kind: silent, story: "the node's relay is down",
 			input: append(deaf("web", "node-1", 0, 40), relayUp("node-1", 0, 0, 40)), want: []moment{at(15)}},
 		{rule: rule, kind: silent, story: "the node's relay is gone, others are there",
@@ -81,11 +76,7 @@ func libvirtScenarios() []scenario {
 			describes: "The libvirt of VM shop/web (pod virt-launcher-web-node-1-0, node node-1) has not answered the exporter for 5 minutes: it hangs, has ended, or refuses the exporter."},
 		{rule: rule, kind: silent, story: "a VM that is starting", input: []line{starting}, want: []moment{at(3), at(10)}},
 		{rule: rule, kind: silent, story: "libvirt answers", input: runs(vm("web", "node-1", "kvm", 0, 40)), want: []moment{at(10)}},
-		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: func() []line {
-			one := web
-			one.job = "tenant/exporter"
-			return []line{without(one)}
-		}(), want: []moment{at(10)}},
+		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: []line{without(web.by("tenant/exporter"))}, want: []moment{at(10)}},
 		{rule: rule, kind: silent, story: "one of the pod's two targets hears libvirt",
 			input: []line{without(web), metric("hypervisor_exporter_libvirt_up", web.target().with("endpoint", "other"), 1, 0, 40)}, want: []moment{at(10)}},
 		{rule: rule, kind: resolves, story: "when libvirt answers", input: []line{back}, want: []moment{at(20, podOf(web)), at(21)}},

@@ -18,12 +18,7 @@ func onEmulationScenarios() []scenario {
 		{rule: rule, kind: fires, story: "a moment without libvirt does not start the clock anew",
 			input: runs(vm("web", "node-1", "qemu-tcg", 0, 7), vm("web", "node-1", "unknown", 8, 9), vm("web", "node-1", "qemu-tcg", 10, 30)),
 			want:  []moment{at(12, emulatedOn("web", "node-1"))}},
-		{rule: rule, kind: fires, story: "two targets of one exporter are one alert", input: func() []line {
-			one := vm("web", "node-1", "qemu-tcg", 0, 30)
-			two := one
-			two.pod = "second-target"
-			return runs(one, two)
-		}(), want: []moment{at(15, emulatedOn("web", "node-1"))}},
+		{rule: rule, kind: fires, story: "two targets of one exporter are one alert", input: runs(vm("web", "node-1", "qemu-tcg", 0, 30), vm("web", "node-1", "qemu-tcg", 0, 30).in("shop", "second-target")), want: []moment{at(15, emulatedOn("web", "node-1"))}},
 		{rule: rule, kind: silent, story: "on KVM, unknown, and none",
 			input: runs(vm("a", "node-1", "kvm", 0, 30), vm("b", "node-1", "unknown", 0, 30)), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "on KVM within the last ten minutes",
@@ -32,11 +27,7 @@ func onEmulationScenarios() []scenario {
 		{rule: rule, kind: silent, story: "one that started five minutes after another of its name was deleted an hour and a half ago",
 			input: runs(vm("web", "node-1", "qemu-tcg", 0, 20), vm("web", "node-1", "qemu-tcg", 110, 130)),
 			want:  []moment{at(115), at(120, emulatedOn("web", "node-1"))}},
-		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: func() []line {
-			one := vm("web", "node-1", "qemu-tcg", 0, 30)
-			one.job = "tenant/exporter"
-			return runs(one)
-		}(), want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: runs(vm("web", "node-1", "qemu-tcg", 0, 30).by("tenant/exporter")), want: []moment{at(20)}},
 		{rule: rule, kind: resolves, story: "when the VM stops", input: slow, want: []moment{at(40, emulatedOn("web", "node-1")), at(41)}},
 		{rule: rule, kind: resolves, story: "when it is back on KVM",
 			input: runs(vm("web", "node-1", "qemu-tcg", 0, 20), vm("web", "node-2", "kvm", 22, 40)),
@@ -57,8 +48,7 @@ func onEmulationScenarios() []scenario {
 func besideKVMScenarios() []scenario {
 	const rule = "VirtualMachineOnSoftwareEmulationBesideKVM"
 	beside := runs(vm("web", "node-1", "qemu-tcg", 0, 40), vm("db", "node-1", "kvm", 0, 40))
-	foreign := vm("arm", "node-1", "qemu-tcg", 0, 40)
-	foreign.arch = "aarch64"
+	liar := vm("liar", "node-1", "kvm", 0, 40)
 	return []scenario{
 		{rule: rule, kind: fires, story: "after ten minutes, not before", input: beside,
 			want:      []moment{at(10, emulatedOn("web", "node-1")), at(9)},
@@ -69,28 +59,12 @@ func besideKVMScenarios() []scenario {
 		{rule: rule, kind: silent, story: "KVM on another node only",
 			input: runs(vm("web", "node-1", "qemu-tcg", 0, 40), vm("db", "node-2", "kvm", 0, 40)), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "a guest of another architecture can only be emulated",
-			input: append(runs(vm("db", "node-1", "kvm", 0, 40)), foreign.lines()...), want: []moment{at(20)}},
-		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: func() []line {
-			one := vm("db", "node-1", "kvm", 0, 40)
-			one.job = "tenant/exporter"
-			return runs(vm("web", "node-1", "qemu-tcg", 0, 40), one)
-		}(), want: []moment{at(20)}},
-		{rule: rule, kind: silent, story: "a forged domain type beside KVM", input: func() []line {
-			one := vm("db", "node-1", "kvm", 0, 40)
-			forged := vm("web", "node-1", "qemu-tcg", 0, 40)
-			forged.domain = "kvm"
-			return runs(one, forged)
-		}(), want: []moment{at(20)}},
-		{rule: rule, kind: silent, story: "a neighbour whose page shows two domains", input: func() []line {
-			one := vm("liar", "node-1", "kvm", 0, 40)
-			two := metric("kubevirt_vmi_hypervisor_domain_info", one.target().with("domain_type", "qemu", "arch", "x86_64"), 1, 0, 40)
-			return append(runs(vm("web", "node-1", "qemu-tcg", 0, 40), one), two)
-		}(), want: []moment{at(20)}},
-		{rule: rule, kind: silent, story: "a neighbour whose domain is on KVM and whose type is not", input: func() []line {
-			one := vm("liar", "node-1", "unknown", 0, 40)
-			one.domain = "kvm"
-			return runs(vm("web", "node-1", "qemu-tcg", 0, 40), one)
-		}(), want: []moment{at(20)}},
+			input: runs(vm("db", "node-1", "kvm", 0, 40), vm("arm", "node-1", "qemu-tcg", 0, 40).of("qemu", "aarch64")), want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: runs(vm("web", "node-1", "qemu-tcg", 0, 40), vm("db", "node-1", "kvm", 0, 40).by("tenant/exporter")), want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a forged domain type beside KVM", input: runs(vm("db", "node-1", "kvm", 0, 40), vm("web", "node-1", "qemu-tcg", 0, 40).of("kvm", "x86_64")), want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a neighbour whose page shows two domains", input: append(runs(vm("web", "node-1", "qemu-tcg", 0, 40), liar),
+			metric("kubevirt_vmi_hypervisor_domain_info", liar.target().with("domain_type", "qemu", "arch", "x86_64"), 1, 0, 40)), want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a neighbour whose domain is on KVM and whose type is not", input: runs(vm("web", "node-1", "qemu-tcg", 0, 40), vm("liar", "node-1", "unknown", 0, 40).of("kvm", "x86_64")), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "the node's label is what counts, not the name of the VM",
 			input: runs(vm("web", "node-1", "qemu-tcg", 0, 40), vm("web2", "node-2", "qemu-tcg", 0, 40), vm("db", "node-2", "kvm", 0, 40)),
 			want:  []moment{at(20, emulatedOn("web2", "node-2"))}},
@@ -134,11 +108,9 @@ func nodeTurnedScenarios() []scenario {
 		{rule: rule, kind: fires, story: "VMs that came from other nodes",
 			input: runs(vm("a", "node-2", "kvm", 0, 100), vm("b", "node-3", "kvm", 0, 100), vm("a", "node-1", "qemu-tcg", 110, 200), vm("b", "node-1", "qemu-tcg", 110, 200)),
 			want:  []moment{at(115, node("node-1"))}},
-		{rule: rule, kind: silent, story: "the neighbours' KVM is not the VM's", input: func() []line {
-			one, two := vm("a", "node-2", "kvm", 0, 300), vm("b", "node-2", "kvm", 0, 300)
-			one.namespace, two.namespace = "other", "other"
-			return runs(one, two, vm("c", "node-2", "kvm", 0, 300), vm("a", "node-1", "qemu-tcg", 0, 300), vm("b", "node-1", "qemu-tcg", 0, 300))
-		}(), want: []moment{at(255)}},
+		{rule: rule, kind: silent, story: "the neighbours' KVM is not the VM's", input: runs(
+			vm("a", "node-2", "kvm", 0, 300).in("other", "a"), vm("b", "node-2", "kvm", 0, 300).in("other", "b"), vm("c", "node-2", "kvm", 0, 300),
+			vm("a", "node-1", "qemu-tcg", 0, 300), vm("b", "node-1", "qemu-tcg", 0, 300)), want: []moment{at(255)}},
 		{rule: rule, kind: silent, story: "one VM", input: turned("a"), want: []moment{at(255)}},
 		{rule: rule, kind: silent, story: "one VM on each of two nodes",
 			input: append(turned("a"), runs(vm("b", "node-2", "kvm", 0, 240), vm("b", "node-2", "qemu-tcg", 250, 400))...), want: []moment{at(255)}},

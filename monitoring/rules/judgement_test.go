@@ -11,9 +11,7 @@ func mute(name, node string, first, last int) run { return vm(name, node, "unkno
 
 // strange is a VM of a domain type that the exporter does not judge.
 func strange(name, node string, first, last int) run {
-	one := vm(name, node, "unknown", first, last)
-	one.domain = "hyperv"
-	return one
+	return vm(name, node, "unknown", first, last).of("hyperv", "x86_64")
 }
 
 func unknownScenarios() []scenario {
@@ -32,11 +30,8 @@ func unknownScenarios() []scenario {
 		{rule: rule, kind: silent, story: "a domain type that is known to be another", input: runs(strange("web", "node-1", 0, 40)), want: []moment{at(20)}},
 		{rule: rule, kind: fires, story: "beside a VM of another domain type",
 			input: runs(strange("win", "node-1", 0, 40), mute("web", "node-1", 0, 40)), want: []moment{at(20, lost("web", "node-1"))}},
-		{rule: rule, kind: fires, story: "a domain that does not tell its type", input: func() []line {
-			one := mute("web", "node-1", 0, 40)
-			described := metric("kubevirt_vmi_hypervisor_domain_info", one.target().with("arch", "x86_64"), 1, 0, 40)
-			return append(one.lines(), described)
-		}(), want: []moment{at(20, lost("web", "node-1"))}},
+		{rule: rule, kind: fires, story: "a domain that does not tell its type", input: append(runs(mute("web", "node-1", 0, 40)),
+			metric("kubevirt_vmi_hypervisor_domain_info", mute("web", "node-1", 0, 40).target().with("arch", "x86_64"), 1, 0, 40)), want: []moment{at(20, lost("web", "node-1"))}},
 		{rule: rule, kind: silent, story: "on KVM or emulated", input: runs(vm("a", "node-1", "kvm", 0, 40), vm("b", "node-1", "qemu-tcg", 0, 40)), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "one that started anew an hour and a half later",
 			input: runs(mute("web", "node-1", 0, 10), mute("web", "node-1", 110, 130)), want: []moment{at(115)}},
@@ -55,24 +50,17 @@ func unknownScenarios() []scenario {
 func otherTypeScenarios() []scenario {
 	const rule = "VirtualMachineDomainTypeOther"
 	hyperv := func(name, node string) labels { return of(name, node, "domain_type", "hyperv") }
-	again := strange("web", "node-1", 0, 40)
-	again.pod = "second-target"
-	forged := strange("web", "node-1", 0, 40)
-	forged.job = "tenant/exporter"
+	web := strange("web", "node-1", 0, 40)
 	return []scenario{
-		{rule: rule, kind: fires, story: "after ten minutes, not before", input: runs(strange("web", "node-1", 0, 40), again),
+		{rule: rule, kind: fires, story: "after ten minutes, not before", input: runs(web, web.in("shop", "second-target")),
 			want:      []moment{at(10, hyperv("web", "node-1")), at(9)},
 			describes: "VM shop/web on node node-1 has a libvirt domain of type hyperv. The exporter does not know whether that is emulation and shows the VM as unknown."},
 		{rule: rule, kind: silent, story: "kvm, qemu, and a domain that does not tell",
 			input: append(runs(vm("a", "node-1", "kvm", 0, 40), vm("b", "node-1", "qemu-tcg", 0, 40)),
 				metric("kubevirt_vmi_hypervisor_domain_info", mute("c", "node-1", 0, 40).target().with("arch", "x86_64"), 1, 0, 40)),
 			want: []moment{at(20)}},
-		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: runs(forged), want: []moment{at(20)}},
-		{rule: rule, kind: silent, story: "a type that libvirt does not have", input: func() []line {
-			one := strange("web", "node-1", 0, 40)
-			one.domain = "call 555-0100"
-			return runs(one)
-		}(), want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: runs(web.by("tenant/exporter")), want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a type that libvirt does not have", input: runs(web.of("call 555-0100", "x86_64")), want: []moment{at(20)}},
 		{rule: rule, kind: resolves, story: "when the VM stops", input: runs(strange("web", "node-1", 0, 20)), want: []moment{at(20, hyperv("web", "node-1")), at(21)}},
 		{rule: rule, kind: restart, story: "of four minutes", input: awayBetween(20, 24, runs(strange("web", "node-1", 0, 40))),
 			want: []moment{at(22, hyperv("web", "node-1")), at(24, hyperv("web", "node-1"))}},

@@ -42,15 +42,11 @@ func neighbourScenarios() []scenario {
 	all = append(all, lastingScenarios(unknown, mute, onKVM, "unknown", 15)...)
 
 	foreign := func(namespace, name string) run {
-		one := slow.in(namespace, name, "node-1", 0, 40)
-		one.arch = "aarch64"
-		return one
+		return slow.in(namespace, name, "node-1", 0, 40).of("qemu", "aarch64")
 	}
 	described := func(l labels) line {
 		return metric("kubevirt_vmi_hypervisor_domain_info", l.with("domain_type", "hyperv", "arch", "x86_64"), 1, 0, 40)
 	}
-	tenant := mute("web", "node-1", 0, 40)
-	tenant.job = "tenant/exporter"
 	return append(all,
 		scenario{rule: emulation, kind: silent, story: "emulated before, unknown now",
 			input: runs(slow("web", "node-1", 0, 20), mute("web", "node-1", 21, 40)), want: []moment{at(25)}},
@@ -63,13 +59,9 @@ func neighbourScenarios() []scenario {
 		scenario{rule: beside, kind: silent, story: "guests of another architecture beside one that could be on KVM",
 			input: append(runs(slow("web", "node-1", 0, 40), foreign("shop", "arm"), foreign("other", "web")), base...),
 			want:  []moment{at(20, emulatedOn("web", "node-1"))}},
-		scenario{rule: beside, kind: silent, story: "emulated by a job that is not ours, an odd guest by ours", input: func() []line {
-			forged := slow("arm", "node-1", 0, 40)
-			forged.job = "tenant/exporter"
-			return append(runs(foreign("shop", "arm"), forged), base...)
-		}(), want: []moment{at(20)}},
+		scenario{rule: beside, kind: silent, story: "emulated by a job that is not ours, an odd guest by ours", input: append(runs(foreign("shop", "arm"), slow("arm", "node-1", 0, 40).by("tenant/exporter")), base...), want: []moment{at(20)}},
 		scenario{rule: unknown, kind: fires, story: "other domain types, by other VMs, nodes and jobs",
-			input: append(runs(mute("web", "node-1", 0, 40)), described(mute("web", "node-2", 0, 40).target()), described(tenant.target()),
+			input: append(runs(mute("web", "node-1", 0, 40)), described(mute("web", "node-2", 0, 40).target()), described(mute("web", "node-1", 0, 40).by("tenant/exporter").target()),
 				described(mute("web", "node-1", 0, 40).target().with("namespace", "other"))),
 			want: []moment{at(20, typed("web", "node-1", "unknown"))}},
 	)

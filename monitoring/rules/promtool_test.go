@@ -116,7 +116,7 @@ func promtool(t *testing.T) string {
 func group(t *testing.T, story scenario) testGroup {
 	t.Helper()
 	result := testGroup{Name: story.rule + ": " + story.story, Interval: "1m"}
-	for _, one := range joined(t, story.input) {
+	for _, one := range joined(t, slices.Concat(story.input, recordedByPages(story.input))) {
 		result.Input = append(result.Input, testSeries{one.labels.String(), one.values()})
 	}
 	for _, moment := range story.want {
@@ -131,7 +131,7 @@ func group(t *testing.T, story scenario) testGroup {
 // question asks for the recorded series or, of an alert, for what fires.
 func question(t *testing.T, rule string, m moment) exprTest {
 	t.Helper()
-	test := exprTest{Expr: rule, EvalTime: fmt.Sprintf("%dm", m.minute)}
+	test := exprTest{Expr: rule + `{job=""}`, EvalTime: fmt.Sprintf("%dm", m.minute)}
 	base := labels{"__name__": rule}
 	if !isRecording(rule) {
 		test.Expr = fmt.Sprintf(`ALERTS{alertname=%q,alertstate="firing"}`, rule)

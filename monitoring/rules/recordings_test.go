@@ -17,24 +17,16 @@ func newestScenarios() []scenario {
 	// Between two scrapes the source, scraped last before the switch-over, and the target are both shown.
 	moved := runs(vm("web", "node-1", "kvm", 0, 10), vm("web", "node-2", "kvm", 9, 20))
 	twice := vm("web", "node-1", "kvm", 0, 10)
-	again := twice
-	again.pod = "second-target" // of the same exporter, as with two endpoints
-	lost := vm("web", "node-1", "unknown", 5, 10)
-	lost.pod = "virt-launcher-web-node-1-0"
-
-	foreign := vm("web", "node-3", "qemu-tcg", 5, 20)
-	foreign.job = "tenant/exporter"
-	elsewhere := twice
-	elsewhere.namespace = "other"
+	again := twice.in("shop", "second-target") // of the same exporter, as with two endpoints
 	return slices.Concat(settledScenarios(), []scenario{
 		{rule: Newest, kind: fires, story: "one series for each VM",
 			input: runs(vm("web", "node-1", "kvm", 0, 10), vm("db", "node-1", "qemu-tcg", 0, 10)),
 			want:  []moment{at(5, typed("web", "node-1", "kvm"), typed("db", "node-1", "qemu-tcg"))}},
-		{rule: Newest, kind: fires, story: "VMs of one name in two namespaces are two", input: runs(twice, elsewhere),
+		{rule: Newest, kind: fires, story: "VMs of one name in two namespaces are two", input: runs(twice, twice.in("other", twice.pod)),
 			want: []moment{at(5, typed("web", "node-1", "kvm"), typed("web", "node-1", "kvm").with("namespace", "other"))}},
 		{rule: Newest, kind: silent, story: "no VM", input: nil, want: []moment{at(5)}},
 		{rule: Newest, kind: silent, story: "a job that is not ours is not believed",
-			input: runs(vm("web", "node-1", "kvm", 0, 20), foreign),
+			input: runs(vm("web", "node-1", "kvm", 0, 20), vm("web", "node-3", "qemu-tcg", 5, 20).by("tenant/exporter")),
 			want:  []moment{at(8, typed("web", "node-1", "kvm"))}},
 		{rule: Newest, kind: fires, story: "two targets of one exporter are one VM",
 			input: runs(twice, again), want: []moment{at(5, typed("web", "node-1", "kvm"))}},
@@ -42,7 +34,7 @@ func newestScenarios() []scenario {
 			input: runs(vm("web", "node-1", "kvm", 0, 10)),
 			want:  []moment{at(10, typed("web", "node-1", "kvm")), at(11)}},
 		{rule: Newest, kind: resolves, story: "a type that changes is one series",
-			input: runs(vm("web", "node-1", "kvm", 0, 4), lost),
+			input: runs(vm("web", "node-1", "kvm", 0, 4), vm("web", "node-1", "unknown", 5, 10).in("shop", twice.pod)),
 			want:  []moment{at(4, typed("web", "node-1", "kvm")), at(5, typed("web", "node-1", "unknown"))}},
 		{rule: Newest, kind: migration, story: "the target wins from its first scrape",
 			input: moved,
@@ -88,27 +80,15 @@ func settledScenarios() []scenario {
 		one("two pods in the same millisecond: the one that KubeVirt names, whichever it is", append(both, said(source, "a")), typed("web", "node-1", "kvm")),
 		{rule: ClusterCount, kind: fires, story: "two pods in the same millisecond, and no word of KubeVirt's, are one VM", input: both,
 			want: []moment{at(10, labels{"hypervisor_type": "kvm", "value": "1"})}},
-		one("a pod made by hand is newer than the one that KubeVirt names", append(append(source.lines(), later.lines()...), said(source, "a"), said(source, "b")),
+		one("a pod made by hand is newer than the one that KubeVirt names", append(runs(source, later), said(source, "a"), said(source, "b")),
 			typed("web", "node-1", "kvm")),
 		one("a pod made by hand says that it began in the future", append(append(source.lines(), began(byHand, math.Inf(1))...), said(source, "a")),
 			typed("web", "node-1", "kvm")),
 		one("KubeVirt names a pod that shows nothing yet", append(source.lines(), said(target, "a")), typed("web", "node-1", "kvm")),
-		one("KubeVirt names no pod", append(source.lines(), func() line {
-			unnamed := said(target, "a")
-			unnamed.labels = unnamed.labels.with("vmi_pod", "")
-			return unnamed
-		}()), typed("web", "node-1", "kvm")),
-		one("who says what KubeVirt says is a VM's pod", append(slices.Concat(source.lines(), later.lines()), func() line {
-			forged := said(source, "a")
-			forged.labels = forged.labels.with("job", VMsJob, "pod", "x")
-			return forged
-		}()), typed("web", "node-3", "qemu-tcg")),
-		one("KubeVirt names the pod of a VM that has ended", append(slices.Concat(source.lines(), later.lines()), func() line {
-			ended := said(source, "a")
-			ended.labels = ended.labels.with("phase", "succeeded")
-			return ended
-		}()), typed("web", "node-3", "qemu-tcg")),
-		one("a clock of a job that is not ours", append(slices.Concat(source.lines(), later.lines()),
+		one("KubeVirt names no pod", append(source.lines(), said(target, "a").with("vmi_pod", "")), typed("web", "node-1", "kvm")),
+		one("who says what KubeVirt says is a VM's pod", append(runs(source, later), said(source, "a").with("job", VMsJob, "pod", "x")), typed("web", "node-3", "qemu-tcg")),
+		one("KubeVirt names the pod of a VM that has ended", append(runs(source, later), said(source, "a").with("phase", "succeeded")), typed("web", "node-3", "qemu-tcg")),
+		one("a clock of a job that is not ours", append(runs(source, later),
 			metric(change, source.target().with("job", "tenant/exporter"), 1e9, 0, 20)), typed("web", "node-3", "qemu-tcg")),
 		one("a type of a job that is not ours, beside a clock of ours", []line{
 			metric(change, source.target(), 1, 0, 20), metric(info, source.target().with("job", "tenant/exporter", "hypervisor_type", "kvm"), 1, 0, 20)}),

@@ -10,10 +10,8 @@ func relayUp(node string, value float64, first, last int) line {
 func relayScenarios() []scenario {
 	const rule = "HypervisorExporterRelayDown"
 	on := func(node string) labels { return labels{"node": node} }
-	old := relayUp("node-1", 0, 0, 60)
-	old.labels = old.labels.with("pod", "hypervisor-exporter-relay-old")
-	forged := relayUp("node-1", 0, 0, 60)
-	forged.labels = forged.labels.with("job", "tenant/hypervisor-exporter-relay")
+	old := relayUp("node-1", 0, 0, 60).with("pod", "hypervisor-exporter-relay-old")
+	forged := relayUp("node-1", 0, 0, 60).with("job", "tenant/hypervisor-exporter-relay")
 	halfDeaf := append(deaf("web", "node-1", 0, 60), runs(vm("db", "node-1", "kvm", 0, 60))...)
 	return []scenario{
 		{rule: rule, kind: fires, story: "after five minutes, not before",

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"kubevirt-hypervisor-exporter/sidecar/exposition"
 )
 
 // labels of a series; name "__name__" is the metric.
@@ -69,6 +71,19 @@ func metric(name string, l labels, value float64, first, last int) line {
 	return line{l.with("__name__", name), []stretch{{first: first, last: last, value: value}}}
 }
 
+// counter is a series that begins at 0 and grows by one in each of the minutes.
+func counter(name string, l labels, first, last int, minutes ...int) line {
+	all := line{labels: l.with("__name__", name)}
+	for i, minute := range append(minutes, last+1) {
+		all.stretches = append(all.stretches, stretch{first: first, last: minute - 1, value: float64(i)})
+		first = minute
+	}
+	return all
+}
+
+// with returns the line with other labels.
+func (l line) with(pairs ...string) line { return line{l.labels.with(pairs...), l.stretches} }
+
 // then adds a later stretch.
 func (l line) then(value float64, first, last int) line {
 	l.stretches = append(slices.Clone(l.stretches), stretch{first: first, last: last, value: value})
@@ -81,6 +96,24 @@ type run struct {
 	kind, domain, arch         string
 	first, last                int
 	job                        string
+}
+
+// by is the same stay, shown by a target of another job.
+func (r run) by(job string) run {
+	r.job = job
+	return r
+}
+
+// in is the same stay in another pod.
+func (r run) in(namespace, pod string) run {
+	r.namespace, r.pod = namespace, pod
+	return r
+}
+
+// of is the same stay with another domain type and architecture.
+func (r run) of(domain, arch string) run {
+	r.domain, r.arch = domain, arch
+	return r
 }
 
 func (r run) target() labels {
@@ -115,6 +148,31 @@ func (r run) lines() []line {
 		info := target.with("domain_type", domain, "arch", arch, "machine", "pc-q35-9.0",
 			"hypervisor_version", "9.1.0", "libvirt_version", "10.10.0")
 		all = append(all, metric("kubevirt_vmi_hypervisor_domain_info", info, 1, r.first, r.last))
+	}
+	return all
+}
+
+// recordedByPages is what pages of VMs could send under the names of recorded series: each VM of the input is of every type,
+// all the time. It is part of every scenario, and changes none.
+func recordedByPages(input []line) []line {
+	last := 0
+	vms := map[string]labels{}
+	for _, one := range input {
+		last = max(last, one.stretches[len(one.stretches)-1].last)
+		if one.labels["job"] == VMsJob {
+			vm := labels{"job": VMsJob}
+			for _, name := range []string{"namespace", "name", "node"} {
+				vm[name] = one.labels[name]
+			}
+			vms[vm.String()] = vm
+		}
+	}
+	var all []line
+	for _, vm := range vms {
+		for _, kind := range exposition.HypervisorTypes() {
+			all = append(all, metric(Newest, vm.with("hypervisor_type", kind), 1, 0, last),
+				metric(ClusterCount, vm.with("hypervisor_type", kind), 1, 0, last))
+		}
 	}
 	return all
 }

@@ -19,6 +19,8 @@ func replica(number int) labels {
 const (
 	day    = 86400.
 	served = "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds"
+
+	admissions = "hypervisor_exporter_webhook_admissions_total"
 )
 
 // serving is what a replica shows that has a certificate until then.
@@ -28,7 +30,7 @@ func serving(number int, notAfter float64, first, last int) line {
 
 func webhookDownScenarios() []scenario {
 	const rule = "HypervisorExporterWebhookDown"
-	forged := line{vm("web", "node-1", "kvm", 0, 60).target().with("__name__", served), []stretch{{first: 0, last: 60, value: 20 * day}}}
+	forged := metric(served, vm("web", "node-1", "kvm", 0, 60).target(), 20*day, 0, 60)
 	down := at(40, labels{})
 	return []scenario{
 		{rule: rule, kind: fires, story: "five minutes after the last replica, not before",
@@ -53,18 +55,12 @@ func webhookDownScenarios() []scenario {
 
 // counted is a replica's counter of errors: 0, and 1 from minute event on.
 func counted(number int, reason string, event, last int) line {
-	name := "hypervisor_exporter_webhook_admissions_total"
-	l := replica(number).with("__name__", name, "result", "error", "reason", reason)
-	return line{l, []stretch{{first: 0, last: event - 1}, {first: event, last: last, value: 1}}}
+	return counter(admissions, replica(number).with("result", "error", "reason", reason), 0, last, event)
 }
 
 func webhookErrorScenarios() []scenario {
 	const rule = "HypervisorExporterWebhookErrors"
 	because := func(reason string) labels { return labels{"reason": reason} }
-	skipped := counted(1, "opted_out", 10, 60)
-	skipped.labels = skipped.labels.with("result", "skipped")
-	forged := counted(1, "panic", 10, 60)
-	forged.labels = forged.labels.with("job", VMsJob)
 	return []scenario{
 		{rule: rule, kind: fires, story: "at the first error", input: []line{counted(1, "panic", 10, 60), counted(2, "unencodable_patch", 60, 61)},
 			want:      []moment{at(11, because("panic")), at(9)},
@@ -72,8 +68,8 @@ func webhookErrorScenarios() []scenario {
 		{rule: rule, kind: fires, story: "both replicas are one alert for each reason",
 			input: []line{counted(1, "panic", 10, 60), counted(2, "panic", 11, 60), counted(2, "unencodable_patch", 12, 60)},
 			want:  []moment{at(15, because("panic"), because("unencodable_patch"))}},
-		{rule: rule, kind: silent, story: "pods that are skipped", input: []line{skipped}, want: []moment{at(15)}},
-		{rule: rule, kind: silent, story: "a VM's pod that says it is the webhook is not believed", input: []line{forged}, want: []moment{at(15)}},
+		{rule: rule, kind: silent, story: "pods that are skipped", input: []line{counted(1, "opted_out", 10, 60).with("result", "skipped")}, want: []moment{at(15)}},
+		{rule: rule, kind: silent, story: "a VM's pod that says it is the webhook is not believed", input: []line{counted(1, "panic", 10, 60).with("job", VMsJob)}, want: []moment{at(15)}},
 		{rule: rule, kind: resolves, story: "fifteen minutes after the last error", input: []line{counted(1, "panic", 10, 60)},
 			want: []moment{at(24, because("panic")), at(26)}},
 		{rule: rule, kind: restart, story: "an error meanwhile is told", input: awayBetween(8, 12, []line{counted(1, "panic", 10, 60)}),
@@ -81,7 +77,7 @@ func webhookErrorScenarios() []scenario {
 		{rule: rule, kind: restart, story: "old errors are not told again", input: awayBetween(30, 50, []line{counted(1, "panic", 10, 80)}),
 			want: []moment{at(50), at(55)}},
 		{rule: rule, kind: reboot, story: "a replica that starts from zero",
-			input: []line{counted(1, "panic", 10, 40), metric("hypervisor_exporter_webhook_admissions_total",
+			input: []line{counted(1, "panic", 10, 40), metric(admissions,
 				replica(1).with("result", "error", "reason", "panic"), 0, 42, 80)}, want: []moment{at(12, because("panic")), at(45)}},
 	}
 }
@@ -95,8 +91,6 @@ func bypassedScenarios() []scenario {
 	count := func(value float64, first, last int) line {
 		return metric("apiserver_admission_webhook_fail_open_count", apiserver("a"), value, first, last)
 	}
-	other := count(1, 20, 80)
-	other.labels = other.labels.with("name", "other.example.com")
 	return []scenario{
 		{rule: rule, kind: fires, story: "at the first event, before which there is no series", input: []line{up, count(1, 20, 80)},
 			want:      []moment{at(20, labels{}), at(19)},
@@ -104,7 +98,7 @@ func bypassedScenarios() []scenario {
 		{rule: rule, kind: fires, story: "at a later event", input: []line{up, count(3, 0, 29).then(4, 30, 80)}, want: []moment{at(31, labels{}), at(29)}},
 		{rule: rule, kind: fires, story: "two API servers are one alert", input: []line{up, metric("up", labels{"job": "apiserver", "instance": "b"}, 1, 0, 80),
 			count(1, 20, 80), metric("apiserver_admission_webhook_fail_open_count", apiserver("b"), 1, 20, 80)}, want: []moment{at(21, labels{})}},
-		{rule: rule, kind: silent, story: "other people's webhooks", input: []line{up, other}, want: []moment{at(21)}},
+		{rule: rule, kind: silent, story: "other people's webhooks", input: []line{up, count(1, 20, 80).with("name", "other.example.com")}, want: []moment{at(21)}},
 		{rule: rule, kind: silent, story: "the API server's metrics are not scraped", input: nil, want: []moment{at(21)}},
 		{rule: rule, kind: silent, story: "an old count at an API server that is new to Prometheus",
 			input: []line{metric("up", labels{"job": "apiserver", "instance": "a"}, 1, 20, 80), count(7, 20, 80)}, want: []moment{at(21), at(40)}},

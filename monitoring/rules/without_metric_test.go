@@ -17,8 +17,7 @@ func enabled(namespace string, first, last int) line {
 // deafIn is a VM of that namespace whose exporter does not answer.
 func deafIn(namespace, name string) []line {
 	one := vm(name, "node-1", "kvm", 0, 60)
-	one.namespace = namespace
-	return []line{metric("up", one.target(), 0, 0, 60)}
+	return []line{metric("up", one.in(namespace, one.pod).target(), 0, 0, 60)}
 }
 
 func coverageScenarios() []scenario {
@@ -28,21 +27,13 @@ func coverageScenarios() []scenario {
 	out := func(metricName, label string) line {
 		return metric(metricName, labels{"job": "kube-state-metrics", "namespace": "shop", "pod": web.pod, label: "false"}, 1, 0, 60)
 	}
-	starting := said(web, "a")
-	starting.labels = starting.labels.with("phase", "scheduling")
-	elsewhere := web
-	elsewhere.namespace = "other"
-	forged := web
-	forged.job = "tenant/exporter"
-	byHand := web
-	byHand.pod = "made-by-hand"
+	byHand := web.in("shop", "made-by-hand")
 	later := vm("web", "node-1", "kvm", 20, 60)
 	moved := vm("web", "node-2", "kvm", 20, 60)
 	movedSaid := moved
 	movedSaid.first = 21
 	short := vm("web", "node-1", "kvm", 0, 19)
-	unnamed := said(web, "a")
-	unnamed.labels = unnamed.labels.with("vmi_pod", "<none>") // as KubeVirt 1.5 says it; later, without the label
+	unnamed := said(web, "a").with("vmi_pod", "<none>") // as in KubeVirt 1.5; later, without the label
 	return []scenario{
 		{rule: rule, kind: fires, story: "after fifteen minutes, not before; two virt-controllers are one alert", input: bare,
 			want:      []moment{at(15, of("web", "node-1")), at(14)},
@@ -51,9 +42,9 @@ func coverageScenarios() []scenario {
 			input: append(db.lines(), said(web, "a"), said(db, "a")), want: []moment{at(20, of("web", "node-1"))}},
 		{rule: rule, kind: fires, story: "a target that answers but shows no VM",
 			input: []line{said(web, "a"), enabled("shop", 0, 60), metric("up", web.target(), 1, 0, 60)}, want: []moment{at(20, of("web", "node-1"))}},
-		{rule: rule, kind: fires, story: "a metric of a job that is not ours", input: append(bare, forged.lines()...), want: []moment{at(20, of("web", "node-1"))}},
+		{rule: rule, kind: fires, story: "a metric of a job that is not ours", input: append(bare, web.by("tenant/exporter").lines()...), want: []moment{at(20, of("web", "node-1"))}},
 		{rule: rule, kind: fires, story: "a metric of a VM of the same name in another namespace",
-			input: append(bare, elsewhere.lines()...), want: []moment{at(20, of("web", "node-1"))}},
+			input: append(bare, web.in("other", web.pod).lines()...), want: []moment{at(20, of("web", "node-1"))}},
 		{rule: rule, kind: fires, story: "targets that are down, of other VMs",
 			input: append(bare, deafIn("other", "web")...), want: []moment{at(20, of("web", "node-1"))}},
 		{rule: rule, kind: fires, story: "a pod of the same name in another namespace opted out", input: append(bare,
@@ -83,7 +74,7 @@ func coverageScenarios() []scenario {
 			metric("kube_pod_labels", labels{"namespace": "shop", "pod": web.pod, "label_hypervisor_exporter_kubevirt_io_inject": "true"}, 1, 0, 60),
 			metric("kube_pod_annotations", labels{"namespace": "shop", "pod": web.pod, "annotation_hypervisor_exporter_kubevirt_io_inject": "true"}, 1, 0, 60)),
 			want: []moment{at(20, of("web", "node-1"))}},
-		{rule: rule, kind: silent, story: "a VM that does not run yet", input: []line{starting, enabled("shop", 0, 60)}, want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "a VM that does not run yet", input: []line{said(web, "a").with("phase", "scheduling"), enabled("shop", 0, 60)}, want: []moment{at(20)}},
 		{rule: rule, kind: resolves, story: "when the VM gets an exporter",
 			input: append(append([]line{said(short, "a"), said(later, "a")}, enabled("shop", 0, 60)), later.lines()...), want: []moment{at(19, of("web", "node-1")), at(20)}},
 		{rule: rule, kind: resolves, story: "when the VM stops", input: []line{said(vm("web", "node-1", "kvm", 0, 20), "a"), enabled("shop", 0, 60)},

@@ -127,7 +127,7 @@ func honest() []pod {
 		one("slow", "node-2", slow), // tenants' pages of the same node lie about KVM
 		one("mute", "node-2", func(s *state, _ moment) { s.hypervisor, s.domain, s.libvirt = "unknown", "", 0 }),
 		one("hyperv", "node-2", func(s *state, _ moment) { s.hypervisor, s.domain = "unknown", "hyperv" }),
-		one("dying", "node-1", func(s *state, now moment) { s.restarts = math.Floor(now.age.Seconds() / 4) }),
+		one("dying", "node-1", func(s *state, now moment) { s.restarts = math.Floor(now.age.Seconds()) }),
 		one("turned-1", "node-3", turned), one("turned-2", "node-3", turned),
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/stretchr/testify/require"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/monitoring/dashboards"
 	"kubevirt-hypervisor-exporter/monitoring/rules"
 	"kubevirt-hypervisor-exporter/sidecar/exposition"
@@ -127,61 +128,86 @@ func series(metric string, all map[string]string, value string) string {
 
 var oddValues = []string{"NaN", "+Inf", "-Inf", "1e300", "-1e300", "0"}
 
-// forged are tenants' pods, one for each thing that a page can do to a metric that is asked for.
-// Each page is that of an emulated VM on a node with an honest emulated one, changed in one way.
+// A forgery is a page of a tenant's emulated VM, which shares a node with an honest one, changed in one way.
+type forgery struct {
+	what    string
+	changed map[string]string // a metric of the genuine page, and its line instead
+	more    []string          // further lines
+}
+
+// forgeries returns one for each thing that a page can do to the metric.
+func forgeries(metric string, one asked) []forgery {
+	genuine := emulated().lines()
+	with := func(pairs ...string) map[string]string {
+		all := maps.Clone(one.satisfied)
+		if metric == "kubevirt_vmi_hypervisor_domain_info" {
+			all["arch"] = "x86_64"
+		}
+		for i := 0; i < len(pairs); i += 2 {
+			all[pairs[i]] = pairs[i+1]
+		}
+		return all
+	}
+	all := []forgery{{what: "one more label", more: []string{
+		series(metric, with("cluster", "prod-b"), "1"), series(metric, with("replica", "b"), "2")}}}
+	for _, label := range slices.Sorted(maps.Keys(one.labels)) {
+		all = append(all, forgery{what: "two " + label, more: []string{
+			series(metric, with(label, "a"), "1"), series(metric, with(label, "b"), "2")}})
+		var each []string
+		for _, value := range closedValues(label) {
+			each = append(each, series(metric, with(label, value), "1"))
+		}
+		all = append(all, forgery{what: "every " + label, more: each})
+	}
+	twins := forgery{what: "odd values beside it"}
+	for i, value := range oddValues {
+		twins.more = append(twins.more, series(metric, with("x", fmt.Sprint(i)), value))
+		if line, ours := genuine[metric]; ours {
+			labels, _, _ := strings.Cut(line, " ")
+			all = append(all, forgery{what: value, changed: map[string]string{metric: labels + " " + value}})
+		}
+	}
+	return append(all, twins)
+}
+
+// forged returns tenants' pods. In a soak, each page has one forgery; otherwise one page has all that add lines to a metric,
+// and one all metrics with the same odd value.
 func forged(t *testing.T) []pod {
 	t.Helper()
+	pages := map[string]forgery{"the two series that ended a rule": {more: []string{
+		`hypervisor_exporter_last_change_timestamp_seconds{hypervisor_type="a"} 1`,
+		`hypervisor_exporter_last_change_timestamp_seconds{hypervisor_type="b"} 2`,
+	}}}
+	for metric, one := range selectors(t) {
+		for _, forgery := range forgeries(metric, one) {
+			key := metric
+			switch {
+			case testkit.Soak():
+				key += " with " + forgery.what
+			case metric == "kubevirt_vmi_hypervisor_info" && forgery.changed != nil:
+				key += " " + forgery.what // it would hide the others: the rules select only 1
+			case forgery.changed != nil:
+				key = forgery.what
+			}
+			page := pages[key]
+			if page.changed == nil {
+				page.changed = map[string]string{}
+			}
+			maps.Copy(page.changed, forgery.changed)
+			page.more = append(page.more, forgery.more...)
+			pages[key] = page
+		}
+	}
 	var pods []pod
-	add := func(what string, genuine map[string]string, more ...string) {
+	for _, what := range slices.Sorted(maps.Keys(pages)) {
+		genuine := emulated().lines()
+		maps.Copy(genuine, pages[what].changed)
+		text := page(genuine, append([]string{"# " + what}, pages[what].more...)...)
 		name := fmt.Sprintf("vm-%d", len(pods))
-		text := page(genuine, append([]string{"# " + what}, more...)...)
 		pods = append(pods, pod{namespace: "tenant", name: "virt-launcher-" + name, node: "node-2", vm: name,
 			page: func(moment) string { return text }})
 	}
-	metrics := selectors(t)
-	for _, metric := range slices.Sorted(maps.Keys(metrics)) {
-		one := metrics[metric]
-		genuine := emulated().lines()
-		with := func(pairs ...string) map[string]string {
-			all := maps.Clone(one.satisfied)
-			if metric == "kubevirt_vmi_hypervisor_domain_info" {
-				all["arch"] = "x86_64"
-			}
-			for i := 0; i < len(pairs); i += 2 {
-				all[pairs[i]] = pairs[i+1]
-			}
-			return all
-		}
-		add(metric+" with one more label", genuine, series(metric, with("cluster", "prod-b"), "1"), series(metric, with("replica", "b"), "2"))
-		for _, label := range slices.Sorted(maps.Keys(one.labels)) {
-			add(metric+" with two "+label, genuine, series(metric, with(label, "a"), "1"), series(metric, with(label, "b"), "2"))
-			var each []string
-			for _, value := range closedValues(label) {
-				each = append(each, series(metric, with(label, value), "1"))
-			}
-			if each != nil {
-				add(metric+" with every "+label, genuine, each...)
-			}
-		}
-		var twins []string
-		for i, value := range oddValues {
-			twins = append(twins, series(metric, with("x", fmt.Sprint(i)), value))
-			if _, ours := genuine[metric]; ours {
-				changed := maps.Clone(genuine)
-				head, _, _ := strings.Cut(genuine[metric], "}")
-				if !strings.HasPrefix(head, "{") {
-					changed[metric] = " " + value
-				} else {
-					changed[metric] = head + "} " + value
-				}
-				add(metric+" is "+value, changed)
-			}
-		}
-		add(metric+" repeated with odd values", genuine, twins...)
-	}
-	add("the two series that ended a rule", emulated().lines(),
-		`hypervisor_exporter_last_change_timestamp_seconds{hypervisor_type="a"} 1`, `hypervisor_exporter_last_change_timestamp_seconds{hypervisor_type="b"} 2`)
-	long := pods[len(pods)-1]
+	long := pods[0]
 	long.name, long.vm = "long-reference", strings.Repeat("x", 250_000)
 	return append(pods, long)
 }

@@ -32,15 +32,23 @@ const onceBroken = `group by (namespace, name, node, hypervisor_type) (
   )
 )`
 
+// minute is how long a minute of the rules takes in this test.
+const minute = 250 * time.Millisecond
+
 var minutes = regexp.MustCompile(`\b(\d+)m\b`)
 
-// shortRules are the product's with a second for each minute, and onceBroken.
+// shortRules returns the product's rules with shorter minutes, and onceBroken.
 func shortRules(t *testing.T) []byte {
 	t.Helper()
 	content, err := rules.RulesFile()
 	require.NoError(t, err)
 	var file map[string]any
-	require.NoError(t, yaml.Unmarshal([]byte(minutes.ReplaceAllString(string(content), "${1}s")), &file))
+	short := minutes.ReplaceAllStringFunc(string(content), func(duration string) string {
+		count, err := strconv.Atoi(strings.TrimSuffix(duration, "m"))
+		require.NoError(t, err)
+		return fmt.Sprintf("%dms", count*int(minute.Milliseconds()))
+	})
+	require.NoError(t, yaml.Unmarshal([]byte(short), &file))
 	file["groups"] = append(file["groups"].([]any), map[string]any{
 		"name": "once-broken", "rules": []any{map[string]any{"record": "once:broken", "expr": onceBroken}},
 	})
@@ -53,7 +61,6 @@ func shortRules(t *testing.T) []byte {
 // pages: with our scrape configuration, and without its rules for pages.
 func TestNoPageHarmsTheRules(t *testing.T) {
 	pods := append(honest(), forged(t)...)
-	require.Greater(t, len(pods), 150, "a page for each label and value of each metric")
 	var turned atomic.Bool
 	server := httptest.NewServer(answers(pods, &turned))
 	t.Cleanup(server.Close)
@@ -63,7 +70,7 @@ func TestNoPageHarmsTheRules(t *testing.T) {
 		change(vms)
 		jobs := append([]any{vms}, slices.Collect(maps.Values(others(address)))...)
 		return startPrometheus(t, map[string]any{
-			"global":         map[string]any{"scrape_interval": "2s", "evaluation_interval": "1s", "external_labels": map[string]any{"cluster": "prod-a"}},
+			"global":         map[string]any{"scrape_interval": "1s", "evaluation_interval": "500ms", "external_labels": map[string]any{"cluster": "prod-a"}},
 			"scrape_configs": jobs,
 		}, shortRules(t))
 	}
@@ -106,14 +113,14 @@ func alertText(labels map[string]string) string {
 	return strings.TrimPrefix(text, "/") + strings.Join(more, " ")
 }
 
-// patience bounds the wait for the alerts, of which the slowest takes 20 s on a quiet machine.
+// patience bounds the wait for the alerts, of which the slowest takes 5 s on a quiet machine.
 const patience = 4 * time.Minute
 
 // awaitHistory waits until Prometheus knows that node-3 had KVM.
 func awaitHistory(t *testing.T, p prometheus) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		seen, err := p.query(`present_over_time(` + rules.Newest + `{node="node-3",hypervisor_type="kvm"}[1d:10s])`)
+		seen, err := p.query(`present_over_time(` + rules.Newest + `{node="node-3",hypervisor_type="kvm"}[1d:2500ms])`)
 		if err == nil && len(seen) != 2 {
 			err = fmt.Errorf("%d VMs of node-3 on KVM", len(seen))
 		}
@@ -122,7 +129,7 @@ func awaitHistory(t *testing.T, p prometheus) {
 }
 
 // requireAlerts waits until the alerts that fire are the wanted ones, those about tenants' own VMs left out, and then
-// until all rules were evaluated six times more: a wrong alert takes no longer to fire than the right ones did.
+// until all rules were evaluated four times more: a wrong alert takes no longer to fire than the right ones did.
 func requireAlerts(t *testing.T, p prometheus) {
 	t.Helper()
 	want := wanted()
@@ -155,7 +162,7 @@ func requireAlerts(t *testing.T, p prometheus) {
 		if last = equal(); last != nil {
 			until = math.NaN() // a scrape that takes too long on a busy machine ends alerts for a moment
 		} else if now := iterations(); math.IsNaN(until) {
-			until = now + 6
+			until = now + 4
 		} else if now >= until {
 			return
 		}
