@@ -73,9 +73,9 @@ func requireAccepted(t *testing.T, c clocks) {
 		func() time.Time { return time.Now().Add(c.server) }, discard)
 	running.Go(func() { _ = source.Run(ctx) })
 
-	hours := 20
+	hours, replaced := 20, 1
 	if testkit.Soak() {
-		hours = 30
+		hours, replaced = 30, 2
 	}
 	bundles := map[string]bool{}
 	for hour := range hours {
@@ -90,5 +90,5 @@ func requireAccepted(t *testing.T, c clocks) {
 		bundles[string(trusted.PEM())] = true
 		time.Sleep(time.Hour)
 	}
-	require.GreaterOrEqual(t, len(bundles), 3, "the CA was replaced")
+	require.Greater(t, len(bundles), replaced, "how often the CA was replaced")
 }
