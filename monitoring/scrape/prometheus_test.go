@@ -90,6 +90,19 @@ func (p prometheus) query(expr string) ([]sample, error) {
 	return data.Result, nil
 }
 
+// await returns the values of the expression once there are as many as wanted. Prometheus' scrape of itself may be missing
+// on a busy machine.
+func (p prometheus) await(t *testing.T, expr string, want int) (samples []sample) {
+	t.Helper()
+	testkit.Eventually(t, func() (err error) {
+		if samples, err = p.query(expr); err == nil && len(samples) != want {
+			err = fmt.Errorf("%s: %d values, want %d", expr, len(samples), want)
+		}
+		return err
+	})
+	return samples
+}
+
 // ruleErrors returns the last error of each rule that was evaluated, by group and name; an empty text is none.
 func (p prometheus) ruleErrors(t *testing.T) map[string]string {
 	t.Helper()
