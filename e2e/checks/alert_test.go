@@ -113,6 +113,17 @@ func (f *framework) awaitAlert(name string, labels map[string]string) {
 	require.FileExists(f.t, filepath.Join(product(f.t), runbook))
 }
 
+// awaitOwnAlert waits until the product's own alert fires, for one that has no "for" and whose cause is a moment: its short
+// copy looks back for seconds, and on a busy machine these may be over.
+func (f *framework) awaitOwnAlert(name string) {
+	f.eventually("alert "+name, func() error {
+		if _, own, others := f.alerts(name, map[string]string{}); own == nil || own.State != "firing" {
+			return fmt.Errorf("the product's own %v, with other labels %v", own, others)
+		}
+		return nil
+	})
+}
+
 // awaitResolved waits until the alert no longer fires.
 func (f *framework) awaitResolved(name string, labels map[string]string) {
 	began := time.Now()
