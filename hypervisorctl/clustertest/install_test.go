@@ -141,27 +141,13 @@ func serve(t *testing.T, handler http.Handler, config *tls.Config) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// machineAddress is an address of this machine that the API server connects to: loopback is refused there.
-func machineAddress(t *testing.T) string {
-	t.Helper()
-	addresses, err := net.InterfaceAddrs()
-	require.NoError(t, err)
-	for _, address := range addresses {
-		if network, ok := address.(*net.IPNet); ok && network.IP.To4() != nil && network.IP.IsGlobalUnicast() {
-			return network.IP.String()
-		}
-	}
-	require.Fail(t, "this machine has no IPv4 address but loopback (ip address add 192.0.2.2/32 dev lo)")
-	return ""
-}
-
 func join(t *testing.T, port int) {
 	t.Helper()
 	name, number := "https", int32(port)
 	_, err := server.Client.DiscoveryV1().EndpointSlices(cluster.ExporterNamespace).Create(t.Context(), &discoveryv1.EndpointSlice{
 		ObjectMeta:  metav1.ObjectMeta{GenerateName: "webhook-", Labels: map[string]string{discoveryv1.LabelServiceName: cluster.Webhook}},
 		AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{machineAddress(t)}}},
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{apiservertest.MachineAddress(t)}}},
 		Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &number}},
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
@@ -204,7 +190,7 @@ func runningPod(t *testing.T, pod *corev1.Pod) {
 	pods := server.Client.CoreV1().Pods(pod.Namespace)
 	stored, err := pods.Create(t.Context(), pod, metav1.CreateOptions{})
 	require.NoError(t, err)
-	address := machineAddress(t)
+	address := apiservertest.MachineAddress(t)
 	status, err := json.Marshal(map[string]any{"status": corev1.PodStatus{
 		Phase: corev1.PodRunning, PodIP: address, PodIPs: []corev1.PodIP{{IP: address}},
 		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -46,7 +47,7 @@ func serveKubelet(t *testing.T, node string, k *kubelet) {
 	certificate.StartTLS() // for its certificate alone
 	defer certificate.Close()
 	port := serve(t, mux, &tls.Config{Certificates: certificate.TLS.Certificates, NextProtos: []string{"http/1.1"}})
-	createNode(t, node, "amd64", "1k", machineAddress(t), int32(port))
+	createNode(t, node, "amd64", "1k", apiservertest.MachineAddress(t), int32(port))
 }
 
 // upgrade accepts SPDY, as every kubelet does.

@@ -22,6 +22,7 @@ import (
 
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 	"kubevirt-hypervisor-exporter/internal/testkit"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
 // serverName is what the API server verifies of a webhook that is named by Service.
@@ -81,20 +82,6 @@ func awaitInjecting(t *testing.T) {
 	})
 }
 
-// machineAddress is an address of this machine that an EndpointSlice may hold: loopback is refused there.
-func machineAddress(t testing.TB) string {
-	t.Helper()
-	addresses, err := net.InterfaceAddrs()
-	require.NoError(t, err)
-	for _, address := range addresses {
-		if network, ok := address.(*net.IPNet); ok && network.IP.To4() != nil && network.IP.IsGlobalUnicast() {
-			return network.IP.String()
-		}
-	}
-	require.Fail(t, "this machine has no IPv4 address but loopback (ip address add 192.0.2.2/32 dev lo)")
-	return ""
-}
-
 // join makes the port of this machine a ready endpoint of the webhook's Service, as the EndpointSlice controller does
 // with a pod that is ready. The port has a slice of its own, since here all replicas have one address.
 func join(t testing.TB, port int) {
@@ -106,7 +93,7 @@ func join(t testing.TB, port int) {
 			Labels: map[string]string{discoveryv1.LabelServiceName: serviceName},
 		},
 		AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{machineAddress(t)}}},
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{apiservertest.MachineAddress(t)}}},
 		Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &number}},
 	}
 	_, err := server.Client.DiscoveryV1().EndpointSlices(productNamespace).Create(t.Context(), slice, metav1.CreateOptions{})

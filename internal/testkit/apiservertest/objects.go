@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
 
@@ -150,4 +151,18 @@ func Objects(r io.Reader) ([]*unstructured.Unstructured, error) {
 			objects = append(objects, object)
 		}
 	}
+}
+
+// MachineAddress returns an address of this machine at which the API server calls a Service: it refuses loopback.
+func MachineAddress(t testing.TB) string {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	require.NoError(t, err)
+	for _, address := range addresses {
+		if network, ok := address.(*net.IPNet); ok && network.IP.To4() != nil && network.IP.IsGlobalUnicast() {
+			return network.IP.String()
+		}
+	}
+	require.Fail(t, "this machine has no IPv4 address but loopback (ip address add 192.0.2.2/32 dev lo)")
+	return ""
 }
