@@ -7,7 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-REGISTRY ?= localhost/kubevirt-hypervisor-exporter
+REGISTRY ?= localhost
+REPOSITORY ?= kubevirt-hypervisor-exporter
 TAG      ?= v0.1.0
 ARCHES   ?= amd64 arm64 s390x
 FUZZTIME ?= 30s
@@ -64,7 +65,7 @@ soak: integration-programs ## Run all tests with their long loops, and break eac
 	@.ci/packages $(TEST_PACKAGES)
 	KHE_SOAK=1 go test -race -vet=off -tags mutants -timeout 3h ./...
 
-test-arch: image ## Build all images; run what is in those for arm64 and s390x in QEMU
+test-arch: image ## Build the image; run what is in those for arm64 and s390x in QEMU
 	@.ci/packages $(ARCH_PACKAGES)
 	go test -tags arch -run '^TestOther' -timeout 15m ./sidecar/acceptance
 
@@ -94,11 +95,9 @@ lint: ## Check format, vet, staticcheck, shellcheck and dependencies
 	@.ci/packages shellcheck
 	@.ci/lint
 
-image: build ## Build the images for ARCHES from the binaries, offline
+image: build ## Build the image for ARCHES from the binaries, offline
 	@.ci/packages buildah
-	.ci/image sidecar $(REGISTRY)/sidecar:$(TAG) "sidecar supervisor" $(ARCHES)
-	.ci/image webhook $(REGISTRY)/webhook:$(TAG) webhook $(ARCHES)
-	.ci/image relay $(REGISTRY)/relay:$(TAG) relay $(ARCHES)
+	.ci/image $(REGISTRY)/$(REPOSITORY):$(TAG) $(ARCHES)
 
 clean: ## Remove what was built
 	rm -rf bin

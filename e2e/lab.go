@@ -137,8 +137,8 @@ func (l *lab) install(ctx context.Context, p parts) error {
 	if err := step("node", func() (err error) { client, err = l.startNode(ctx); return }); err != nil {
 		return err
 	}
-	var product cluster.ProductImages
-	if err := step("images into the node", func() (err error) { product, err = l.loadImages(ctx); return }); err != nil {
+	var image string
+	if err := step("images into the node", func() (err error) { image, err = l.loadImages(ctx); return }); err != nil {
 		return err
 	}
 	return beside(ctx,
@@ -150,7 +150,7 @@ func (l *lab) install(ctx context.Context, p parts) error {
 				if err := client.InstallMonitoring(ctx, p.operator, p.prometheus, p.kubeState); err != nil {
 					return err
 				}
-				objects, err := cluster.ProductObjects(l.product, cluster.Default, product)
+				objects, err := cluster.ProductObjects(l.product, cluster.Default, image)
 				if err != nil {
 					return err
 				}
@@ -174,20 +174,19 @@ func (l *lab) startNode(ctx context.Context) (*cluster.Client, error) {
 	return client, client.PatchNode(ctx, l.node.Name, `{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}`)
 }
 
-// loadImages imports our archive and the product's, which `make image` wrote, and returns the names of the latter.
-func (l *lab) loadImages(ctx context.Context) (p cluster.ProductImages, err error) {
+// loadImages imports our archive and the product's, which `make image` wrote, and returns the name of the latter.
+func (l *lab) loadImages(ctx context.Context) (image string, err error) {
 	if err := l.node.CopyGuests(ctx); err != nil {
-		return p, err
+		return "", err
 	}
 	if _, err := l.node.Import(ctx, node.Images); err != nil {
-		return p, err
+		return "", err
 	}
-	for archive, name := range map[string]*string{node.WebhookImage: &p.Webhook, node.SidecarImage: &p.Sidecar, node.RelayImage: &p.Relay} {
-		if *name, err = l.node.Import(ctx, archive); err != nil {
-			return p, fmt.Errorf("%w (make image builds the product's into %s)", err, filepath.Join(l.product, "bin"))
-		}
+	image, err = l.node.Import(ctx, node.ProductImage)
+	if err != nil {
+		return "", fmt.Errorf("%w (make image builds the product's into %s)", err, filepath.Join(l.product, "bin"))
 	}
-	return p, nil
+	return image, nil
 }
 
 func (l *lab) down(ctx context.Context) error {

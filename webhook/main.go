@@ -20,7 +20,7 @@ import (
 // unsetSidecarImage is what the manifests name until a user sets an image (manifests/images):
 // it can never be pulled, and no one else can own it. It is the default of the command that
 // prints pods; serve has no default.
-const unsetSidecarImage = "images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar:v0.1.0"
+const unsetSidecarImage = "images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter:v0.1.0"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

@@ -95,11 +95,11 @@ func requireOwnProcess(t *testing.T, object *unstructured.Unstructured) {
 
 // The chart replaces text in the policy.
 func TestPolicyHasItsSettings(t *testing.T) {
-	output, err := client.template(t.Context(), "--set=injector=admissionPolicy,images.sidecar.tag=v9,images.sidecar.pullPolicy=Always",
+	output, err := client.template(t.Context(), "--set=injector=admissionPolicy,image.tag=v9,image.pullPolicy=Always",
 		"--namespace="+elsewhere)
 	require.NoError(t, err)
 	for _, want := range []string{
-		`expression: "'images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar:v9'"`,
+		`expression: "'images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter:v9'"`,
 		`expression: "'Always'"`,
 		`values: ["elsewhere","kube-system"]`,
 	} {

@@ -52,7 +52,7 @@ func TestReleaseLeavesAloneWhatTheCertificateProcessWrote(t *testing.T) {
 			require.Contains(t, notes, "kubectl -n "+namespace+"-relay rollout status daemonset/hypervisor-exporter-relay")
 			fillCertificates(t, namespace)
 
-			client.inCluster(t, append([]string{"upgrade"}, append(flags, "--set=webhook.replicas=3,images.webhook.tag=v9")...)...)
+			client.inCluster(t, append([]string{"upgrade"}, append(flags, "--set=webhook.replicas=3,image.tag=v9")...)...)
 			require.EqualValues(t, 3, replicas(t, namespace))
 			requireCertificates(t, namespace)
 			client.inCluster(t, "rollback", release, "1", "--namespace="+namespace, "--server-side="+way)

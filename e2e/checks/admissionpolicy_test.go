@@ -17,14 +17,14 @@ func TestAdmissionPolicy(t *testing.T) {
 	before := vm{namespace: labelled, name: "policy-before"}
 	f.start(before)
 	requireUntouched := f.observe(before)
-	images := f.installPolicy()
+	image := f.installPolicy()
 
 	v := vm{namespace: labelled, name: "policy"}
 	dedicated := vm{namespace: labelled, name: "policy-dedicated", dedicated: true}
 	out := vm{namespace: labelled, name: "policy-opted-out", annotations: map[string]string{inject: "false"}, node: nowhere}
 	f.create(out)
 	f.start(v, dedicated)
-	require.Equal(t, images.Sidecar, f.sidecarOf(v).Image)
+	require.Equal(t, image, f.sidecarOf(v).Image)
 	require.False(t, hasSidecar(f.pod(out)))
 	require.Equal(t, corev1.PodQOSGuaranteed, f.pod(dedicated).Status.QOSClass)
 	for _, v := range []vm{v, dedicated, before} {
@@ -40,14 +40,14 @@ func TestAdmissionPolicy(t *testing.T) {
 
 // installPolicy replaces the webhook by the policy, as docs/admission-policy.md has it, until the check ends. It returns
 // once the API server applies it.
-func (f *framework) installPolicy() cluster.ProductImages {
-	images := f.productImages()
-	standard, policy := f.manifests(cluster.Default, images), f.manifests(cluster.Policy, images)
+func (f *framework) installPolicy() string {
+	image := f.productImage()
+	standard, policy := f.manifests(cluster.Default, image), f.manifests(cluster.Policy, image)
 	f.restoreProduct(without(policy, standard)...)
 	f.must(f.Apply(f.ctx, policy...))
 	f.must(f.Client.Delete(f.ctx, without(standard, policy)...))
 	f.must(f.WaitRollout(f.ctx, cluster.Product, "Deployment", certsProcess))
 	f.awaitPods("webhook", 0)
 	f.awaitNewPods(vm{namespace: labelled, name: "policy"}, "the API server to apply the policy", hasSidecar)
-	return images
+	return image
 }

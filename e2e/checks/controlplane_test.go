@@ -46,17 +46,16 @@ func TestWebhookGone(t *testing.T) {
 	}
 }
 
-// A sidecar image that is missing on the node does not hold VMs: the webhook that would inject it never starts to serve.
+// An image that is missing on the node does not hold VMs: the webhook that would inject it never starts to serve.
 func TestImageMissing(t *testing.T) {
 	f := connect(t)
 	const missing = "e2e.local/missing:1"
 	set := func(image string) {
-		patch := fmt.Sprintf(`{"spec":{"template":{"spec":{"initContainers":[{"name":"sidecar-image","image":%q}],
-			"containers":[{"name":"webhook","env":[{"name":"SIDECAR_IMAGE","value":%[1]q}]}]}}}}`, image)
+		patch := fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":"webhook","image":%q,"env":[{"name":"SIDECAR_IMAGE","value":%[1]q}]}]}}}}`, image)
 		_, err := f.AppsV1().Deployments(cluster.Product).Patch(f.ctx, webhook, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
 		f.must(err)
 	}
-	image := f.productImages().Sidecar
+	image := f.productImage()
 	t.Cleanup(func() {
 		set(image)
 		f.must(f.WaitRollout(f.ctx, cluster.Product, "Deployment", webhook))
@@ -64,8 +63,8 @@ func TestImageMissing(t *testing.T) {
 	set(missing)
 	f.until("a replica that cannot start", func() bool {
 		return slices.ContainsFunc(f.pods(cluster.Product, ""), func(pod corev1.Pod) bool {
-			s := status(&pod, "sidecar-image")
-			return s.Image == missing && s.State.Waiting != nil && s.State.Waiting.Reason != "PodInitializing"
+			s := status(&pod, "webhook")
+			return s.Image == missing && s.State.Waiting != nil && s.State.Waiting.Reason != "ContainerCreating"
 		})
 	}, nil)
 	v := vm{namespace: labelled, name: "image-missing"}

@@ -37,12 +37,12 @@ func TestDirect(t *testing.T) {
 // installDirect replaces the default by the overlay direct, until the check ends. The relay goes on, without requests:
 // what the overlay lacks is only kept from Prometheus, for the next check's sake.
 func (f *framework) installDirect() {
-	images := f.productImages()
+	image := f.productImage()
 	monitors := func(folder string) []*unstructured.Unstructured {
-		return slices.DeleteFunc(f.manifests(folder, images), func(o *unstructured.Unstructured) bool { return o.GetKind() != "PodMonitor" })
+		return slices.DeleteFunc(f.manifests(folder, image), func(o *unstructured.Unstructured) bool { return o.GetKind() != "PodMonitor" })
 	}
 	f.restoreProduct(monitors(cluster.Direct)...)
 	f.must(f.Client.Delete(f.ctx, monitors(cluster.Default)...))
-	f.must(f.Apply(f.ctx, f.manifests(cluster.Direct, images)...))
+	f.must(f.Apply(f.ctx, f.manifests(cluster.Direct, image)...))
 	f.must(f.WaitWebhook(f.ctx))
 }

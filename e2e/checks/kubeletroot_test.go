@@ -23,7 +23,7 @@ func TestKubeletRoot(t *testing.T) {
 	// The first node's relay needs the folder of the other, too.
 	f.run("sh", "-ec", fmt.Sprintf("mkdir -p %[2]s/pods; mount --bind %[1]s/pods %[2]s/pods", f.node.KubeletRoot, k0s))
 	t.Cleanup(func() { f.run("umount", "-l", k0s+"/pods") })
-	images := f.restoreProduct()
+	image := f.restoreProduct()
 	second := f.secondNode(k0s) // goes before the product is as it was
 	f.runOn(second, "umount", "-l", node.DefaultKubeletRoot+"/pods")
 	f.restartRelay(second)
@@ -37,7 +37,7 @@ func TestKubeletRoot(t *testing.T) {
 	require.False(t, isReady(relay))
 	f.awaitTarget(v, "down")
 
-	f.install(images, fmt.Sprintf(`{target: {kind: DaemonSet, name: hypervisor-exporter-relay},
+	f.install(image, fmt.Sprintf(`{target: {kind: DaemonSet, name: hypervisor-exporter-relay},
 		patch: '[{"op": "replace", "path": "/spec/template/spec/volumes/0/hostPath/path", "value": "%s/pods"}]'}`, k0s))
 	f.awaitTarget(v, "up")
 	require.Equal(t, second.Name, f.awaitInfo(v).Metric["node"])

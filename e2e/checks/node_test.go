@@ -121,7 +121,7 @@ func (f *framework) secondNode(kubeletRoot string) *node.Node {
 	f.eventually(second.Name+" to be cordoned", func() error { // before it is ready
 		return f.PatchNode(f.ctx, second.Name, `{"spec":{"unschedulable":true}}`)
 	})
-	for _, archive := range []string{node.Images, node.SidecarImage, node.RelayImage} {
+	for _, archive := range []string{node.Images, node.ProductImage} {
 		_, err := second.Import(f.ctx, archive)
 		f.must(err)
 	}

@@ -23,18 +23,14 @@ const alwaysPull = `
           JSONPatch{op: "add", path: "/spec/initContainers/" + string(variables.names.indexOf('hypervisor-exporter')) + "/imagePullPolicy",
             value: "Always"}`
 
-// Images by digest from a registry that asks for a password: our pods pull them with their Secret, a VM whose pod names
+// The image by digest from a registry that asks for a password: our pods pull it with their Secret, a VM whose pod names
 // the Secret too gets a sidecar, also where it is pulled each time, and one whose pod does not is left alone. Without
 // --sidecar-image-pull-secrets the latter gets a sidecar that its kubelet refuses, though the node has the image: that is
 // the trap.
 func TestRegistryWithPassword(t *testing.T) {
 	f := connect(t)
 	registry := f.startPrivateRegistry()
-	local := f.restoreProduct()
-	var images cluster.ProductImages
-	_, images.Webhook = registry.push(local.Webhook)
-	_, images.Sidecar = registry.push(local.Sidecar)
-	_, images.Relay = registry.push(local.Relay)
+	_, image := registry.push(f.restoreProduct())
 	const named, always, unnamed = "secret-named", "secret-always", "secret-unnamed"
 	for _, namespace := range []string{named, always, unnamed} {
 		f.namespace(namespace)
@@ -45,7 +41,7 @@ func TestRegistryWithPassword(t *testing.T) {
 	for _, namespace := range []string{named, always} {
 		f.impose("{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: %s}, imagePullSecrets: [{name: %s}]}", namespace, pullSecret)
 	}
-	f.install(images, pullSecretsPatch, requiredSecretsPatch)
+	f.install(image, pullSecretsPatch, requiredSecretsPatch)
 
 	with := []vm{{namespace: named, name: "with-secret"}}
 	if f.atLeast("1.36") {
@@ -61,13 +57,13 @@ func TestRegistryWithPassword(t *testing.T) {
 	before := f.number(leftAlone)
 	f.start(append(with, without)...)
 	for _, v := range with {
-		require.Equal(t, images.Sidecar, f.sidecarOf(v).Image)
+		require.Equal(t, image, f.sidecarOf(v).Image)
 		f.requireMeasured(v, "kvm")
 	}
 	require.False(t, hasSidecar(f.pod(without)))
 	f.awaitSeries("%s > %f", leftAlone, before)
 
-	f.install(images, pullSecretsPatch)
+	f.install(image, pullSecretsPatch)
 	trapped := vm{namespace: unnamed, name: "trapped"}
 	f.create(trapped)
 	if !f.atLeast("1.35") {

@@ -40,42 +40,36 @@ func (f *framework) productObjects(paths ...string) []*unstructured.Unstructured
 	return all
 }
 
-// productImages are the references that the product runs by.
-func (f *framework) productImages() cluster.ProductImages {
+// productImage is the reference that the product runs by.
+func (f *framework) productImage() string {
 	deployment, err := f.AppsV1().Deployments(cluster.Product).Get(f.ctx, webhook, metav1.GetOptions{})
 	f.must(err)
-	relay, err := f.AppsV1().DaemonSets(cluster.Relay).Get(f.ctx, cluster.Relay, metav1.GetOptions{})
-	f.must(err)
-	return cluster.ProductImages{
-		Webhook: deployment.Spec.Template.Spec.Containers[0].Image,
-		Sidecar: deployment.Spec.Template.Spec.InitContainers[0].Image,
-		Relay:   relay.Spec.Template.Spec.Containers[0].Image,
-	}
+	return deployment.Spec.Template.Spec.Containers[0].Image
 }
 
 // manifests renders a folder of the product's manifests.
-func (f *framework) manifests(folder string, images cluster.ProductImages, patches ...string) []*unstructured.Unstructured {
-	objects, err := cluster.ProductObjects(product(f.t), folder, images, patches...)
+func (f *framework) manifests(folder, image string, patches ...string) []*unstructured.Unstructured {
+	objects, err := cluster.ProductObjects(product(f.t), folder, image, patches...)
 	f.must(err)
 	return objects
 }
 
 // restoreProduct has the product as it is now installed again when the check ends, once remove has been deleted. It
-// returns the product's images.
-func (f *framework) restoreProduct(remove ...*unstructured.Unstructured) cluster.ProductImages {
-	images := f.productImages()
-	standard := f.manifests(cluster.Default, images)
+// returns the product's image.
+func (f *framework) restoreProduct(remove ...*unstructured.Unstructured) string {
+	image := f.productImage()
+	standard := f.manifests(cluster.Default, image)
 	f.t.Cleanup(func() {
 		f.must(f.Client.Delete(f.ctx, remove...))
 		f.must(f.InstallProduct(f.ctx, standard))
 	})
-	return images
+	return image
 }
 
-// install installs the default manifests with other images or patches.
-func (f *framework) install(images cluster.ProductImages, patches ...string) {
+// install installs the default manifests with another image or patches.
+func (f *framework) install(image string, patches ...string) {
 	began := time.Now()
-	f.must(f.InstallProduct(f.ctx, f.manifests(cluster.Default, images, patches...)))
+	f.must(f.InstallProduct(f.ctx, f.manifests(cluster.Default, image, patches...)))
 	f.t.Logf("installed in %.1f s", time.Since(began).Seconds())
 }
 

@@ -44,8 +44,8 @@ func TestRewrittenByOthers(t *testing.T) {
 	f := connect(t)
 	f.needs("1.36") // MutatingAdmissionPolicy
 	v := vm{namespace: "rewritten", name: "rewritten"}
-	const image = "mirror.e2e.local/kubevirt-hypervisor-exporter/sidecar:mirrored"
-	f.run("ctr", "-n", "k8s.io", "images", "tag", "--force", f.productImages().Sidecar, image)
+	const image = "mirror.e2e.local/kubevirt-hypervisor-exporter:mirrored"
+	f.run("ctr", "-n", "k8s.io", "images", "tag", "--force", f.productImage(), image)
 	f.namespace(v.namespace)
 	f.impose(changedPods, v.namespace, `
           JSONPatch{op: "replace", path: "/spec/initContainers", value: variables.ours + variables.others},

@@ -58,11 +58,11 @@ func (f *framework) checkImageGone(n *node.Node) {
 	f.start(beside)
 	requireUntouched := f.observe(beside)
 	importImage := func() {
-		_, err := n.Import(f.ctx, node.SidecarImage)
+		_, err := n.Import(f.ctx, node.ProductImage)
 		f.must(err)
 	}
 	f.t.Cleanup(importImage)
-	f.removeImage(n, "kubevirt-hypervisor-exporter/sidecar")
+	f.removeImage(n, "localhost/kubevirt-hypervisor-exporter")
 
 	f.create(v)
 	f.until("the kubelet to give up pulling for now", func() bool {

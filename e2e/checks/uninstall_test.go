@@ -25,8 +25,8 @@ func TestUninstall(t *testing.T) {
 	f.start(v)
 	compute := f.computeID(v)
 	require.NotEmpty(t, f.strays(), "while it is installed")
-	images := f.restoreProduct()
-	objects := f.manifests(cluster.Default, images)
+	image := f.restoreProduct()
+	objects := f.manifests(cluster.Default, image)
 	f.must(f.Client.Delete(f.ctx, objects...))
 	f.must(f.Client.Delete(f.ctx, f.pluginRights()...), "installed by itself, if at all")
 	f.requireGone(objects)
@@ -37,12 +37,12 @@ func TestUninstall(t *testing.T) {
 
 	f.must(f.Apply(f.ctx, f.productObjects("manifests/base/namespace.yaml")...)) // as docs/install.md has it
 	f.helm("install", "hypervisor-exporter", filepath.Join(product(t), "charts", "kubevirt-hypervisor-exporter"), "--namespace="+cluster.Product,
-		values("webhook", images.Webhook), values("relay", images.Relay), values("sidecar", images.Sidecar))
+		values(image))
 	f.must(f.WaitProduct(f.ctx))
 	charted := vm{namespace: labelled, name: "helm"}
 	f.start(charted)
 	chartedCompute := f.computeID(charted)
-	require.Equal(t, images.Sidecar, f.sidecarOf(charted).Image)
+	require.Equal(t, image, f.sidecarOf(charted).Image)
 	f.awaitTarget(charted, "up")
 	f.helm("uninstall", "hypervisor-exporter", "--namespace="+cluster.Product)
 	f.must(f.CoreV1().Namespaces().Delete(f.ctx, cluster.Product, metav1.DeleteOptions{}))
@@ -51,10 +51,10 @@ func TestUninstall(t *testing.T) {
 	f.requireAlive(v, compute)
 }
 
-// values set an image of the chart.
-func values(image, reference string) string {
+// values set the chart's image.
+func values(reference string) string {
 	at := strings.LastIndex(reference, ":")
-	return "--set=images." + image + ".repository=" + reference[:at] + ",images." + image + ".tag=" + reference[at+1:]
+	return "--set=image.repository=" + reference[:at] + ",image.tag=" + reference[at+1:]
 }
 
 // helm runs the helm that the chart's tests pin.

@@ -14,33 +14,32 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
-// An upgrade, here to a sidecar that only a registry has, leaves running VMs alone. The relay's pods bring the image to
+// An upgrade, here to an image that only a registry has, leaves running VMs alone. The relay's pods bring the image to
 // the node: a VM that starts then waits for no registry, which may even be gone.
 func TestUpgrade(t *testing.T) {
 	f := connect(t)
 	v := vm{namespace: labelled, name: "upgraded"}
 	f.start(v)
 	f.awaitTarget(v, "up")
-	requireUntouched, image := f.observe(v), f.sidecarOf(v).Image
+	requireUntouched, before := f.observe(v), f.sidecarOf(v).Image
 	old := f.relayOn(f.node.Name)
 
-	images := f.restoreProduct()
 	registry, end := f.startRegistry()
-	images.Sidecar, _ = registry.push(images.Sidecar)
+	image, _ := registry.push(f.restoreProduct())
 	began := time.Now()
-	f.install(images)
+	f.install(image)
 	require.NotEqual(t, old.UID, f.relayOn(f.node.Name).UID)
 	// Webhook and relay are rolled out side by side, and on one node either's pod may be the one that pulls.
-	require.Contains(t, f.pulls(images.Sidecar, cluster.Relay), "Pulled", "the relay's pod has the image brought to its node")
-	require.Contains(t, f.pulls(images.Sidecar, cluster.Relay, cluster.Product), "Pulling", "it was on no node before")
+	require.Contains(t, f.pulls(image, cluster.Relay), "Pulled", "the relay's pod has the image brought to its node")
+	require.Contains(t, f.pulls(image, cluster.Relay, cluster.Product), "Pulling", "it was on no node before")
 	end()
 
 	fresh := vm{namespace: labelled, name: "upgraded-fresh"}
 	f.start(fresh)
-	require.Equal(t, images.Sidecar, f.sidecarOf(fresh).Image)
-	require.Equal(t, []string{"Pulled"}, f.pulls(images.Sidecar, labelled), "it was there already")
+	require.Equal(t, image, f.sidecarOf(fresh).Image)
+	require.Equal(t, []string{"Pulled"}, f.pulls(image, labelled), "it was there already")
 	requireUntouched()
-	require.Equal(t, image, f.sidecarOf(v).Image, "a VM keeps the sidecar that it has")
+	require.Equal(t, before, f.sidecarOf(v).Image, "a VM keeps the sidecar that it has")
 	f.awaitTarget(v, "up")
 	f.awaitTarget(fresh, "up")
 	up := f.scrapes(v, time.Since(began))

@@ -28,12 +28,9 @@ const (
 	Direct  = "manifests/overlays/direct"
 )
 
-// ProductImages are the references that the images of `make image` have in the node.
-type ProductImages struct{ Webhook, Sidecar, Relay string }
-
-// ProductObjects renders a folder of the product's manifests with the images, and what the patches change, as a user does:
+// ProductObjects renders a folder of the product's manifests with the image, and what the patches change, as a user does:
 // by a kustomization on top. The order is that of the manifests.
-func ProductObjects(product, folder string, images ProductImages, patches ...string) ([]*unstructured.Unstructured, error) {
+func ProductObjects(product, folder, image string, patches ...string) ([]*unstructured.Unstructured, error) {
 	fs := filesys.MakeFsOnDisk()
 	overlay, err := filesys.NewTmpConfirmedDir()
 	if err != nil {
@@ -55,13 +52,10 @@ func ProductObjects(product, folder string, images ProductImages, patches ...str
 	text := fmt.Sprintf(`apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [%s]
-images:
-- {name: images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/webhook, newName: %s}
-- {name: images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar, newName: %s}
-- {name: images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/relay, newName: %s}
+images: [{name: images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter, newName: %s}]
 transformers: [%s]
 patches: [%s]
-`, relative, newName(images.Webhook), newName(images.Sidecar), newName(images.Relay), strings.Join(transformers, ", "), strings.Join(patches, ", "))
+`, relative, newName(image), strings.Join(transformers, ", "), strings.Join(patches, ", "))
 	if err := fs.WriteFile(overlay.Join("kustomization.yaml"), []byte(text)); err != nil {
 		return nil, err
 	}

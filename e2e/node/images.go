@@ -10,9 +10,7 @@ import (
 // The archives of images inside a node, by its binds.
 const (
 	Images       = "/images/images.tar" // of everything but the product
-	WebhookImage = "/product/webhook.oci.tar"
-	SidecarImage = "/product/sidecar.oci.tar"
-	RelayImage   = "/product/relay.oci.tar"
+	ProductImage = "/product/image.oci.tar"
 )
 
 // CopyGuests copies the guests' disks to where their volumes are: KubeVirt has to own a disk's folder, and the cache

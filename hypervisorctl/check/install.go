@@ -14,14 +14,18 @@ import (
 
 // What of the installation can keep pods from starting: VMs' pods by a wrong image, and our own if they are refused.
 
-// pulled returns the sidecar's image that pods of ours pull before a VM's does; empty if they pull none.
+// pulled returns the image that pods of ours have pulled for VMs: their own, or, up to v0.1.0, that of an init container.
+// It is empty if they have no container.
 func pulled(spec *corev1.PodSpec) string {
 	for i := range spec.InitContainers {
 		if spec.InitContainers[i].Name == "sidecar-image" {
 			return spec.InitContainers[i].Image
 		}
 	}
-	return ""
+	if len(spec.Containers) == 0 {
+		return ""
+	}
+	return spec.Containers[0].Image
 }
 
 // imageLine compares the image that is injected with the one that pods of ours have pulled; whose are these pods. It

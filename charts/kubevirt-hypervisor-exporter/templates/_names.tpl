@@ -26,13 +26,11 @@ app.kubernetes.io/component: {{ . }}
 {{- toYaml (merge (include "labels" (index . 0) | fromYaml) (index . 1)) }}
 {{- end }}
 
-{{/* Takes the chart and the image's name. */}}
 {{- define "image" -}}
-{{- $chart := index . 0 }}
-{{- $image := index $chart.Values.images (index . 1) }}
+{{- $image := .Values.image }}
 {{- $tag := $image.tag }}
 {{- if not (or $image.tag $image.digest) }}
-{{- $tag = $chart.Chart.AppVersion }}
+{{- $tag = .Chart.AppVersion }}
 {{- end }}
 {{- $image.repository }}{{ with $tag }}:{{ . }}{{ end }}{{ with $image.digest }}@{{ . }}{{ end }}
 {{- end }}

@@ -2,7 +2,7 @@
 {{- define "podOptions" -}}
 {{- $chart := index . 0 }}
 {{- $workload := index . 1 }}
-{{- with $chart.Values.images.pullSecrets }}
+{{- with $chart.Values.image.pullSecrets }}
 imagePullSecrets:
 {{- range . }}
 - name: {{ . | quote }}
@@ -35,10 +35,10 @@ istio.io/dataplane-mode: none
 linkerd.io/inject: disabled
 {{- end }}
 
-{{/* The image of a container and when it is pulled. Takes the chart and the image's name. */}}
+{{/* The image of a container and when it is pulled. */}}
 {{- define "containerImage" -}}
 image: {{ include "image" . | quote }}
-{{- with (index (index . 0).Values.images (index . 1)).pullPolicy }}
+{{- with .Values.image.pullPolicy }}
 imagePullPolicy: {{ . }}
 {{- end }}
 {{- end }}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
@@ -30,13 +29,11 @@ func readLauncherPod(root string) ([]byte, *inject.Pod, error) {
 
 // A container is what a manifest sets for a program's container.
 type container struct {
-	image       string
 	limits      memlimit.Limits
 	environment []string // of the Go runtime
 }
 
-// fromManifest reads the container with the name out of a manifest, with the variables
-// of its image (Containerfile).
+// fromManifest reads the container with the name out of a manifest.
 func fromManifest(root, file, name string) (container, error) {
 	text, err := os.ReadFile(filepath.Join(root, file))
 	if err != nil {
@@ -52,9 +49,7 @@ func fromManifest(root, file, name string) (container, error) {
 	if err != nil {
 		return container{}, fmt.Errorf("%s: %w", file, err)
 	}
-	image, err := imageVariables(root, c.image)
-	c.environment = append(image, c.environment...) // of two, the last wins (os/exec)
-	return c, err
+	return c, nil
 }
 
 // injected reads the sidecar's container out of a launcher pod as the webhook changes it.
@@ -80,31 +75,11 @@ func find(all []corev1.Container, name string) (container, error) {
 		return container{}, fmt.Errorf("no container %q with a memory limit", name)
 	}
 	limits := all[at].Resources.Limits
-	found := container{image: all[at].Image, limits: memlimit.Limits{Memory: limits.Memory().Value(), CPU: limits.Cpu().AsApproximateFloat64()}}
+	found := container{limits: memlimit.Limits{Memory: limits.Memory().Value(), CPU: limits.Cpu().AsApproximateFloat64()}}
 	for _, variable := range all[at].Env {
 		if slices.Contains([]string{"GOMEMLIMIT", "GOMAXPROCS", "GOGC"}, variable.Name) {
 			found.environment = append(found.environment, variable.Name+"="+variable.Value)
 		}
 	}
 	return found, nil
-}
-
-// imageVariables reads the variables of a stage of the Containerfile.
-func imageVariables(root, stage string) ([]string, error) {
-	text, err := os.ReadFile(filepath.Join(root, "Containerfile"))
-	if err != nil {
-		return nil, err
-	}
-	var variables []string
-	current := ""
-	for line := range strings.Lines(string(text)) {
-		words := strings.Fields(line)
-		switch {
-		case len(words) == 4 && words[0] == "FROM":
-			current = words[3]
-		case len(words) > 1 && words[0] == "ENV" && current == stage:
-			variables = append(variables, words[1:]...)
-		}
-	}
-	return variables, nil
 }
