@@ -11,6 +11,7 @@ REGISTRY ?= localhost
 REPOSITORY ?= kubevirt-hypervisor-exporter
 TAG      ?= v0.1.0
 ARCHES   ?= amd64 arm64 s390x
+PLATFORMS ?= linux-amd64 linux-arm64 darwin-amd64 darwin-arm64 windows-amd64 windows-arm64
 FUZZTIME ?= 30s
 ARGS     ?=
 
@@ -30,7 +31,7 @@ E2E_PACKAGES  := debootstrap gcc libc6-dev libvirt-dev pkg-config xorriso cpio i
 # The packages whose tests run programs that are built from other people's source: kube-apiserver, Helm and more.
 INTEGRATION := /(clustertest|charttest)$$
 
-.PHONY: help build demo test integration soak test-arch e2e e2e-up e2e-down bench fuzz lint image clean
+.PHONY: help build demo test integration soak test-arch e2e e2e-up e2e-down bench fuzz lint image plugin release push sign vulnerabilities clean
 help: ## Print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
 
@@ -39,6 +40,11 @@ build: $(ARCHES:%=build-%) ## Build the static binaries into bin/ARCH/ (ARCHES: 
 build-%:
 	GOARCH=$* $(BUILD) -o bin/$*/ ./sidecar ./sidecar/supervisor ./webhook ./relay
 	GOARCH=$* $(BUILD) -o bin/$*/kubectl-hypervisor ./hypervisorctl
+
+plugin: $(PLATFORMS:%=plugin-%) ## Build the kubectl plugin into bin/plugin/OS-ARCH/ (PLATFORMS: for which)
+
+plugin-%:
+	GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(word 2,$(subst -, ,$*)) $(BUILD) -o bin/plugin/$*/kubectl-hypervisor$(if $(findstring windows,$*),.exe) ./hypervisorctl
 
 demo: ## Show a real VM's metric, served until Ctrl-C (ARGS=--once: exit)
 	@.ci/packages $(VM_PACKAGES)
@@ -81,6 +87,8 @@ e2e-down: ## Remove that cluster
 e2e-image:
 	@.ci/packages $(E2E_PACKAGES)
 	@$(MAKE) image ARCHES=$(ARCH)
+	@$(MAKE) plugin PLATFORMS=linux-$(ARCH)
+	@$(MAKE) bin/release
 
 bench: ## Measure speed and memory beside yardsticks (ARGS="--quick webhook": a smoke test of one part)
 	@.ci/packages $(VM_PACKAGES)
@@ -99,5 +107,24 @@ image: build ## Build the image for ARCHES from the binaries, offline
 	@.ci/packages buildah
 	.ci/image $(REGISTRY)/$(REPOSITORY):$(TAG) $(ARCHES)
 
+release: ## Make dist/, all that a release publishes (VERSION, REGISTRY, REPOSITORY; DOCS, DOWNLOADS: URLs)
+	@$(MAKE) image TAG=$(VERSION)
+	@$(MAKE) plugin
+	@$(MAKE) bin/release
+	bin/release --version=$(VERSION) --registry=$(REGISTRY) --repository=$(REPOSITORY) $(DOCS:%=--docs=%) $(DOWNLOADS:%=--downloads=%)
+
+.PHONY: bin/release
+bin/release:
+	cd release && CGO_ENABLED=0 go build -o ../$@ .
+
+push: bin/release ## Push the image and the chart of dist/ to the registry that it names, as `docker login` allows
+	bin/release push $(ARGS)
+
+sign: bin/release ## Sign both there (COSIGN_KEY=FILE; without it, with the identity that cosign asks for)
+	bin/release references | xargs go run github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3 sign --yes $(COSIGN_KEY:%=--key=%)
+
+vulnerabilities: ## Check all dependencies for known vulnerabilities (asks vuln.go.dev)
+	@for module in . release e2e; do (set -x; cd $$module && go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...); done
+
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin dist

@@ -29,7 +29,7 @@ const alwaysPull = `
 // the trap.
 func TestRegistryWithPassword(t *testing.T) {
 	f := connect(t)
-	registry := f.startPrivateRegistry()
+	registry, _ := f.startRegistry(privateName, "puller", "not-a-secret")
 	_, image := registry.push(f.restoreProduct())
 	const named, always, unnamed = "secret-named", "secret-always", "secret-unnamed"
 	for _, namespace := range []string{named, always, unnamed} {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"os"
@@ -17,10 +15,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -31,66 +27,65 @@ const (
 	pullSecret   = "registry"
 )
 
-// imageRegistry is a registry on this machine, with one user where it has a password.
+// imageRegistry is a registry on this machine; without a name, images are called by its address.
 type imageRegistry struct {
 	f                             *framework
 	name, address, user, password string
 }
 
-// startRegistry runs a registry without a password, until the check ends or close is called.
-func (f *framework) startRegistry() (r *imageRegistry, end func()) {
-	listener, err := net.Listen("tcp", f.node.Outside()+":0")
-	f.must(err)
-	server := &http.Server{Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
-	stopped := make(chan error)
-	go func() { stopped <- server.Serve(listener) }()
-	end = sync.OnceFunc(func() {
-		f.must(server.Close())
-		require.ErrorIs(f.t, <-stopped, http.ErrServerClosed)
-	})
-	f.t.Cleanup(end)
-	r = &imageRegistry{f: f, name: registryName, address: listener.Addr().String()}
-	r.configureNode()
-	return r, end
-}
-
-// startPrivateRegistry runs Debian's registry with a password, until the check ends.
-func (f *framework) startPrivateRegistry() *imageRegistry {
+// startRegistry runs Debian's registry, until the check ends or end is called; with a user, it asks for a password.
+func (f *framework) startRegistry(name, user, password string) (r *imageRegistry, end func()) {
 	program, err := exec.LookPath("docker-registry")
 	f.must(err, "apt-get install docker-registry")
 	listener, err := net.Listen("tcp", f.node.Outside()+":0") // a port that is free
 	f.must(err)
-	r := &imageRegistry{f: f, name: privateName, address: listener.Addr().String(), user: "puller", password: "not-a-secret"}
+	r = &imageRegistry{f: f, name: name, address: listener.Addr().String(), user: user, password: password}
+	if name == "" {
+		r.name = r.address
+	}
 	f.must(listener.Close())
-	dir := f.t.TempDir()
-	hash, err := bcrypt.GenerateFromPassword([]byte(r.password), bcrypt.MinCost)
-	f.must(err)
-	f.must(os.WriteFile(filepath.Join(dir, "htpasswd"), fmt.Appendf(nil, "%s:%s\n", r.user, hash), 0o600))
-	config := filepath.Join(dir, "config.yml")
-	f.must(os.WriteFile(config, fmt.Appendf(nil, `
-version: 0.1
-log: {level: error}
-storage: {filesystem: {rootdirectory: %[1]s/images}}
-http: {addr: "%[2]s"}
-auth: {htpasswd: {realm: e2e, path: %[1]s/htpasswd}}
-`, dir, r.address), 0o600))
-	command := exec.CommandContext(context.Background(), program, "serve", config)
+	command := exec.CommandContext(context.Background(), program, "serve", r.config())
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	f.must(command.Start())
-	f.t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
-	f.eventually("the registry to ask for a password", func() error {
+	end = sync.OnceFunc(func() { _ = command.Process.Kill(); _ = command.Wait() })
+	f.t.Cleanup(end)
+	want := http.StatusOK
+	if user != "" {
+		want = http.StatusUnauthorized
+	}
+	f.eventually("the registry to answer", func() error {
 		answer, err := http.Get("http://" + r.address + "/v2/")
 		if err != nil {
 			return err
 		}
 		_ = answer.Body.Close()
-		if answer.StatusCode != http.StatusUnauthorized {
+		if answer.StatusCode != want {
 			return fmt.Errorf("status %s", answer.Status)
 		}
 		return nil
 	})
 	r.configureNode()
-	return r
+	return r, end
+}
+
+// config writes the registry's configuration and returns its path.
+func (r *imageRegistry) config() string {
+	dir := r.f.t.TempDir()
+	auth := ""
+	if r.user != "" {
+		hash, err := bcrypt.GenerateFromPassword([]byte(r.password), bcrypt.MinCost)
+		r.f.must(err)
+		r.f.must(os.WriteFile(filepath.Join(dir, "htpasswd"), fmt.Appendf(nil, "%s:%s\n", r.user, hash), 0o600))
+		auth = fmt.Sprintf("auth: {htpasswd: {realm: e2e, path: %s/htpasswd}}\n", dir)
+	}
+	path := filepath.Join(dir, "config.yml")
+	r.f.must(os.WriteFile(path, fmt.Appendf(nil, `
+version: 0.1
+log: {level: error}
+storage: {filesystem: {rootdirectory: %s/images}}
+http: {addr: "%s"}
+%s`, dir, r.address, auth), 0o600))
+	return path
 }
 
 // configureNode writes into the node's configuration at what address the registry is.

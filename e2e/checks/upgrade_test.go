@@ -24,7 +24,7 @@ func TestUpgrade(t *testing.T) {
 	requireUntouched, before := f.observe(v), f.sidecarOf(v).Image
 	old := f.relayOn(f.node.Name)
 
-	registry, end := f.startRegistry()
+	registry, end := f.startRegistry(registryName, "", "")
 	image, _ := registry.push(f.restoreProduct())
 	began := time.Now()
 	f.install(image)

@@ -2,8 +2,10 @@ package checks
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,32 +19,48 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/programs"
 )
 
-// Deleting the manifests, or Helm's release, leaves running VMs alone and no object behind. Installed again, it works as
-// before.
-func TestUninstall(t *testing.T) {
+// releaseVersion is newer than what is installed.
+const releaseVersion = "v9.8.7"
+
+// Installed from what a release publishes and nothing else, by kubectl and by Helm from a registry, it works: VMs get the
+// image by its digest, and their metrics are there. Removed again, nothing is left, and running VMs go on.
+func TestRelease(t *testing.T) {
 	f := connect(t)
-	v := vm{namespace: labelled, name: "uninstall"}
+	v := vm{namespace: labelled, name: "release-before"}
 	f.start(v)
 	compute := f.computeID(v)
 	require.NotEmpty(t, f.strays(), "while it is installed")
-	image := f.restoreProduct()
-	objects := f.manifests(cluster.Default, image)
-	f.must(f.Client.Delete(f.ctx, objects...))
+	local := f.restoreProduct()
+	f.must(f.Client.Delete(f.ctx, f.manifests(cluster.Default, local)...))
 	f.must(f.Client.Delete(f.ctx, f.pluginRights()...), "installed by itself, if at all")
+	registry, _ := f.startRegistry("", "", "")
+	dist := f.release(registry)
+	text, err := os.ReadFile(filepath.Join(dist, "install.yaml"))
+	f.must(err)
+	objects, err := cluster.Objects(text)
+	f.must(err)
 	f.requireGone(objects)
 	f.requireAlive(v, compute)
-	fresh := vm{namespace: labelled, name: "uninstalled"}
-	f.start(fresh)
-	require.False(t, hasSidecar(f.pod(fresh)))
+	without := vm{namespace: labelled, name: "release-none"}
+	f.start(without)
+	require.False(t, hasSidecar(f.pod(without)))
+
+	f.must(f.InstallProduct(f.ctx, objects))
+	applied := vm{namespace: labelled, name: "release-applied"}
+	f.start(applied)
+	require.Regexp(t, "^"+registry.name+"/exporter/kubevirt-hypervisor-exporter@sha256:[0-9a-f]{64}$", f.sidecarOf(applied).Image)
+	f.requireMeasured(applied, "kvm")
+	f.must(f.Client.Delete(f.ctx, objects...))
+	f.requireGone(objects)
 
 	f.must(f.Apply(f.ctx, f.productObjects("manifests/base/namespace.yaml")...)) // as docs/install.md has it
-	f.helm("install", "hypervisor-exporter", filepath.Join(product(t), "charts", "kubevirt-hypervisor-exporter"), "--namespace="+cluster.Product,
-		values(image))
+	f.helm("install", "hypervisor-exporter", "oci://"+registry.name+"/exporter/charts/kubevirt-hypervisor-exporter", "--plain-http",
+		"--version="+strings.TrimPrefix(releaseVersion, "v"), "--namespace="+cluster.Product)
 	f.must(f.WaitProduct(f.ctx))
-	charted := vm{namespace: labelled, name: "helm"}
+	charted := vm{namespace: labelled, name: "release-chart"}
 	f.start(charted)
 	chartedCompute := f.computeID(charted)
-	require.Equal(t, image, f.sidecarOf(charted).Image)
+	require.Equal(t, registry.name+"/exporter/kubevirt-hypervisor-exporter:"+releaseVersion, f.sidecarOf(charted).Image)
 	f.awaitTarget(charted, "up")
 	f.helm("uninstall", "hypervisor-exporter", "--namespace="+cluster.Product)
 	f.must(f.CoreV1().Namespaces().Delete(f.ctx, cluster.Product, metav1.DeleteOptions{}))
@@ -51,10 +69,38 @@ func TestUninstall(t *testing.T) {
 	f.requireAlive(v, compute)
 }
 
-// values set the chart's image.
-func values(reference string) string {
-	at := strings.LastIndex(reference, ":")
-	return "--set=image.repository=" + reference[:at] + ",image.tag=" + reference[at+1:]
+// release makes a release of the images that make has built, for the registry, and pushes it. Made twice, it has the same
+// bytes.
+func (f *framework) release(r *imageRegistry) (dist string) {
+	dist = filepath.Join(f.t.TempDir(), "dist")
+	again := filepath.Join(f.t.TempDir(), "dist")
+	for _, out := range []string{dist, again} {
+		f.releaseCommand("--root="+product(f.t), "--out="+out, "--version="+releaseVersion, "--registry="+r.name,
+			"--repository=exporter/kubevirt-hypervisor-exporter", "--platforms=linux-"+runtime.GOARCH)
+	}
+	files, err := os.ReadDir(dist)
+	f.must(err)
+	require.Greater(f.t, len(files), 15)
+	for _, file := range files {
+		first, err := os.ReadFile(filepath.Join(dist, file.Name()))
+		f.must(err)
+		second, err := os.ReadFile(filepath.Join(again, file.Name()))
+		f.must(err)
+		require.True(f.t, string(first) == string(second), "%s differs", file.Name())
+	}
+	check := exec.CommandContext(f.ctx, "sha256sum", "--check", "--quiet", "SHA256SUMS")
+	check.Dir = dist
+	output, err := check.CombinedOutput()
+	f.must(err, "%s", output)
+	f.t.Logf("pushed:\n%s", f.releaseCommand("push", "--from="+dist, "--plain-http"))
+	return dist
+}
+
+func (f *framework) releaseCommand(args ...string) string {
+	command := exec.CommandContext(f.ctx, filepath.Join(product(f.t), "bin/release"), args...)
+	output, err := command.CombinedOutput()
+	f.must(err, "release %s: %s", strings.Join(args, " "), output)
+	return string(output)
 }
 
 // helm runs the helm that the chart's tests pin.
