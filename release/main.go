@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -25,6 +26,7 @@ const product = "kubevirt-hypervisor-exporter"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	slog.SetLogLoggerLevel(slog.LevelWarn) // Helm's loader logs each link of the chart
 	if err := newCommand().ExecuteContext(ctx); err != nil {
 		os.Exit(1)
 	}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	cdx "github.com/CycloneDX/cyclonedx-go"
+	"github.com/stretchr/testify/require"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	"sigs.k8s.io/krew/pkg/index"
+	"sigs.k8s.io/yaml"
+)
+
+// ofRepository is a release of this repository; its plugin is this test's own binary, on every platform.
+func ofRepository(t *testing.T) *release {
+	t.Helper()
+	root := t.TempDir()
+	for _, name := range []string{"manifests", "charts", "CHANGELOG.md", "LICENSE"} {
+		from, err := filepath.Abs(filepath.Join("..", name))
+		require.NoError(t, err)
+		require.NoError(t, os.Symlink(from, filepath.Join(root, name)))
+	}
+	own, err := os.Executable()
+	require.NoError(t, err)
+	for _, text := range allPlatforms {
+		program := filepath.Join(root, readPlatform(text).built())
+		require.NoError(t, os.MkdirAll(filepath.Dir(program), 0o755))
+		require.NoError(t, os.Symlink(own, program))
+	}
+	return &release{
+		root: root, out: t.TempDir(), version: "v0.2.0", registry: "registry.example:5000", repository: "exporter/" + product, platforms: allPlatforms,
+		docs: "https://docs.example/docs", downloads: "https://files.example/v0.2.0", revision: "abc", time: time.Unix(1700000000, 0).UTC(),
+		digest: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+	}
+}
+
+func (r *release) written(t *testing.T, name string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(r.out, name))
+	require.NoError(t, err)
+	return content
+}
+
+func TestManifestsNameTheImageByDigestAndOurLinks(t *testing.T) {
+	r := ofRepository(t)
+	require.NoError(t, r.writeManifests())
+	require.NoError(t, r.writeMonitoring())
+	overlays, err := os.ReadDir("../manifests/overlays")
+	require.NoError(t, err)
+	names := []string{"install.yaml"}
+	for _, overlay := range overlays {
+		names = append(names, "install-"+overlay.Name()+".yaml")
+	}
+	for _, name := range names {
+		text := string(r.written(t, name))
+		require.Contains(t, text, "registry.example:5000/exporter/"+product+"@"+r.digest, name)
+		require.NotContains(t, text, ".invalid/docs", name)
+		require.NotContains(t, text, "images-not-set.see", name)
+	}
+	require.Contains(t, string(r.written(t, "install.yaml")), "runbook_url: https://docs.example/docs/runbooks/")
+	require.Contains(t, string(r.written(t, "rules.yaml")), "runbook_url: https://docs.example/docs/runbooks/")
+	require.True(t, json.Valid(r.written(t, "dashboard.json")))
+}
+
+func TestChart(t *testing.T) {
+	r := ofRepository(t)
+	require.NoError(t, r.writeChart())
+	chart, err := loader.LoadFile(filepath.Join(r.out, chartFile(r.version)))
+	require.NoError(t, err)
+	require.Equal(t, "0.2.0", chart.Metadata.Version)
+	require.Equal(t, "v0.2.0", chart.Metadata.AppVersion)
+	require.Equal(t, "registry.example:5000/exporter/"+product, chart.Values["image"].(map[string]any)["repository"])
+	require.Equal(t, "https://docs.example/docs", chart.Values["monitoring"].(map[string]any)["docsURL"])
+	require.Equal(t, "registry.example:5000/exporter/charts/"+product, r.chartRepository())
+}
+
+// krew installs the plugin by its manifest, and each archive is what the manifest says.
+func TestPlugin(t *testing.T) {
+	r := ofRepository(t)
+	require.NoError(t, r.writePlugin())
+	var plugin index.Plugin
+	require.NoError(t, yaml.UnmarshalStrict(r.written(t, "krew.yaml"), &plugin))
+	require.Len(t, plugin.Spec.Platforms, len(allPlatforms))
+	home := t.TempDir()
+	krew := filepath.Join(home, "krew")
+	output, err := exec.Command("go", "build", "-o", krew, "sigs.k8s.io/krew/cmd/krew").CombinedOutput()
+	require.NoError(t, err, "%s", output)
+	for i, one := range plugin.Spec.Platforms {
+		name := filepath.Base(one.URI)
+		require.Equal(t, r.downloads+"/"+name, one.URI)
+		archive := r.written(t, name)
+		require.Equal(t, one.Sha256, sum(archive))
+		require.Equal(t, []string{"LICENSE", one.Bin}, archiveNames(t, name, archive))
+
+		system := readPlatform(allPlatforms[i])
+		root := filepath.Join(home, allPlatforms[i])
+		install := exec.Command(krew, "install", "--manifest="+filepath.Join(r.out, "krew.yaml"), "--archive="+filepath.Join(r.out, name))
+		install.Env = []string{"KREW_ROOT=" + root, "KREW_OS=" + system.os, "KREW_ARCH=" + system.arch, "HOME=" + home, "PATH=" + os.Getenv("PATH")}
+		output, err := install.CombinedOutput()
+		require.NoError(t, err, "%s", output)
+		require.FileExists(t, filepath.Join(root, "store", "hypervisor", r.version, one.Bin))
+	}
+}
+
+func archiveNames(t *testing.T, name string, content []byte) (names []string) {
+	t.Helper()
+	if filepath.Ext(name) == ".zip" {
+		reader, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
+		require.NoError(t, err)
+		for _, file := range reader.File {
+			names = append(names, file.Name)
+		}
+		return names
+	}
+	unzipped, err := gzip.NewReader(bytes.NewReader(content))
+	require.NoError(t, err)
+	for reader := tar.NewReader(unzipped); ; {
+		header, err := reader.Next()
+		if err == io.EOF {
+			return names
+		}
+		require.NoError(t, err)
+		require.Equal(t, header.Name == "LICENSE", header.Mode&0o111 == 0, "only the program can be run")
+		names = append(names, header.Name)
+	}
+}
+
+// An SBOM names the modules that are in the program, here this test.
+func TestSBOM(t *testing.T) {
+	r := ofRepository(t)
+	components, err := r.modules(readPlatform(allPlatforms[0]).built())
+	require.NoError(t, err)
+	require.NoError(t, r.writeSBOM("plugin", cdx.Component{Type: cdx.ComponentTypeApplication, Name: "plugin", Version: r.version, BOMRef: "plugin"}, components))
+	var bom cdx.BOM
+	require.NoError(t, cdx.NewBOMDecoder(bytes.NewReader(r.written(t, "sbom-plugin.cdx.json")), cdx.BOMFileFormatJSON).Decode(&bom))
+	var urls []string
+	for _, component := range *bom.Components {
+		urls = append(urls, component.PackageURL)
+	}
+	require.Contains(t, urls, "pkg:golang/helm.sh/helm/v4@v4.3.1")
+	require.Regexp(t, `^pkg:golang/std@go1\.`, urls[len(urls)-1])
+	require.Equal(t, "2023-11-14T22:13:20Z", bom.Metadata.Timestamp)
+}
+
+func TestPublishedIsReadBack(t *testing.T) {
+	r := ofRepository(t)
+	require.NoError(t, r.write("a", []byte("a")))
+	require.NoError(t, r.writeChecksums())
+	require.NoError(t, r.writeProvenance())
+	require.Equal(t, "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb  a\n", string(r.written(t, checksums)))
+	p := published{folder: r.out}
+	require.NoError(t, p.read())
+	require.Equal(t, published{Version: "v0.2.0", Image: "registry.example:5000/exporter/" + product, Digest: r.digest, Chart: product + "-0.2.0.tgz",
+		ChartRepository: r.chartRepository(), Docs: r.docs, Downloads: r.downloads, folder: r.out}, p)
+	require.Contains(t, string(r.written(t, provenanceFile)), "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb")
+}
+
+func TestNotes(t *testing.T) {
+	const changelog = "# Changelog\n\n## [Unreleased]\n\n- new\n\n## [0.2.0] - 2026-12-01\n\n- two\n\n## [0.1.0]\n\n- one\n"
+	for version, want := range map[string]string{"0.2.0": "- two\n", "0.1.0": "- one\n", "0.3.0": "- new\n"} {
+		notes, err := section(changelog, version, "Unreleased")
+		require.NoError(t, err)
+		require.Equal(t, want, notes)
+	}
+	_, err := section("# Changelog\n", "0.2.0", "Unreleased")
+	require.ErrorContains(t, err, "0.2.0")
+}
+
+func TestWrongFlagsAreRefused(t *testing.T) {
+	for flags, says := range map[string]string{
+		"--registry=r":                    "--version",
+		"--version=0.2.0 --registry=r":    "v0.2.0",
+		"--version=v0.2 --registry=r":     "v0.2.0",
+		"--version=v0.2.0+b --registry=r": "v0.2.0",
+		"--version=v0.2.0":                "--registry is not set",
+	} {
+		command := newCommand()
+		command.SetArgs(append(strings.Fields(flags), "--out="+t.TempDir()))
+		command.SetErr(io.Discard)
+		require.ErrorContains(t, command.Execute(), says, flags)
+	}
+}
