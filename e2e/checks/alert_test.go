@@ -119,18 +119,17 @@ func (f *framework) requireText(want rule, fired cluster.Alert, labels map[strin
 
 // awaitOwnAlert waits until the product's own alert fires, for one that has no "for" and whose cause is a moment: its short
 // copy looks back for seconds, and on a busy machine these may be over.
-func (f *framework) awaitOwnAlert(name string) {
-	none := map[string]string{}
+func (f *framework) awaitOwnAlert(name string, labels map[string]string) {
 	var fired cluster.Alert
-	f.eventually("alert "+name, func() error {
-		_, own, others := f.alerts(name, none)
+	f.eventually(fmt.Sprintf("alert %s %v", name, labels), func() error {
+		_, own, others := f.alerts(name, labels)
 		if own == nil || own.State != "firing" {
 			return fmt.Errorf("the product's own %v, with other labels %v", own, others)
 		}
 		fired = *own
 		return nil
 	})
-	f.requireText(f.alertRule(name), fired, none)
+	f.requireText(f.alertRule(name), fired, labels)
 }
 
 // awaitResolved waits until the alert no longer fires.

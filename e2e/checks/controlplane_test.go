@@ -32,7 +32,7 @@ func TestWebhookGone(t *testing.T) {
 	// event, after the first was scraped, is one that the alert cannot miss.
 	f.awaitSeries(`apiserver_admission_webhook_fail_open_count{name="inject.hypervisor-exporter.kubevirt.io"}`)
 	f.create(vm{namespace: labelled, name: "bypass", node: nowhere})
-	f.awaitOwnAlert("HypervisorExporterWebhookBypassed")
+	f.awaitOwnAlert("HypervisorExporterWebhookBypassed", map[string]string{})
 	alerts := map[string]map[string]string{"HypervisorExporterWebhookDown": {}, "VirtualMachineWithoutHypervisorMetric": vmLabels(v, f.pod(v), "")}
 	for name, labels := range alerts {
 		f.awaitAlert(name, labels)
