@@ -65,28 +65,15 @@ func TestInjectedImageIsTheInstallations(t *testing.T) {
 	}
 }
 
-// Without the documented line the webhook keeps the name that the manifests come with: it refuses to start with it, so
-// that no VM gets a container whose image no one can pull; and the policy skips it.
-func TestImagesAroundWithoutTheRecipeInjectNothing(t *testing.T) {
-	for _, folder := range installable {
-		objects := around(t, folder, images(unsetPrefix, userImages["tag"].set))
-		if folder == policyOverlay {
-			requireVariable(t, objects, unsetPrefix+"sidecar:v0.1.0")
-			continue
-		}
-		_, injected := sidecarImages(t, find(t, objects, "Deployment", serviceName))
-		require.True(t, strings.HasPrefix(injected, unsetImages), injected)
-	}
-}
-
 // The API server refuses a Deployment of the webhook that would inject another image than it pulls, from any user.
 func TestDifferentImagesAreRefused(t *testing.T) {
 	install(t, ".")
 	same := around(t, ".", images(unsetPrefix, userImages["tag"].set)+recipe("."))
 	different := find(t, around(t, ".", images(unsetPrefix, userImages["tag"].set)), "Deployment", serviceName)
+	require.NoError(t, ignoreNotFound(server.Delete(t.Context(), different))) // so that it can be created
 	var err error
 	eventually(t, func() bool { // the policy takes a moment
-		_, err = server.Create(t.Context(), renamedAway(t, different), dryRun())
+		_, err = server.Create(t.Context(), different, dryRun())
 		return err != nil
 	})
 	require.ErrorContains(t, err, "SIDECAR_IMAGE is "+unsetPrefix+"sidecar:v0.1.0, but the init container sidecar-image pulls registry.example:5000/own/sidecar:v9")
@@ -164,13 +151,6 @@ func setSidecarImages(t *testing.T, deployment *unstructured.Unstructured, pulle
 	}
 }
 
-// renamedAway deletes the Deployment that is there, so that the given one can be created.
-func renamedAway(t *testing.T, deployment *unstructured.Unstructured) *unstructured.Unstructured {
-	t.Helper()
-	require.NoError(t, ignoreNotFound(server.Delete(t.Context(), deployment)))
-	return deployment
-}
-
 // requireInjected checks that every pod of ours that pulls the sidecar's image pulls this one, and that it is injected.
 func requireInjected(t *testing.T, folder string, objects []*unstructured.Unstructured, want string) {
 	t.Helper()
@@ -184,6 +164,7 @@ func requireInjected(t *testing.T, folder string, objects []*unstructured.Unstru
 		require.Equal(t, want, pulled, object.GetName())
 		if object.GetKind() == "Deployment" {
 			require.Equal(t, want, injected)
+			require.Contains(t, decode[corev1.Pod](t, podOf(t, object)).Spec.Containers[0].Args, "--sidecar-image=$(SIDECAR_IMAGE)")
 		}
 	}
 	if folder == policyOverlay {
