@@ -90,8 +90,7 @@ func vmLabels(v vm, pod *corev1.Pod, hypervisor string) map[string]string {
 }
 
 // awaitAlert waits until the alert fires in its short copy with exactly these labels, and where the copy differs only in
-// how long it waits, until the product's own is at least pending. Its text has to name what is wrong, with what, and where
-// to read on.
+// how long it waits, until the product's own is at least pending.
 func (f *framework) awaitAlert(name string, labels map[string]string) {
 	began := time.Now()
 	want := f.alertRule(name)
@@ -105,23 +104,32 @@ func (f *framework) awaitAlert(name string, labels map[string]string) {
 		return nil
 	})
 	f.t.Logf("%s fired after %.1f s: %s", name, time.Since(began).Seconds(), fired.Annotations["description"])
+	f.requireText(want, fired, labels)
+}
+
+// requireText fails unless the alert's severity and annotations are the rule's, each label's value in its place.
+func (f *framework) requireText(want rule, fired cluster.Alert, labels map[string]string) {
 	require.Equal(f.t, want.Labels["severity"], fired.Labels["severity"])
 	require.Equal(f.t, want.Annotations["summary"], fired.Annotations["summary"])
 	require.Regexp(f.t, description(want, labels), fired.Annotations["description"])
-	runbook := filepath.Join("docs", "runbooks", name+".md")
+	runbook := filepath.Join("docs", "runbooks", want.Alert+".md")
 	require.True(f.t, strings.HasSuffix(fired.Annotations["runbook_url"], "/"+runbook), fired.Annotations["runbook_url"])
 	require.FileExists(f.t, filepath.Join(product(f.t), runbook))
 }
 
 // awaitOwnAlert waits until the product's own alert fires, for one that has no "for" and whose cause is a moment: its short
 // copy looks back for seconds, and on a busy machine these may be over.
-func (f *framework) awaitOwnAlert(name string) {
-	f.eventually("alert "+name, func() error {
-		if _, own, others := f.alerts(name, map[string]string{}); own == nil || own.State != "firing" {
+func (f *framework) awaitOwnAlert(name string, labels map[string]string) {
+	var fired cluster.Alert
+	f.eventually(fmt.Sprintf("alert %s %v", name, labels), func() error {
+		_, own, others := f.alerts(name, labels)
+		if own == nil || own.State != "firing" {
 			return fmt.Errorf("the product's own %v, with other labels %v", own, others)
 		}
+		fired = *own
 		return nil
 	})
+	f.requireText(f.alertRule(name), fired, labels)
 }
 
 // awaitResolved waits until the alert no longer fires.

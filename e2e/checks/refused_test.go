@@ -98,7 +98,7 @@ func TestRefused(t *testing.T) {
 			f.requireRefusalListed(v, r.reason)
 			f.awaitSeries("%s > %f", leftAlone, before)
 			if r.name == "quota" { // the alert is one for all VMs
-				f.awaitOwnAlert("HypervisorExporterPodsRefused")
+				f.awaitOwnAlert("HypervisorExporterPodsRefused", map[string]string{})
 			}
 		})
 	}

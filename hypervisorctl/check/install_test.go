@@ -48,6 +48,7 @@ func TestImages(t *testing.T) {
 	require.Empty(t, imageLine("r/sidecar:v1", pulled(spec), "the webhook's pods"))
 	require.Empty(t, imageLine("", pulled(spec), "the webhook's pods"), "a policy that takes it from elsewhere")
 	require.Empty(t, imageLine("r/sidecar:v1", pulled(&corev1.PodSpec{}), "the webhook's pods"), "overlays/direct has no relay")
+	require.Equal(t, "r/own:v1", pulled(&corev1.PodSpec{Containers: []corev1.Container{{Image: "r/own:v1"}}}), "after v0.1.0")
 	line := imageLine("r/sidecar:v2", pulled(spec), "the relay's pods")[0]
 	require.Equal(t, Fail, line.Level)
 	require.Contains(t, line.Text, "r/sidecar:v2, but the relay's pods pull r/sidecar:v1")

@@ -93,10 +93,10 @@ func TestCheckNamesWhatRefusesPods(t *testing.T) {
 	})
 	t.Run("another image", func(t *testing.T) {
 		require.NotContains(t, check(), "VMs get the sidecar image")
-		patch := []byte(`{"spec":{"template":{"spec":{"initContainers":[{"name":"sidecar-image","image":"registry.example/sidecar:v2"}]}}}}`)
+		patch := []byte(`{"spec":{"template":{"spec":{"containers":[{"name":"relay","image":"registry.example/own:v2"}]}}}}`)
 		_, err := server.Client.AppsV1().DaemonSets(cluster.RelayNamespace).Patch(t.Context(), cluster.Relay, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
 		require.NoError(t, err)
-		require.Regexp(t, `fail  VMs get the sidecar image images-not-set.*, but the relay's pods pull registry.example/sidecar:v2`, check())
+		require.Regexp(t, `fail  VMs get the sidecar image images-not-set.*, but the relay's pods pull registry.example/own:v2`, check())
 		// An installation without the policy on images that the manifests may bring.
 		err = server.Client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), cluster.Webhook, metav1.DeleteOptions{})
 		require.True(t, err == nil || apierrors.IsNotFound(err), "%v", err)

@@ -80,7 +80,7 @@ func awaitNoInjection(t *testing.T, namespace string) {
 // and reports for its pod and its Deployment what kubelet and controllers would. It returns once pods are injected.
 func serveWebhook(t *testing.T, namespace string) {
 	t.Helper()
-	config := inject.Default("images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter/sidecar:v0.1.0") // as the manifests are
+	config := inject.Default("images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter:v0.1.0") // as the manifests are
 	ca, err := pki.NewCA(serviceDNS, time.Now(), 90*24*time.Hour)
 	require.NoError(t, err)
 	leaf, err := pki.IssueLeaf(ca, serviceDNS, time.Now(), 30*24*time.Hour)

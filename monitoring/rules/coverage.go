@@ -44,7 +44,7 @@ and on (namespace, pod) up` + ofVMs,
 // enabledNamespaces are those that carry the label, by kube-state-metrics; where it
 // does not show namespaces' labels, those that have an injected VM.
 const enabledNamespaces = `kube_namespace_labels{` + NotVMs + `,label_hypervisor_exporter_kubevirt_io_inject="enabled"}
-  or on (namespace) (
+  or (
     group by (namespace) (up` + ofVMs + `)
     unless on () kube_namespace_labels{` + NotVMs + `,label_hypervisor_exporter_kubevirt_io_inject!=""}
   )`

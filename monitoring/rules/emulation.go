@@ -48,8 +48,8 @@ func besideKVM() Alert {
 and on (namespace, name, node) (
   ` + domain(`domain_type="qemu"`) + `
   and on (node, arch) (
-    ` + domain(`domain_type="kvm"`) + `
-    unless on (namespace, name, node, pod)
+    ` + domain("") + `
+    unless on (namespace, pod)
       ` + domain(`domain_type!="kvm"`) + `
     and on (namespace, name, node)
       ` + recorded(Newest, `hypervisor_type="kvm"`) + `

@@ -28,7 +28,13 @@ func lastingScenarios(rule string, bad, reset stay, hypervisor string, minutes i
 			want:  []moment{at(minutes + 17), at(2*minutes+10, in("shop", "web", "node-1"))}},
 		{rule: rule, kind: restart, story: "of three quarters of an hour",
 			input: awayBetween(20, 65, with(bad("web", "node-1", 0, 100))),
-			want:  []moment{at(66, in("shop", "web", "node-1"))}},
+			want:  []moment{at(66, in("shop", "web", "node-1")), at(71, in("shop", "web", "node-1"))}},
+		{rule: rule, kind: silent, story: "of a good type for a while",
+			input: with(bad("web", "node-1", 0, 20), reset("web", "node-1", 21, 30), bad("web", "node-1", 31, 60)),
+			want:  []moment{at(32), at(29 + minutes), at(32+minutes, in("shop", "web", "node-1"))}},
+		{rule: rule, kind: silent, story: "one that started five minutes ago, an hour and a half after another of its name was deleted",
+			input: with(bad("web", "node-1", 0, 20), bad("web", "node-1", 110, 130)),
+			want:  []moment{at(115), at(110+minutes, in("shop", "web", "node-1"))}},
 	}
 }
 
@@ -52,8 +58,8 @@ func neighbourScenarios() []scenario {
 			input: runs(slow("web", "node-1", 0, 20), mute("web", "node-1", 21, 40)), want: []moment{at(25)}},
 		scenario{rule: emulation, kind: silent, story: "unknown before, emulated since five minutes",
 			input: runs(mute("web", "node-1", 0, 20), slow("web", "node-1", 21, 40)), want: []moment{at(26), at(31, emulatedOn("web", "node-1"))}},
-		scenario{rule: beside, kind: silent, story: "emulated before, unknown now",
-			input: append(runs(slow("web", "node-1", 0, 20), mute("web", "node-1", 21, 40)), base...), want: []moment{at(25)}},
+		scenario{rule: beside, kind: silent, story: "emulated before, unknown now, whatever the page says of its domain",
+			input: append(runs(slow("web", "node-1", 0, 20), mute("web", "node-1", 21, 40).of("qemu", "x86_64")), base...), want: []moment{at(25)}},
 		scenario{rule: beside, kind: silent, story: "unknown before, emulated since five minutes",
 			input: append(runs(mute("web", "node-1", 0, 20), slow("web", "node-1", 21, 40)), base...), want: []moment{at(26), at(31, emulatedOn("web", "node-1"))}},
 		scenario{rule: beside, kind: silent, story: "guests of another architecture beside one that could be on KVM",

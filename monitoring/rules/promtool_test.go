@@ -116,7 +116,7 @@ func promtool(t *testing.T) string {
 func group(t *testing.T, story scenario) testGroup {
 	t.Helper()
 	result := testGroup{Name: story.rule + ": " + story.story, Interval: "1m"}
-	for _, one := range joined(t, slices.Concat(story.input, recordedByPages(story.input))) {
+	for _, one := range joined(t, slices.Concat(story.input, forgedByPages(story.input))) {
 		result.Input = append(result.Input, testSeries{one.labels.String(), one.values()})
 	}
 	for _, moment := range story.want {

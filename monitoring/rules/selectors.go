@@ -35,15 +35,17 @@ func info() string {
 
 // domain selects the VMs' libvirt domains.
 func domain(matchers string) string {
-	return `kubevirt_vmi_hypervisor_domain_info{job="` + VMsJob + `",` + matchers + `}`
+	return selector("kubevirt_vmi_hypervisor_domain_info", `job="`+VMsJob+`"`, matchers)
 }
 
 // recorded selects series that a recording rule made.
-func recorded(name, matchers string) string {
+func recorded(name, matchers string) string { return selector(name, NotVMs, matchers) }
+
+func selector(name, job, matchers string) string {
 	if matchers != "" {
 		matchers = "," + matchers
 	}
-	return name + "{" + NotVMs + matchers + "}"
+	return name + "{" + job + matchers + "}"
 }
 
 // namedPods is 1 for each running VMI, with the name of its pod by KubeVirt's metric. The aggregation leaves one series for

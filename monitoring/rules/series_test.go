@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -152,29 +153,39 @@ func (r run) lines() []line {
 	return all
 }
 
-// recordedByPages is what pages of VMs could send under the names of recorded series: each VM of the input is of every type,
-// all the time. It is part of every scenario, and changes none.
-func recordedByPages(input []line) []line {
+// forgedByPages is what the page of each VM of the input could send under the names of recorded series and of other
+// products' metrics, all the time: the VM is of every type, its namespace is enabled, its pod opted out, has not begun, and is
+// not the one that KubeVirt names. It is part of every scenario, and changes none.
+func forgedByPages(input []line) []line {
 	last := 0
-	vms := map[string]labels{}
 	for _, one := range input {
 		last = max(last, one.stretches[len(one.stretches)-1].last)
-		if one.labels["job"] == VMsJob {
-			vm := labels{"job": VMsJob}
-			for _, name := range []string{"namespace", "name", "node"} {
-				vm[name] = one.labels[name]
+	}
+	forged := map[string]line{}
+	for _, one := range input {
+		if one.labels["job"] != VMsJob {
+			continue
+		}
+		forge := func(name string, value float64, from []string, more ...string) {
+			all := labels{"job": VMsJob}
+			for _, label := range from {
+				all[label] = one.labels[label]
 			}
-			vms[vm.String()] = vm
+			series := metric(name, all.with(more...), value, 0, last)
+			forged[series.labels.String()] = series
 		}
-	}
-	var all []line
-	for _, vm := range vms {
+		namespace, pod, vm := []string{"namespace"}, []string{"namespace", "pod"}, []string{"namespace", "name", "node"}
 		for _, kind := range exposition.HypervisorTypes() {
-			all = append(all, metric(Newest, vm.with("hypervisor_type", kind), 1, 0, last),
-				metric(ClusterCount, vm.with("hypervisor_type", kind), 1, 0, last))
+			forge(Newest, 1, vm, "hypervisor_type", kind)
+			forge(ClusterCount, math.NaN(), vm, "hypervisor_type", kind)
 		}
+		forge("kube_namespace_labels", 1, namespace, "label_hypervisor_exporter_kubevirt_io_inject", "enabled")
+		forge("kube_pod_labels", 1, pod, "label_hypervisor_exporter_kubevirt_io_inject", "false")
+		forge("kube_pod_annotations", 1, pod, "annotation_hypervisor_exporter_kubevirt_io_inject", "false")
+		forge("kube_pod_status_phase", 1, pod, "phase", "Pending")
+		forge("kubevirt_vmi_info", 1, vm, "phase", "running", "vmi_pod", "made-up")
 	}
-	return all
+	return slices.Collect(maps.Values(forged))
 }
 
 // vm is a VM of namespace shop in a pod of its own for that stay.

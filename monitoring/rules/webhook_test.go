@@ -87,21 +87,27 @@ func bypassedScenarios() []scenario {
 	apiserver := func(instance string) labels {
 		return labels{"job": "apiserver", "instance": instance, "name": "inject.hypervisor-exporter.kubevirt.io", "type": "admit"}
 	}
-	up := metric("up", labels{"job": "apiserver", "instance": "a"}, 1, 0, 80)
+	upSince := func(first int, job, instance string) line {
+		return metric("up", labels{"job": job, "instance": instance}, 1, first, 80)
+	}
+	up := upSince(0, "apiserver", "a")
 	count := func(value float64, first, last int) line {
 		return metric("apiserver_admission_webhook_fail_open_count", apiserver("a"), value, first, last)
 	}
 	return []scenario{
-		{rule: rule, kind: fires, story: "at the first event, before which there is no series", input: []line{up, count(1, 20, 80)},
+		{rule: rule, kind: fires, story: "at the first event, before which there is no series", input: []line{upSince(5, "apiserver", "a"), count(1, 20, 80)},
 			want:      []moment{at(20, labels{}), at(19)},
 			describes: "The API server got no answer from the webhook within 2 seconds for about 1 pods in the last 15 minutes, and created them without it. VMs among them have no exporter."},
-		{rule: rule, kind: fires, story: "at a later event", input: []line{up, count(3, 0, 29).then(4, 30, 80)}, want: []moment{at(31, labels{}), at(29)}},
-		{rule: rule, kind: fires, story: "two API servers are one alert", input: []line{up, metric("up", labels{"job": "apiserver", "instance": "b"}, 1, 0, 80),
+		{rule: rule, kind: fires, story: "at a later event", input: []line{up, count(3, 0, 29).then(4, 30, 80)}, want: []moment{at(31, labels{}), at(29), at(43, labels{}), at(46)}},
+		{rule: rule, kind: fires, story: "two API servers are one alert", input: []line{up, upSince(0, "apiserver", "b"),
 			count(1, 20, 80), metric("apiserver_admission_webhook_fail_open_count", apiserver("b"), 1, 20, 80)}, want: []moment{at(21, labels{})}},
-		{rule: rule, kind: silent, story: "other people's webhooks", input: []line{up, count(1, 20, 80).with("name", "other.example.com")}, want: []moment{at(21)}},
+		{rule: rule, kind: silent, story: "other people's webhooks, while ours is at zero", input: []line{up, count(0, 20, 80),
+			count(1, 20, 80).with("name", "other.example.com"), count(3, 0, 19).then(4, 20, 80).with("name", "another.example.com")}, want: []moment{at(21)}},
+		{rule: rule, kind: silent, story: "a VM's pod that says it is the API server is not believed",
+			input: []line{up, upSince(0, VMsJob, "a"), count(3, 0, 19).then(4, 20, 80).with("job", VMsJob)}, want: []moment{at(21)}},
 		{rule: rule, kind: silent, story: "the API server's metrics are not scraped", input: nil, want: []moment{at(21)}},
-		{rule: rule, kind: silent, story: "an old count at an API server that is new to Prometheus",
-			input: []line{metric("up", labels{"job": "apiserver", "instance": "a"}, 1, 20, 80), count(7, 20, 80)}, want: []moment{at(21), at(40)}},
+		{rule: rule, kind: silent, story: "an old count at an API server that is new to Prometheus, beside an older one and another program at its address",
+			input: []line{upSince(20, "apiserver", "a"), upSince(0, "apiserver", "b"), upSince(0, "scheduler", "a"), count(7, 20, 80)}, want: []moment{at(21), at(40)}},
 		{rule: rule, kind: resolves, story: "fifteen minutes after the last event", input: []line{up, count(1, 20, 80)}, want: []moment{at(34, labels{}), at(35)}},
 		{rule: rule, kind: restart, story: "old events are not told again", input: awayBetween(40, 60, []line{up, count(1, 20, 80)}), want: []moment{at(60), at(70)}},
 		{rule: rule, kind: reboot, story: "an API server that starts without the series", input: []line{

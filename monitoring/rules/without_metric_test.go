@@ -22,8 +22,9 @@ func deafIn(namespace, name string) []line {
 
 func coverageScenarios() []scenario {
 	const rule = "VirtualMachineWithoutHypervisorMetric"
-	web, db := vm("web", "node-1", "kvm", 0, 60), vm("db", "node-1", "kvm", 0, 60)
+	web, db, mail := vm("web", "node-1", "kvm", 0, 60), vm("db", "node-1", "kvm", 0, 60), vm("mail", "node-1", "kvm", 0, 60)
 	bare := []line{said(web, "a"), said(web, "b"), enabled("shop", 0, 60)}
+	unlabelled := metric("kube_namespace_labels", labels{"job": "kube-state-metrics", "namespace": "shop"}, 1, 0, 60)
 	out := func(metricName, label string) line {
 		return metric(metricName, labels{"job": "kube-state-metrics", "namespace": "shop", "pod": web.pod, label: "false"}, 1, 0, 60)
 	}
@@ -38,10 +39,14 @@ func coverageScenarios() []scenario {
 		{rule: rule, kind: fires, story: "after fifteen minutes, not before; two virt-controllers are one alert", input: bare,
 			want:      []moment{at(15, of("web", "node-1")), at(14)},
 			describes: "VM shop/web runs on node node-1, by KubeVirt's metrics, in a namespace that is enabled for the exporter, but its pod has no hypervisor metric. Most likely it started before the namespace was enabled, or while the webhook was down."},
-		{rule: rule, kind: fires, story: "without kube-state-metrics a namespace with a target is enabled",
-			input: append(db.lines(), said(web, "a"), said(db, "a")), want: []moment{at(20, of("web", "node-1"))}},
-		{rule: rule, kind: fires, story: "a target that answers but shows no VM",
-			input: []line{said(web, "a"), enabled("shop", 0, 60), metric("up", web.target(), 1, 0, 60)}, want: []moment{at(20, of("web", "node-1"))}},
+		{rule: rule, kind: fires, story: "where kube-state-metrics does not show the label, a namespace with a target is enabled",
+			input: append(db.lines(), said(web, "a"), said(db, "a"), unlabelled), want: []moment{at(20, of("web", "node-1"))}},
+		{rule: rule, kind: fires, story: "a target that answers but shows no type that there is, beside one of another job that is down",
+			input: append(bare, metric("up", web.target(), 1, 0, 60), metric("kubevirt_vmi_hypervisor_info", web.target().with("hypervisor_type", "xen"), 1, 0, 60),
+				metric("up", web.by("shop/app").target(), 0, 0, 60)), want: []moment{at(20, of("web", "node-1"))}},
+		{rule: rule, kind: fires, story: "pods that were relabelled as another VM's, whether they answer or not",
+			input: append(append(bare, said(mail, "a"), metric("up", db.in("shop", mail.pod).target(), 0, 0, 60)), db.in("shop", web.pod).lines()...),
+			want:  []moment{at(20, of("web", "node-1"), of("mail", "node-1"))}},
 		{rule: rule, kind: fires, story: "a metric of a job that is not ours", input: append(bare, web.by("tenant/exporter").lines()...), want: []moment{at(20, of("web", "node-1"))}},
 		{rule: rule, kind: fires, story: "a metric of a VM of the same name in another namespace",
 			input: append(bare, web.in("other", web.pod).lines()...), want: []moment{at(20, of("web", "node-1"))}},
@@ -59,7 +64,7 @@ func coverageScenarios() []scenario {
 		{rule: rule, kind: silent, story: "the target is down, which is told already",
 			input: append(bare, deaf("web", "node-1", 0, 60)...), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "KubeVirt's metrics are not scraped", input: append(db.lines(), enabled("shop", 0, 60)), want: []moment{at(20)}},
-		{rule: rule, kind: silent, story: "the namespace is not enabled", input: []line{said(web, "a"), enabled("other", 0, 60)}, want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "the namespace is not enabled", input: []line{said(web, "a"), unlabelled, enabled("other", 0, 60)}, want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "the namespace's label was taken off, old VMs keep their sidecar",
 			input: append(db.lines(), said(web, "a"), enabled("other", 0, 60)), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "neither labels nor targets tell", input: []line{said(web, "a")}, want: []moment{at(20)}},

@@ -58,6 +58,18 @@ func (f foreign) start(t *testing.T, s setup) *sidecar {
 	return start(t, s)
 }
 
+// kinds are the domain types that this machine can run, with the label for each.
+func kinds(t *testing.T) map[libvirttest.Type]string {
+	t.Helper()
+	found := map[libvirttest.Type]string{libvirttest.TCG: "qemu-tcg"}
+	if err := libvirttest.HaveKVM(); err != nil {
+		t.Logf("not tested with type kvm: %v", err)
+	} else {
+		found[libvirttest.KVM] = "kvm"
+	}
+	return found
+}
+
 // TestOtherArchitectures runs what the sidecar's image holds for arm64 and s390x beside a real libvirtd of this machine
 // and its VMs: start, detection, scrape, show, the supervisor's restart, the end. Memory and speed are the
 // emulator's and are not tested.

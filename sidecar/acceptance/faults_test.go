@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -30,7 +29,7 @@ func TestLibvirtdHangs(t *testing.T) {
 	runVM(t, daemon)
 	p := start(t, setup{binary: raced, socket: daemon.Socket(), args: []string{"--libvirt-timeout=1s", "--libvirt-grace=" + grace.String()}})
 	p.await(t, "qemu-tcg")
-	w := p.watch(t, 10*time.Millisecond)
+	w := p.watch(t)
 	before := p.usage(t)
 	begin := time.Now()
 	require.NoError(t, daemon.Stop())
@@ -54,7 +53,7 @@ func TestSocketComesAndGoes(t *testing.T) {
 	runVM(t, daemon)
 	path := filepath.Join(folder(t, libvirttest.QEMUUser), "virtqemud-sock")
 	p := start(t, setup{binary: raced, socket: path})
-	w := p.watch(t, 20*time.Millisecond)
+	w := p.watch(t)
 	p.awaitErrors(t, 4)
 	p.holds(t, absent, 100*time.Millisecond)
 	require.Equal(t, 1, p.AwaitLog(t, "is not there"), "one line, however often it is tried")
@@ -63,7 +62,7 @@ func TestSocketComesAndGoes(t *testing.T) {
 	p.await(t, "qemu-tcg")
 	before := p.usage(t)
 	begin := time.Now()
-	for i := range 5 {
+	for i := range rounds(5, 2) {
 		require.NoError(t, os.Remove(path))
 		p.holds(t, "qemu-tcg", 100*time.Millisecond) // the connection lives on
 		require.NoError(t, daemon.Restart(t.Context()))
@@ -96,11 +95,34 @@ func TestRefused(t *testing.T) {
 	daemon := libvirttest.New(t)
 	runVM(t, daemon)
 	p := start(t, setup{binary: raced, socket: daemon.Socket(), uid: 65534})
-	p.watch(t, 20*time.Millisecond)
 	p.awaitErrors(t, 4)
-	require.Equal(t, 1, p.AwaitLog(t, "refuses uid 65534"))
-	require.Equal(t, 1, strings.Count(p.Log(), `"level":"WARN"`))
-	require.Contains(t, p.Log(), daemon.Socket())
+	require.Equal(t, 1, p.AwaitLog(t, daemon.Socket()+" refuses uid 65534"))
 	p.holds(t, absent, 100*time.Millisecond)
-	require.True(t, p.alive())
+}
+
+// TestWhichDomain: the domain named after the VMI is the VMI's; without it the only one that KubeVirt made; any doubt
+// shows nothing. What KubeVirt did not make is in package hypervisor, TestChoose.
+func TestWhichDomain(t *testing.T) {
+	t.Parallel()
+	daemon := libvirttest.New(t)
+	p := start(t, setup{socket: daemon.Socket()})
+	run := func(name string) *libvirttest.Domain {
+		domain, err := daemon.Create(t.Context(), libvirttest.Guest{Namespace: "default", Name: name})
+		require.NoError(t, err)
+		return domain
+	}
+	other := run("other")
+	p.await(t, "qemu-tcg")
+	p.AwaitLog(t, "taking the only one with KubeVirt metadata")
+	second := run("second")
+	p.await(t, absent)
+	require.Positive(t, p.page(t).number(errorsMetric, "reason", "no_match"))
+	named := run("vm")
+	p.await(t, "qemu-tcg")
+	require.NoError(t, second.Destroy(t.Context()))
+	require.NoError(t, named.Suspend(t.Context())) // the other runs, and is not taken for it
+	require.NoError(t, other.Destroy(t.Context()))
+	p.holds(t, "qemu-tcg", 150*time.Millisecond)
+	require.NoError(t, named.Destroy(t.Context()))
+	p.await(t, absent)
 }

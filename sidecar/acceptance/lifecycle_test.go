@@ -29,37 +29,36 @@ func TestEnds(t *testing.T) {
 	t.Parallel()
 	daemon := libvirttest.New(t)
 	runVM(t, daemon)
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		for _, c := range []struct {
-			name  string
-			stop  func() error
-			leave bool
-		}{
-			{"libvirtd answers", func() error { return nil }, true},
-			{"libvirtd is frozen", daemon.Stop, false},
-		} {
-			t.Run(fmt.Sprint(signal, ", ", c.name), func(t *testing.T) {
-				took, closed := endsWithin+1, !c.leave
-				for try := 0; (took > endsWithin || closed != c.leave) && try < 5; try++ {
-					proxy := startProxy(t, daemon.Socket(), nil)
-					p := start(t, setup{socket: proxy.socket})
-					p.await(t, "qemu-tcg")
-					require.NoError(t, c.stop())
-					var code int
-					var err error
-					code, took, err = p.end(signal)
-					require.NoError(t, daemon.Cont())
-					require.NoError(t, err)
-					require.Zero(t, code)
-					calls := proxy.calls(time.Time{})
-					closed = calls[len(calls)-1].procedure() == procConnectClose
-					require.False(t, closed && !c.leave, "ConnectClose to a libvirtd that does not answer")
-					t.Logf("ended after %v", took)
-				}
-				require.Equal(t, c.leave, closed, "whether it closes cleanly")
-				require.LessOrEqual(t, took, endsWithin)
-			})
-		}
+	for _, c := range []struct {
+		name   string
+		signal syscall.Signal
+		stop   func() error
+		leave  bool
+	}{
+		{"libvirtd answers", syscall.SIGTERM, func() error { return nil }, true},
+		{"libvirtd is frozen", syscall.SIGINT, daemon.Stop, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			took, closed := endsWithin+1, !c.leave
+			for try := 0; (took > endsWithin || closed != c.leave) && try < 5; try++ {
+				proxy := startProxy(t, daemon.Socket(), nil)
+				p := start(t, setup{socket: proxy.socket})
+				p.await(t, "qemu-tcg")
+				require.NoError(t, c.stop())
+				var code int
+				var err error
+				code, took, err = p.end(c.signal)
+				require.NoError(t, daemon.Cont())
+				require.NoError(t, err)
+				require.Zero(t, code)
+				calls := proxy.calls(time.Time{})
+				closed = calls[len(calls)-1].procedure() == procConnectClose
+				require.False(t, closed && !c.leave, "ConnectClose to a libvirtd that does not answer")
+				t.Logf("ended after %v", took)
+			}
+			require.Equal(t, c.leave, closed, "whether it closes cleanly")
+			require.LessOrEqual(t, took, endsWithin)
+		})
 	}
 	for name, serve := range map[string]func(net.Conn){"no listener": nil, "no answer": func(c net.Conn) { _, _ = readFrame(c); drip(c) }} {
 		t.Run(name, func(t *testing.T) {
@@ -106,31 +105,50 @@ func TestIdentity(t *testing.T) {
 	t.Parallel()
 	daemon := libvirttest.New(t)
 	runVM(t, daemon)
-	good := vmi{"default", "vm", "node-1"}.env()
-	for name, c := range map[string]struct {
-		env   []string
-		names string
-	}{
-		"nothing": {[]string{"X=y"}, "VMI_NAMESPACE"},
-		"newline": {[]string{good[0], "VMI_NAME=vm\nx", good[2]}, "VMI_NAME"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := start(t, setup{socket: daemon.Socket(), env: c.env})
-			p.awaitUp(t, true)
-			p.holds(t, absent, 150*time.Millisecond)
-			require.Zero(t, p.page(t).number(identityMetric))
-			p.AwaitLog(t, "environment variable "+c.names)
-			p.awaitStatus(t, "/readyz", 503)
-			p.awaitStatus(t, "/healthz", 200)
-		})
+	env := []string{"VMI_NAMESPACE=default", "VMI_NAME=vm\nx", "NODE_NAME=node-1"}
+	p := start(t, setup{socket: daemon.Socket(), env: env})
+	p.awaitUp(t, true)
+	p.holds(t, absent, 150*time.Millisecond)
+	require.Zero(t, p.page(t).number(identityMetric))
+	p.AwaitLog(t, "environment variable VMI_NAME")
+	p.awaitStatus(t, "/readyz", 503)
+	p.awaitStatus(t, "/healthz", 200)
+}
+
+// TestListeners: the same page at each address. The sidecar waits for one that is in use, serves the others meanwhile, and
+// logs one line however often it tries. A Unix socket is open to every user, and replaced if it is left over.
+func TestListeners(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	path := filepath.Join(folder(t, libvirttest.QEMUUser), "web.sock")
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	require.NoError(t, err)
+	stale.SetUnlinkOnClose(false)
+	require.NoError(t, stale.Close())
+
+	p := start(t, setup{socket: nowhere, listen: "unix://" + path, args: []string{"--listen-address=" + taken.Addr().String()}})
+	p.awaitStatus(t, "/healthz", 200)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.ModeSocket|0o666, info.Mode())
+	p.AwaitLog(t, "address already in use")
+	p.awaitStatus(t, "/readyz", 503)
+	require.NoError(t, taken.Close())
+	p.awaitStatus(t, "/readyz", 200)
+	for _, listen := range []string{taken.Addr().String(), p.listen} {
+		found, err := newScraper(t, listen, p.vmi).scrape()
+		require.NoError(t, err)
+		require.Equal(t, 1.0, found.number(identityMetric))
 	}
+	require.Equal(t, 1, p.AwaitLog(t, "address already in use"))
 }
 
 // awaitStatus waits until a path is answered with the status.
 func (p *sidecar) awaitStatus(t *testing.T, path string, want int) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		status, body, _, err := p.scraper.get(path)
+		status, body, err := p.scraper.get(path)
 		if err == nil && status != want {
 			err = fmt.Errorf("%s answered %d %s, want %d", path, status, body, want)
 		}

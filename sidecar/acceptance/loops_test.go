@@ -31,8 +31,25 @@ func twins(t *testing.T, daemon *libvirttest.Daemon) []*sidecar {
 	return both
 }
 
-// warmUp is how many rounds a loop makes before what the sidecars hold is noted.
-const warmUp = 5
+// loop does something again and again. What the sidecars hold of the machine may not grow after the first rounds.
+func loop(t *testing.T, sidecars []*sidecar, rounds int, do func(round int)) {
+	t.Helper()
+	const warmUp = 4
+	var before []usage
+	begin := time.Now()
+	for i := range rounds {
+		if i == min(warmUp, rounds-1) {
+			for _, p := range sidecars {
+				before = append(before, p.usage(t))
+			}
+		}
+		do(i)
+	}
+	t.Logf("%d rounds in %v", rounds, time.Since(begin).Round(time.Millisecond))
+	for i, p := range sidecars {
+		p.checkGrowth(t, before[i])
+	}
+}
 
 // TestRestarts kills libvirtd under a running VM, again and again.
 func TestRestarts(t *testing.T) {
@@ -41,29 +58,21 @@ func TestRestarts(t *testing.T) {
 	vm := runVM(t, daemon)
 	both := twins(t, daemon)
 	var watchers []*watcher
-	var before []usage
 	for _, p := range both {
 		p.await(t, "qemu-tcg")
-		watchers = append(watchers, p.watch(t, 20*time.Millisecond))
+		watchers = append(watchers, p.watch(t))
 	}
-	begin, rounds := time.Now(), rounds(200, 15)
-	for i := range rounds {
-		if i == min(warmUp, rounds-1) {
-			for _, p := range both {
-				before = append(before, p.usage(t))
-			}
-		}
+	begin := time.Now()
+	loop(t, both, rounds(200, 8), func(round int) {
 		require.NoError(t, daemon.Kill())
 		require.NoError(t, daemon.Restart(t.Context()))
 		for _, p := range both {
-			p.awaitConnects(t, i+2)
+			p.awaitConnects(t, round+2)
 		}
-	}
-	t.Logf("%d times killed and restarted in %v", rounds, time.Since(begin).Round(time.Millisecond))
+	})
 	for i, p := range both {
 		p.awaitUp(t, true)
 		require.Equal(t, []string{"qemu-tcg"}, watchers[i].kinds(begin), "the type throughout")
-		p.checkGrowth(t, before[i])
 	}
 	require.NoError(t, vm.Destroy(t.Context()))
 	for _, p := range both {
@@ -89,16 +98,10 @@ func TestCycles(t *testing.T) {
 	require.NoError(t, err)
 	both := twins(t, daemon)
 	for _, p := range both {
-		p.watch(t, 20*time.Millisecond)
+		p.watch(t)
 	}
-	var before []usage
-	begin, rounds := time.Now(), rounds(500, 12)
-	for i := range rounds {
-		if i == min(warmUp, rounds-1) {
-			for _, p := range both {
-				before = append(before, p.usage(t))
-			}
-		}
+	rounds := rounds(500, 8)
+	loop(t, both, rounds, func(int) {
 		require.NoError(t, vm.Start(t.Context()))
 		for _, p := range both {
 			p.await(t, "qemu-tcg")
@@ -107,10 +110,8 @@ func TestCycles(t *testing.T) {
 		for _, p := range both {
 			p.await(t, absent)
 		}
-	}
-	t.Logf("%d times started and stopped in %v", rounds, time.Since(begin).Round(time.Millisecond))
-	for i, p := range both {
-		p.checkGrowth(t, before[i])
+	})
+	for _, p := range both {
 		found := p.page(t)
 		require.Zero(t, found.number(errorsMetric))
 		require.Equal(t, 1.0, found.number(connectsMetric))

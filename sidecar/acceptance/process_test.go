@@ -38,7 +38,6 @@ type setup struct {
 	stderr *os.File        // instead of the log
 	group  *memlimit.Group // as a container: limited, under the supervisor, with the image's environment
 	under  []string        // the programs that run the binary, each given the rest of the line
-	keep   bool            // the test itself ends it
 }
 
 // sidecar is a running process of the binary under test.
@@ -83,7 +82,7 @@ func start(t *testing.T, s setup) *sidecar {
 	process, err := testkit.Start(filepath.Join(t.TempDir(), "sidecar.log"), cmd)
 	require.NoError(t, err)
 	p := &sidecar{Process: process, vmi: s.vmi, listen: s.listen, scraper: newScraper(t, s.listen, s.vmi)}
-	t.Cleanup(func() { p.tearDown(t, s.keep) })
+	t.Cleanup(func() { p.tearDown(t) })
 	return p
 }
 
@@ -110,12 +109,10 @@ func container(group *memlimit.Group, binary string, uid int, env []string, args
 	return cmd
 }
 
-func (p *sidecar) tearDown(t *testing.T, keep bool) {
-	if !keep {
-		code, _, err := p.end(syscall.SIGTERM)
-		if err != nil || code != 0 {
-			t.Errorf("the sidecar did not end well: exit code %d, %v", code, err)
-		}
+func (p *sidecar) tearDown(t *testing.T) {
+	code, _, err := p.end(syscall.SIGTERM)
+	if err != nil || code != 0 {
+		t.Errorf("the sidecar did not end well: exit code %d, %v", code, err)
 	}
 	p.Kill()
 	log := p.Log()

@@ -28,9 +28,7 @@ const (
 	procConnectClose  = 2
 	procDomainDestroy = 12
 	procGetXMLDesc    = 14
-	procGetState      = 212
 	procListDomains   = 273
-	procRegister      = 316
 	procLifecycle     = 318
 
 	kindCall    = 0
@@ -70,7 +68,6 @@ func words(values ...uint32) []byte {
 type seen struct {
 	at     time.Time
 	client bool // from the sidecar
-	link   *link
 	frame  frame
 }
 
@@ -78,9 +75,9 @@ type seen struct {
 type proxy struct {
 	socket string
 	target string
-	// answer decides on a packet from libvirtd: what of it, or instead of it, the
-	// sidecar gets. Without it the sidecar gets each packet as it is.
-	answer func(c *link, f frame) []frame
+	// replace returns what the sidecar gets instead of a packet from libvirtd. Without it the sidecar gets each
+	// packet as it is.
+	replace func(frame) frame
 
 	mu    sync.Mutex
 	seen  []seen
@@ -98,9 +95,9 @@ const ownSerial = 0x7fff0000
 
 // startProxy listens on a socket of its own and connects to the target for each client
 // that dials; with no target it hangs up.
-func startProxy(t *testing.T, target string, answer func(*link, frame) []frame) *proxy {
+func startProxy(t *testing.T, target string, replace func(frame) frame) *proxy {
 	t.Helper()
-	p := &proxy{socket: filepath.Join(folder(t, libvirttest.QEMUUser), "virtqemud-sock"), target: target, answer: answer}
+	p := &proxy{socket: filepath.Join(folder(t, libvirttest.QEMUUser), "virtqemud-sock"), target: target, replace: replace}
 	serveSocket(t, p.socket, p.serve)
 	return p
 }
@@ -168,7 +165,7 @@ func (p *proxy) pump(l *link, from net.Conn, to func(frame) error) {
 			return
 		}
 		p.mu.Lock()
-		p.seen = append(p.seen, seen{time.Now(), from == l.sidecar, l, f})
+		p.seen = append(p.seen, seen{time.Now(), from == l.sidecar, f})
 		p.mu.Unlock()
 		if to(f) != nil {
 			return
@@ -181,16 +178,11 @@ func (p *proxy) deliver(l *link, f frame) error {
 		l.replies <- f
 		return nil
 	}
-	out := []frame{f}
-	if p.answer != nil {
-		out = p.answer(l, f)
+	if p.replace != nil {
+		f = p.replace(f)
 	}
-	for _, f := range out {
-		if _, err := l.sidecar.Write(f); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := l.sidecar.Write(f)
+	return err
 }
 
 func readFrame(r io.Reader) (frame, error) {
@@ -228,23 +220,6 @@ func (p *proxy) cut() {
 	newest := p.links[len(p.links)-1]
 	_ = newest.sidecar.Close()
 	_ = newest.libvirtd.Close()
-}
-
-// openXML returns for each connection how many questions for XML have no answer.
-func (p *proxy) openXML() map[*link]int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	open := map[*link]int{}
-	for _, s := range p.seen {
-		switch {
-		case s.frame.program() != remoteProgram || s.frame.procedure() != procGetXMLDesc:
-		case s.client:
-			open[s.link]++
-		default:
-			open[s.link]--
-		}
-	}
-	return open
 }
 
 // connections counts those made so far.

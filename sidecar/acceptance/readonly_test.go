@@ -3,6 +3,7 @@ package acceptance
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -89,11 +90,15 @@ func TestIdle(t *testing.T) {
 	p := start(t, setup{socket: proxy.socket, args: args})
 	p.await(t, "qemu-tcg")
 	p.awaitPage(t, func(found page) error { // the last thing asked for
-		if labels, err := found.labels(domainMetric); err != nil || labels["hypervisor_version"] == "" {
-			return fmt.Errorf("no hypervisor version yet (%v)", err)
+		labels, err := found.labels(domainMetric)
+		if err == nil && labels["hypervisor_version"] == "" {
+			err = errors.New("no hypervisor version yet")
 		}
-		return nil
+		return err
 	})
+	labels, err := p.page(t).labels(domainMetric)
+	require.NoError(t, err)
+	require.Equal(t, "qemu x86_64", labels["domain_type"]+" "+labels["arch"])
 	// What follows a connection is over once nothing was asked for longer than the last
 	// of its waits, 6.4 s.
 	testkit.Eventually(t, func() error {
@@ -102,7 +107,7 @@ func TestIdle(t *testing.T) {
 		}
 		return nil
 	})
-	w := p.watch(t, 100*time.Millisecond)
+	w := p.watch(t)
 	begin := time.Now()
 	<-time.After(idle)
 	require.NotEmpty(t, w.since(begin))

@@ -20,7 +20,7 @@ func TestLibvirtdGone(t *testing.T) {
 	vm := runVM(t, daemon)
 	p := start(t, setup{socket: daemon.Socket(), args: []string{"--libvirt-grace=2s"}})
 	p.await(t, "qemu-tcg")
-	w := p.watch(t, 10*time.Millisecond)
+	w := p.watch(t)
 	begin := time.Now()
 	require.NoError(t, daemon.Kill())
 	w.awaitKinds(t, begin, "qemu-tcg", "unknown")

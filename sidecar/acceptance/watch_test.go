@@ -30,20 +30,27 @@ type watcher struct {
 	err     error // the first scrape that was not as it must be
 }
 
-// watch begins to scrape at the given pace. When the test ends, every scrape must have
-// been answered, with nothing wrong on the page.
-func (p *sidecar) watch(t *testing.T, pace time.Duration) *watcher {
+// pace is the time between two scrapes of a watcher.
+func pace() time.Duration {
+	if testkit.Soak() {
+		return 5 * time.Millisecond
+	}
+	return 20 * time.Millisecond
+}
+
+// watch begins to scrape. When the test ends, every scrape must have been answered, with nothing wrong on the page.
+func (p *sidecar) watch(t *testing.T) *watcher {
 	t.Helper()
 	p.awaitServing(t)
 	w := &watcher{quit: make(chan struct{}), done: make(chan struct{})}
-	go w.run(newScraper(t, p.listen, p.vmi), pace)
+	go w.run(newScraper(t, p.listen, p.vmi))
 	t.Cleanup(func() { w.check(t) })
 	return w
 }
 
-func (w *watcher) run(s *scraper, pace time.Duration) {
+func (w *watcher) run(s *scraper) {
 	defer close(w.done)
-	tick := time.NewTicker(pace)
+	tick := time.NewTicker(pace())
 	defer tick.Stop()
 	for {
 		select {

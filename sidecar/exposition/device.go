@@ -13,17 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errNoAddress: what should have been the pod's address was empty. Such a listener
-// would be open on every address, the guest's gateway among them.
-var errNoAddress = errors.New("no address between the brackets: the pod has none")
-
 // listenTCP opens host:port. With toDevice it takes connections only over the
 // device that holds the address: Linux else also accepts what comes in for that
 // address over another, such as the bridge to the guest (the weak host model of
 // RFC 1122, 3.3.4.2). If that cannot be set it listens nevertheless, and logs a warning.
 func listenTCP(address string, toDevice bool, logger *slog.Logger) (net.Listener, error) {
 	if strings.HasPrefix(address, "[]:") {
-		return nil, errNoAddress
+		// Such a listener would be open on every address, the guest's gateway among them.
+		return nil, errors.New("no address between the brackets: the pod has none")
 	}
 	var config net.ListenConfig
 	var unbound error

@@ -3,12 +3,16 @@
 package exposition
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+
+	"kubevirt-hypervisor-exporter/internal/serving"
 )
 
 // program prefixes the exporter's own metrics.
@@ -31,8 +35,8 @@ type Config struct {
 func NewHandler(config Config) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", &pages{config: config, metrics: newRegistry(config)})
-	mux.HandleFunc("GET /healthz", healthz)
-	mux.Handle("GET /readyz", readyz(config))
+	mux.Handle("GET /healthz", serving.Probe(nil))
+	mux.Handle("GET /readyz", serving.Probe(config.ready))
 	return mux
 }
 
@@ -42,28 +46,15 @@ func newRegistry(config Config) *prometheus.Registry {
 	return registry
 }
 
-// healthz answers that the process serves.
-func healthz(w http.ResponseWriter, _ *http.Request) {
-	say(w, http.StatusOK, "ok\n")
-}
-
-// readyz answers whether a scrape can show a VMI: the identity is valid and every
-// listener is up. Whether libvirt answers is not part of it: there is a metric for that.
-func readyz(config Config) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		switch {
-		case !config.Source.Snapshot().Identity.Valid():
-			say(w, http.StatusServiceUnavailable, "the VMI's identity is missing or invalid; see the log\n")
-		case !config.Ready():
-			say(w, http.StatusServiceUnavailable, "a listener is not up; see the log\n")
-		default:
-			say(w, http.StatusOK, "ok\n")
-		}
+// ready returns why a scrape cannot show a VMI: the identity is not valid, or a listener is not up. Whether libvirt
+// answers is not part of it: there is a metric for that.
+func (c Config) ready(context.Context) error {
+	switch {
+	case !c.Source.Snapshot().Identity.Valid():
+		return errors.New("the VMI's identity is missing or invalid; see the log")
+	case !c.Ready():
+		return errors.New("a listener is not up; see the log")
+	default:
+		return nil
 	}
-}
-
-func say(w http.ResponseWriter, code int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(code)
-	_, _ = w.Write([]byte(text)) // the client may have gone
 }

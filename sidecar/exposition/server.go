@@ -80,11 +80,7 @@ func (s *Server) serve(ctx context.Context, address string, handler http.Handler
 	}
 	s.up.Add(1)
 	defer s.up.Add(-1)
-	return serving.Serve(ctx, listener, handler, s.config())
-}
-
-func (s *Server) config() serving.Config {
-	return serving.Config{
+	return serving.Serve(ctx, listener, handler, serving.Config{
 		Limits:         serving.Limits{Connections: maxConnections, PerSource: maxConnections / 2},
 		MaxHeaderBytes: 1 << 10,
 		ReadTimeout:    5 * time.Second,
@@ -92,5 +88,5 @@ func (s *Server) config() serving.Config {
 		IdleTimeout:    2 * time.Minute,
 		Drain:          shutdownTimeout,
 		Logger:         s.logger,
-	}
+	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"kubevirt-hypervisor-exporter/internal/serving"
 	"kubevirt-hypervisor-exporter/internal/testkit"
 )
 
@@ -79,7 +80,7 @@ func TestServerWaitsForItsAddress(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		server.Run(ctx, http.HandlerFunc(healthz))
+		server.Run(ctx, serving.Probe(nil))
 	}()
 	require.Contains(t, <-logged, "cannot serve")
 	require.False(t, server.Ready())

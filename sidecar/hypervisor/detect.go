@@ -85,18 +85,17 @@ type Description struct {
 	Err error
 }
 
-// Describe reads a domain's XML; see Detect.
+// Describe reads a domain's XML, at most up to what it looks for: the type of the
+// domain, <os> and <metadata>. Err is ErrXML, ErrNoType or ErrTooLarge where the
+// XML does not name the type. It never panics, whatever the XML. It keeps no more
+// than one token of the XML in memory: libvirt sends up to 4 MiB, and the container
+// is killed at 24. libvirtxml.Domain would need 22 MiB for 256 KiB of <disk/>.
 func Describe(r io.Reader) *Description {
-	detection, err := Detect(r)
+	detection, err := detect(r)
 	return &Description{Detection: detection, Err: err}
 }
 
-// Detect reads a domain's XML, at most up to what it looks for: the type of the
-// domain, <os> and <metadata>. It returns ErrXML, ErrNoType or ErrTooLarge where the
-// XML does not say the type, and never panics, whatever the XML. It keeps no more
-// than one token of the XML in memory: libvirt sends up to 4 MiB, and the container
-// is killed at 24. libvirtxml.Domain would need 22 MiB for 256 KiB of <disk/>.
-func Detect(r io.Reader) (detection Detection, err error) {
+func detect(r io.Reader) (detection Detection, err error) {
 	// The XML comes from the other side of a socket: a bug in the decoder must not
 	// end the sidecar.
 	defer func() {

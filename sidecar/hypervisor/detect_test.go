@@ -24,7 +24,7 @@ func TestDetectGenuineDomains(t *testing.T) {
 	require.NotEmpty(t, paths)
 	var got strings.Builder
 	for _, path := range paths {
-		detection, err := Detect(strings.NewReader(read(t, path)))
+		detection, err := detect(strings.NewReader(read(t, path)))
 		require.NoError(t, err, path)
 		fmt.Fprintf(&got, "%s: %s %+v\n", filepath.Base(path), detection.Type, detection)
 	}
@@ -100,7 +100,7 @@ func TestDetect(t *testing.T) {
 		{name: "an entity of one's own", xml: `<!DOCTYPE d [<!ENTITY a "kvm">]><domain type="&a;"/>`, err: ErrXML},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := Detect(strings.NewReader(test.xml))
+			got, err := detect(strings.NewReader(test.xml))
 			require.ErrorIs(t, err, test.err)
 			require.Equal(t, test.want, got)
 		})
@@ -127,7 +127,7 @@ func TestDetectInLittleMemory(t *testing.T) {
 			text := begin + strings.Repeat(part, (size-len(begin)-len(end))/len(part)) + end
 			r := &metered{from: strings.NewReader(text)}
 			r.measure()
-			got, err := Detect(r)
+			got, err := detect(r)
 			require.NoError(t, err)
 			require.Equal(t, Detection{Type: KVM, DomainType: "kvm", Arch: "x86_64", Machine: "q35"}, got)
 			t.Logf("%d kB more on the heap", r.grown()>>10)
@@ -171,7 +171,7 @@ func FuzzDetect(f *testing.F) {
 		f.Add(read(f, path))
 	}
 	f.Fuzz(func(t *testing.T, xml string) {
-		got, err := Detect(strings.NewReader(xml))
+		got, err := detect(strings.NewReader(xml))
 		if err != nil {
 			require.Zero(t, got)
 			return

@@ -35,7 +35,7 @@ func open(ctx context.Context, conn net.Conn, uri string, timeout time.Duration)
 	g := newGuard(conn)
 	c := &connection{guard: g, virt: libvirt.NewWithDialer(dialers.NewAlreadyConnected(g)), timeout: timeout}
 	err := c.call(ctx, "open "+uri, func() error { return c.virt.ConnectToURI(libvirt.ConnectURI(uri)) })
-	g.Opened()
+	close(g.opened)
 	if err == nil {
 		err = c.call(ctx, "register for lifecycle events", func() error {
 			_, err := c.virt.ConnectDomainEventCallbackRegisterAny(int32(libvirt.DomainEventIDLifecycle), nil)
@@ -186,9 +186,9 @@ func (c *connection) alive(ctx context.Context) error {
 	}
 	defer c.deadline(ctx)()
 	select {
-	case <-c.guard.Pongs():
+	case <-c.guard.pongs:
 		return nil
-	case <-c.guard.Done():
+	case <-c.guard.done:
 		return fmt.Errorf("ping libvirt: %w", c.guard.Err())
 	case <-ctx.Done():
 		return ctx.Err()

@@ -75,7 +75,7 @@ func (w *watch) take(ctx context.Context, answer xmlAnswer) error {
 // losePatience shows a domain as unknown if libvirt does not answer for it. The answer may
 // still come; one that is coming in, or has come and was not taken yet, is waited for.
 func (w *watch) losePatience(ctx context.Context) error {
-	if w.c.guard.ReadsXML() || len(w.c.guard.XML()) > 0 {
+	if w.c.guard.ReadsXML() || len(w.c.guard.xml) > 0 {
 		w.patience = time.After(w.session.config.Timeout)
 		return nil
 	}

@@ -25,17 +25,24 @@ var errForbidden = errors.New("procedure is not on the list of read-only calls")
 // nothing but well-formed answers, each once: go-libvirt panics on a length
 // below its header's, allocates what a length claims, and locks up for ever on
 // a second answer to one call. Lifecycle events are not handed on either, since
-// go-libvirt queues them without bound; Events reports that there were some. Nor does
+// go-libvirt queues them without bound; the channel events reports that there were some. Nor does
 // go-libvirt ask for XML: see AskXML.
 //
 // Any error is final: the guard then closes the connection and stays broken.
 type guard struct {
 	net.Conn
 
+	// events receives after one or more lifecycle events have come.
 	events chan struct{}
-	pongs  chan struct{}
-	xml    chan xmlAnswer
-	done   chan struct{}
+	// pongs receives after libvirt has answered a ping.
+	pongs chan struct{}
+	// xml receives the answers to AskXML.
+	xml chan xmlAnswer
+	// done is closed when the connection has ended; Err then returns why.
+	done chan struct{}
+	// opened is to be closed once ConnectToURI has returned. Until then nothing is read behind
+	// the answer to the opening: go-libvirt makes its channel of disconnection only
+	// after that answer, and races with its own reader if the link drops in between.
 	opened chan struct{}
 
 	// xmlSince is when the XML that is being read began to come; nil if none is.
@@ -66,15 +73,9 @@ func newGuard(conn net.Conn) *guard {
 	}
 }
 
-// Events receives after one or more lifecycle events have come.
-func (g *guard) Events() <-chan struct{} { return g.events }
-
 // Restarted reports, once, whether one of the events so far was of a domain that starts
 // or goes on after a pause or a migration.
 func (g *guard) Restarted() bool { return g.restarted.Swap(false) }
-
-// Done is closed when the connection has ended; Err then returns why.
-func (g *guard) Done() <-chan struct{} { return g.done }
 
 // Err returns why the connection has ended, nil while it has not.
 func (g *guard) Err() error {
@@ -82,11 +83,6 @@ func (g *guard) Err() error {
 	defer g.mu.Unlock()
 	return g.err
 }
-
-// Opened is called once ConnectToURI has returned. Until then nothing is read behind
-// the answer to the opening: go-libvirt makes its channel of disconnection only
-// after that answer, and races with its own reader if the link drops in between.
-func (g *guard) Opened() { close(g.opened) }
 
 // Fail ends the connection for the given reason; the first reason stays.
 func (g *guard) Fail(reason error) error {
@@ -124,14 +120,11 @@ func (g *guard) Write(p []byte) (int, error) {
 	return g.send(f)
 }
 
-// Ping asks libvirt whether it lives; Pongs receives its answer.
+// Ping asks libvirt whether it lives; pongs receives its answer.
 func (g *guard) Ping() error {
 	_, err := g.send(keepaliveFrame(keepalivePing))
 	return err
 }
-
-// Pongs receives after libvirt has answered a ping.
-func (g *guard) Pongs() <-chan struct{} { return g.pongs }
 
 func (g *guard) send(f frame) (int, error) {
 	n, err := g.Conn.Write(f)

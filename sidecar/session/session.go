@@ -92,8 +92,10 @@ func (s *Session) Run(ctx context.Context) {
 			return
 		}
 		s.sink.Lost(err)
-		if !sleep(ctx, s.redial.wait()) {
+		select {
+		case <-ctx.Done():
 			return
+		case <-time.After(s.redial.wait()):
 		}
 	}
 }
@@ -139,18 +141,6 @@ func (s *Session) explainRefusal(err error) error {
 		return fmt.Errorf("libvirt at %s turns uid %d away: check that it admits this uid, and processes other than virt-launcher: %w", s.config.Socket, os.Getuid(), err)
 	}
 	return s.explain(err)
-}
-
-// sleep waits and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 // backoff returns the waits between attempts: each twice the previous one, up to

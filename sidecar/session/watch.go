@@ -73,14 +73,14 @@ func (w *watch) run(ctx context.Context) error {
 	defer keepalive.Stop()
 	for err == nil {
 		w.askVersion()
-		events := w.c.guard.Events()
+		events := w.c.guard.events
 		if w.quiet != nil {
 			events = nil
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-w.c.guard.Done():
+		case <-w.c.guard.done:
 			return w.c.guard.Err()
 		case w.session.hypervisor = <-w.answer:
 			w.versions.Hypervisor = w.session.hypervisor
@@ -93,7 +93,7 @@ func (w *watch) run(ctx context.Context) error {
 		case <-w.doubt:
 			w.doubtAgain()
 			err = w.look(ctx)
-		case answer := <-w.c.guard.XML():
+		case answer := <-w.c.guard.xml:
 			err = w.take(ctx, answer)
 		case <-w.patience:
 			err = w.losePatience(ctx)

@@ -26,7 +26,7 @@ type xmlAnswer struct {
 	refusal     error
 }
 
-// AskXML asks for a domain's XML, and XML receives the answer; only one question may be
+// AskXML asks for a domain's XML, and g.xml receives the answer; only one question may be
 // open at a time. go-libvirt does not ask it, for two reasons: its call would wait for
 // as long as libvirt has no worker for it, and an answer can be 4 MiB long, which
 // go-libvirt would hold three times over in a container of 24 MiB.
@@ -39,9 +39,6 @@ func (g *guard) AskXML(domain libvirt.Domain) error {
 	_, err := g.send(newFrame(programRemote, procDomainGetXMLDesc, typeCall, serial, xmlQuestion(domain)))
 	return err
 }
-
-// XML receives the answers to AskXML.
-func (g *guard) XML() <-chan xmlAnswer { return g.xml }
 
 // ReadsXML reports whether XML is being read, and has not taken too long yet.
 func (g *guard) ReadsXML() bool {

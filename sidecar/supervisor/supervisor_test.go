@@ -16,6 +16,7 @@ import (
 
 // TestKilledExporterIsBack: at once, on the same socket, with the counter one up.
 func TestKilledExporterIsBack(t *testing.T) {
+	t.Parallel()
 	p, socket := exporter(t)
 	require.NoError(t, syscall.Kill(p.child(t, 0), syscall.SIGKILL))
 	awaitPage(t, socket, "hypervisor_exporter_restarts_total 1")
@@ -30,6 +31,7 @@ func TestKilledExporterIsBack(t *testing.T) {
 
 // TestFrozenExporterIsKilled: it does not delay the pod's end.
 func TestFrozenExporterIsKilled(t *testing.T) {
+	t.Parallel()
 	p, _ := exporter(t)
 	child := p.child(t, 0)
 	require.NoError(t, syscall.Kill(child, syscall.SIGSTOP))
@@ -41,6 +43,7 @@ func TestFrozenExporterIsKilled(t *testing.T) {
 
 // TestFinalExitCodes: a command that does not serve runs once, and its exit code is passed on.
 func TestFinalExitCodes(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		args   string
 		code   int
@@ -61,10 +64,12 @@ func TestFinalExitCodes(t *testing.T) {
 
 // TestPanicIsNotFinal: it exits with 2, which is not one of these.
 func TestPanicIsNotFinal(t *testing.T) {
+	t.Parallel()
 	run(t, nil, "/bin/sh", "-c", "exit 2").AwaitLog(t, `"reason":"exited with 2","restarts":2`)
 }
 
 func TestChildThatCannotBeExecuted(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "late")
 	p := run(t, nil, path)
 	p.AwaitLog(t, "cannot be started: no such file or directory")
@@ -159,6 +164,7 @@ func TestFiftyDeaths(t *testing.T) {
 
 // TestOrphansAreReaped: the first process of a container inherits them.
 func TestOrphansAreReaped(t *testing.T) {
+	t.Parallel()
 	unshare, err := exec.LookPath("unshare")
 	require.NoError(t, err, "apt-get install util-linux")
 	p := run(t, func(c *exec.Cmd) {

@@ -6,12 +6,10 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"kubevirt-hypervisor-exporter/internal/certificate"
@@ -57,20 +55,17 @@ func requireAccepted(t *testing.T, c clocks) {
 	cluster.mounted = func(data map[string][]byte) {
 		require.NoError(t, testkit.PublishVolume(volume, map[string][]byte{CertKey: data[CertKey], KeyKey: data[KeyKey]}))
 	}
-	var issuer atomic.Int64
-	issuer.Store(int64(c.issuer))
+	cluster.skew = c.issuer
 	policy := Policy{DNSName: testName, CALifetime: 15 * time.Hour, LeafLifetime: 13 * time.Hour, Settle: 30 * time.Second}
-	discard := slog.New(slog.DiscardHandler)
-	rotator := New(policy, cluster, Relays{}, func() time.Time { return time.Now().Add(time.Duration(issuer.Load())) },
-		NewMetrics(prometheus.NewRegistry()), discard)
+	_, stop := startRotator(t, policy, cluster)
+	defer stop()
+	synctest.Wait()
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
-	running.Go(func() { _ = rotator.Run(ctx) })
-	synctest.Wait()
 	source := certificate.NewFileSource(filepath.Join(volume, CertKey), filepath.Join(volume, KeyKey), 10*time.Minute,
-		func() time.Time { return time.Now().Add(c.server) }, discard)
+		func() time.Time { return time.Now().Add(c.server) }, slog.New(slog.DiscardHandler))
 	running.Go(func() { _ = source.Run(ctx) })
 
 	hours, replaced := 20, 1
@@ -80,7 +75,7 @@ func requireAccepted(t *testing.T, c clocks) {
 	bundles := map[string]bool{}
 	for hour := range hours {
 		if hour%15 == 14 {
-			issuer.Store(-issuer.Load())
+			cluster.set(func() { cluster.skew = -cluster.skew })
 		}
 		synctest.Wait()
 		served, err := source.GetCertificate(nil)

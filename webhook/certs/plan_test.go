@@ -87,6 +87,7 @@ func TestPlan(t *testing.T) {
 		"old CA retired, still in use":         {start, settled(func(s *State) { s.Published = [][]byte{both.PEM()} }), long, Publish},
 		"trusted CAs overwritten":              {start, settled(func(s *State) { s.Trusted = nil }), Memory{}, AwaitReplicas},
 		"old CA expired, none to wait for":     {start, settled(func(s *State) { s.Trusted = both.With(expired(t)) }), Memory{}, Publish},
+		"old CA expired, not published":        {start, settled(func(s *State) { s.Trusted = only.With(expired(t)) }), Memory{}, Retire},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, c.want.String(), testPolicy().Plan(c.at, c.state, c.memory).String())
@@ -99,17 +100,10 @@ func expired(t *testing.T) *x509.Certificate {
 	return newCA(t, testName, time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)).Certificate
 }
 
-func TestPlanRetiresTheExpiredWithoutAsking(t *testing.T) {
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	present := newCA(t, testName, now)
-	only := pki.Bundle{present.Certificate}
-	state := State{CA: present, Leaf: leaf(t, present, testName, now), Trusted: only.With(expired(t)), Published: [][]byte{only.PEM()}}
-	require.Equal(t, Retire, testPolicy().Plan(now, state, Memory{}))
-}
-
 func TestParseDropsGarbage(t *testing.T) {
 	good := newCA(t, testName, time.Now())
 	other := newCA(t, testName, time.Now())
+	served := leaf(t, good, testName, time.Now())
 	for name, data := range map[string]map[string][]byte{
 		"empty":          nil,
 		"no PEM":         {CertKey: []byte("x"), KeyKey: []byte("y"), TrustKey: []byte("z")},
@@ -123,10 +117,6 @@ func TestParseDropsGarbage(t *testing.T) {
 			require.Empty(t, state.Trusted)
 		})
 	}
-}
-
-func TestParseRefusesALeafAsCA(t *testing.T) {
-	served := leaf(t, newCA(t, testName, time.Now()), testName, time.Now())
 	state := Parse(Snapshot{CA: Secret{Data: map[string][]byte{CertKey: served.CertPEM, KeyKey: served.KeyPEM}}})
-	require.Nil(t, state.CA)
+	require.Nil(t, state.CA, "a certificate of a server")
 }

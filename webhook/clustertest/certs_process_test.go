@@ -1,7 +1,6 @@
 package clustertest
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -69,42 +68,31 @@ func forward(t *testing.T, replicas []*replica) (port int) {
 	for i, address := range replicaAddresses {
 		listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", address, port))
 		require.NoError(t, err)
-		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() {
 			for {
-				conn, err := listener.Accept()
+				from, err := listener.Accept()
 				if err != nil {
 					return
 				}
-				running.Go(func() { splice(ctx, conn, fmt.Sprintf("127.0.0.1:%d", replicas[i].port)) })
+				running.Go(func() { splice(from, fmt.Sprintf("127.0.0.1:%d", replicas[i].port)) })
 			}
 		})
-		t.Cleanup(func() {
-			cancel()
-			_ = listener.Close()
-			running.Wait()
-		})
+		t.Cleanup(func() { _ = listener.Close(); running.Wait() })
 	}
 	return port
 }
 
-// splice joins the connection with one to the address until both sides or ctx end.
-func splice(ctx context.Context, from net.Conn, address string) {
+// splice joins the connection with one to the address until the side that dialled ends.
+func splice(from net.Conn, address string) {
 	defer func() { _ = from.Close() }()
-	to, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	to, err := net.Dial("tcp", address)
 	if err != nil {
 		return
 	}
-	defer func() { _ = to.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = from.Close() })
-	defer stop()
-	var running sync.WaitGroup
-	running.Go(func() {
-		_, _ = io.Copy(to, from)
-		_ = to.(*net.TCPConn).CloseWrite()
-	})
-	_, _ = io.Copy(from, to)
-	_ = from.Close()
-	running.Wait()
+	var answers sync.WaitGroup
+	answers.Go(func() { _, _ = io.Copy(from, to) })
+	_, _ = io.Copy(to, from)
+	_ = to.Close()
+	answers.Wait()
 }

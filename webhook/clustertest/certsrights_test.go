@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
 )
 
 // ownObjects are what the roles of a folder let the certificate process patch. They grant nothing else but to read the
@@ -67,10 +68,10 @@ func byName(a, b ownObject) int { return strings.Compare(a.String(), b.String())
 
 // patchable are the objects that the user may change, sorted. It fails the test where the user may write anything in
 // another way.
-func patchable(t *testing.T, user certsUser, namespace string) []ownObject {
+func patchable(t *testing.T, user kubernetes.Interface, namespace string) []ownObject {
 	t.Helper()
 	review := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}
-	review, err := user.client.AuthorizationV1().SelfSubjectRulesReviews().Create(t.Context(), review, metav1.CreateOptions{})
+	review, err := user.AuthorizationV1().SelfSubjectRulesReviews().Create(t.Context(), review, metav1.CreateOptions{})
 	require.NoError(t, err)
 	require.False(t, review.Status.Incomplete)
 	var own []ownObject
@@ -93,17 +94,4 @@ func patchable(t *testing.T, user certsUser, namespace string) []ownObject {
 	}
 	slices.SortFunc(own, byName)
 	return own
-}
-
-// The policy comes and goes with the process.
-func TestCertsPolicyComesWithTheProcess(t *testing.T) {
-	for _, folder := range installable {
-		kinds := map[string]bool{}
-		for _, object := range render(t, folder) {
-			kinds[object.GetKind()] = kinds[object.GetKind()] || object.GetName() == certsName
-		}
-		for _, kind := range []string{"Deployment", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"} {
-			require.Equal(t, folder != "overlays/cert-manager", kinds[kind], "%s: %s", folder, kind)
-		}
-	}
 }

@@ -23,11 +23,11 @@ var documented = []struct {
 	require func(t *testing.T, objects []*unstructured.Unstructured)
 }{
 	{"images", func(t *testing.T, objects []*unstructured.Unstructured) {
-		requireInjected(t, ".", objects, "registry.example/exporter/sidecar:v0.1.0")
+		requireInjected(t, ".", objects, "registry.example/kubevirt-hypervisor-exporter:v0.1.0")
 		for _, object := range workloads(objects) {
 			text, err := yaml.Marshal(object.Object)
 			require.NoError(t, err)
-			require.NotContains(t, string(text), unsetImages)
+			require.NotContains(t, string(text), unsetImage)
 		}
 	}},
 	{"labels for Prometheus", func(t *testing.T, objects []*unstructured.Unstructured) {

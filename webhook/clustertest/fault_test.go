@@ -29,10 +29,8 @@ func TestVMStartsWhateverIsWrongWithTheWebhook(t *testing.T) {
 		{"not a single replica", func(*testing.T) int { return 0 }},
 		{"no one listens", func(t *testing.T) int { return freePort(t) }},
 		{"accepts and does not answer", silence},
-		{"answers after 10 s", func(t *testing.T) int { return answering(t, ours.issue(t, now), afterTenSeconds) }},
 		{"trickles its answer", func(t *testing.T) int { return answering(t, ours.issue(t, now), trickling) }},
 		{"answers garbage", func(t *testing.T) int { return answering(t, ours.issue(t, now), saying(200, "\x00garbage")) }},
-		{"answers an empty review", func(t *testing.T) int { return answering(t, ours.issue(t, now), saying(200, "{}")) }},
 		{"answers 500", func(t *testing.T) int { return answering(t, ours.issue(t, now), saying(500, "broken")) }},
 		{"certificate expired", func(t *testing.T) int { return answering(t, ours.issue(t, expired), mustNotBeCalled(t)) }},
 		{"certificate of another CA", func(t *testing.T) int { return answering(t, foreign.issue(t, now), mustNotBeCalled(t)) }},
@@ -100,17 +98,8 @@ func silence(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-func afterTenSeconds(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // only then does net/http notice that the caller has gone
-	select {
-	case <-time.After(10 * time.Second):
-	case <-r.Context().Done():
-	}
-	w.WriteHeader(http.StatusOK)
-}
-
 func trickling(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body)
+	_, _ = io.Copy(io.Discard, r.Body) // only then does net/http notice that the caller has gone
 	drop := time.NewTicker(100 * time.Millisecond)
 	defer drop.Stop()
 	for {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,13 +17,12 @@ import (
 )
 
 func TestInjection(t *testing.T) {
-	replicas, _ := serveStatically(t)
+	replicas, _ := serveReplicas(t, 2)
 	enabled, other := server.Namespace(t, "enabled", labelled()), server.Namespace(t, "other", nil)
 	t.Run("pods are created as package inject patches them", func(t *testing.T) {
 		policyAndWebhook{inject.Default(injectedImage), enabled, other}.requireLaunchersSame(t)
 	})
 	t.Run("the webhook is not asked", func(t *testing.T) { testNotAsked(t, enabled, replicas) })
-	t.Run("a dry run stores nothing", testDryRun)
 }
 
 // Each of these pods is admitted as if the webhook were not there: it is not even asked.
@@ -81,16 +79,6 @@ func testNotAsked(t *testing.T, enabled string, replicas []*replica) {
 	})
 }
 
-func testDryRun(t *testing.T) {
-	namespace := server.Namespace(t, "dry", labelled())
-	pod, err := server.Create(t.Context(), launcher(t, namespace, "masq"), dryRun())
-	require.NoError(t, err)
-	require.True(t, injected(pod))
-	pods, err := server.Client.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
-	require.NoError(t, err)
-	require.Empty(t, pods.Items)
-}
-
 func changed(t *testing.T, namespace string, change func(*unstructured.Unstructured)) func() *unstructured.Unstructured {
 	return func() *unstructured.Unstructured {
 		pod := launcher(t, namespace, "masq")
@@ -132,37 +120,23 @@ func count(t *testing.T, replicas []*replica, series *regexp.Regexp) int {
 		page, err := io.ReadAll(response.Body)
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
-		for _, match := range series.FindAllSubmatch(page, -1) {
-			count, err := strconv.Atoi(string(match[1]))
-			require.NoError(t, err)
-			total += count
-		}
+		total += sum(t, page, series)
 	}
 	return total
 }
 
 // The API server mounts the ServiceAccount's token into each container of such a pod, before and after the pod is
-// changed by us. The sidecar's place is taken.
+// changed by us. The sidecar's place is taken. The policy makes the same pods.
 func TestSidecarHasNoToken(t *testing.T) {
-	ways := map[string]func(t *testing.T) string{
-		"webhook": func(t *testing.T) string {
-			serveStatically(t)
-			return server.Namespace(t, "enabled", labelled())
-		},
-		"policy": func(t *testing.T) string { return applyPolicy(t).enabled },
-	}
-	for way, install := range ways {
-		t.Run(way, func(t *testing.T) {
-			namespace := install(t)
-			for _, name := range append([]string{"service-account", "istio-native-token", "istio-regular-token"}, genuine...) {
-				t.Run(name, func(t *testing.T) {
-					pod := ofNewVM(launcher(t, namespace, name))
-					require.NoError(t, unstructured.SetNestedField(pod.Object, true, "spec", "automountServiceAccountToken"))
-					stored, err := server.Create(t.Context(), pod, metav1.CreateOptions{})
-					require.NoError(t, err)
-					requireNoToken(t, stored)
-				})
-			}
+	serveReplicas(t, 2)
+	namespace := server.Namespace(t, "enabled", labelled())
+	for _, name := range append([]string{"service-account", "istio-native-token", "istio-regular-token"}, genuine...) {
+		t.Run(name, func(t *testing.T) {
+			pod := ofNewVM(launcher(t, namespace, name))
+			require.NoError(t, unstructured.SetNestedField(pod.Object, true, "spec", "automountServiceAccountToken"))
+			stored, err := server.Create(t.Context(), pod, metav1.CreateOptions{})
+			require.NoError(t, err)
+			requireNoToken(t, stored)
 		})
 	}
 }

@@ -106,7 +106,7 @@ const proxyLag = 2 * time.Second
 
 // Both replicas are replaced, as a Deployment does with maxUnavailable 0, while VMs start.
 func TestRollingRestartHarmsNoVM(t *testing.T) {
-	replicas, certificates := serveStatically(t)
+	replicas, certificates := serveReplicas(t, 2)
 	before := failedOpen(t.Context(), t)
 	stop := load(t)
 	all := replicas

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -46,18 +45,6 @@ func program(t *testing.T, name string) string {
 var buildPrograms = sync.OnceValue(func() error {
 	return testkit.Build(context.Background(), programs, "./webhook", "./relay", "./sidecar")
 })
-
-// foreignProgram returns the path of a program that a module of its own here builds of other people's code.
-func foreignProgram(t *testing.T, name string) string {
-	t.Helper()
-	path := filepath.Join(programs, name)
-	command := exec.Command("go", "build", "-o", path, ".")
-	command.Dir = name
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	output, err := command.CombinedOutput()
-	require.NoError(t, err, "%s", output)
-	return path
-}
 
 // eventually waits for what must become true.
 func eventually(t testing.TB, ask func() bool, what ...any) {

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/util/workqueue"
@@ -33,7 +31,7 @@ func TestPodThatIsRefusedIsCreatedWithout(t *testing.T) {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					namespace := server.Namespace(t, "refused", labelled())
-					refuse(t, namespace)
+					impose(t, refuse, namespace)
 					vm := ofNewVM(launcher(t, namespace, "masq"))
 					got := createAsKubeVirt(t, vm)
 					require.False(t, injected(got.pod))
@@ -67,7 +65,7 @@ func TestVMThatWaitsForAQuotaGetsItsSidecar(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			namespace := server.Namespace(t, "waits", labelled())
-			quota(t, namespace, corev1.ResourceList{"pods": resource.MustParse("0")})
+			impose(t, noPods, namespace)
 			raised := false
 			got := createAsKubeVirt(t, ofNewVM(launcher(t, namespace, "masq")), func(refused int) {
 				if !raised && raise(replicas, refused) {
@@ -81,33 +79,20 @@ func TestVMThatWaitsForAQuotaGetsItsSidecar(t *testing.T) {
 	}
 }
 
-// Dry runs, which `kubectl hypervisor check` makes, are no tries of a VM.
-func TestDryRunsAreNotRefusals(t *testing.T) {
-	serveReplicas(t, 1)
-	namespace := server.Namespace(t, "dry", labelled())
-	vm := ofNewVM(launcher(t, namespace, "masq"))
-	for begin := time.Now(); time.Since(begin) < 3*time.Second; time.Sleep(200 * time.Millisecond) { // as often as refusals count
-		pod, err := server.Create(t.Context(), vm, dryRun())
-		require.NoError(t, err)
-		require.True(t, injected(pod))
-	}
-	requireInjectedAtOnce(t, "the pod that is stored", vm)
-}
-
 // The API server asks again within a request when a later webhook has changed the pod. That is no refusal; and a pod that
 // was left alone stays so.
 func TestASecondReviewWithinARequestIsNoRefusal(t *testing.T) {
 	replicas, _ := serveReplicas(t, 1)
 	for name, takes := range map[string]time.Duration{"at once": 0, "after 1.2 s": 1200 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
-			laterWebhook(t, takes)
+			startLaterWebhook(t, takes)
 			free := server.Namespace(t, "free", labelled())
 			before := admissions(t, replicas)
 			requireInjectedAtOnce(t, "nothing refuses it", ofNewVM(launcher(t, free, "masq")))
 			require.Equal(t, 1, admissions(t, replicas)-before, "the sidecar is there: matchConditions leave the webhook out")
 
 			namespace := server.Namespace(t, "again", labelled())
-			allowKubeVirtsImages(t, namespace)
+			impose(t, allowList, namespace)
 			got := createAsKubeVirt(t, ofNewVM(launcher(t, namespace, "masq")))
 			t.Logf("refused %d times, created after %s, reviewed %d times", got.refused, got.took.Round(time.Millisecond), admissions(t, replicas)-before-1)
 			require.False(t, injected(got.pod))
@@ -162,13 +147,4 @@ func remove(t *testing.T, pod *unstructured.Unstructured) {
 	now := int64(0)
 	err := server.Client.CoreV1().Pods(pod.GetNamespace()).Delete(t.Context(), pod.GetName(), metav1.DeleteOptions{GracePeriodSeconds: &now})
 	require.NoError(t, err)
-	quotas, err := server.Client.CoreV1().ResourceQuotas(pod.GetNamespace()).List(t.Context(), metav1.ListOptions{})
-	require.NoError(t, err)
-	for _, q := range quotas.Items { // a controller's work
-		for name := range q.Status.Used {
-			q.Status.Used[name] = resource.MustParse("0")
-		}
-		_, err := server.Client.CoreV1().ResourceQuotas(pod.GetNamespace()).UpdateStatus(t.Context(), &q, metav1.UpdateOptions{})
-		require.NoError(t, err)
-	}
 }

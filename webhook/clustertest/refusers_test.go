@@ -2,94 +2,86 @@ package clustertest
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	admissionv1 "k8s.io/api/admission/v1"
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
+	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
-// refusers make the namespace refuse the sidecar, but not the VM's own containers.
-var refusers = map[string]func(t *testing.T, namespace string){
-	"LimitRange, least memory of a container": func(t *testing.T, namespace string) {
-		limit(t, namespace, corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Min: corev1.ResourceList{"memory": resource.MustParse("32Mi")}})
-	},
-	"LimitRange, most memory of a pod": func(t *testing.T, namespace string) {
-		limit(t, namespace, corev1.LimitRangeItem{Type: corev1.LimitTypePod, Max: corev1.ResourceList{"memory": resource.MustParse("440Mi")}})
-	},
-	"ResourceQuota without room for it": func(t *testing.T, namespace string) {
-		quota(t, namespace, corev1.ResourceList{"requests.memory": resource.MustParse("440Mi")})
-	},
-	"image allow-list": allowKubeVirtsImages,
+// refusers make the namespace %[1]s refuse the sidecar, but not the VM's own containers.
+var refusers = map[string]string{
+	"LimitRange": `
+apiVersion: v1
+kind: LimitRange
+metadata: {namespace: %[1]s, name: refuses}
+spec:
+  limits: [{type: Container, min: {memory: 32Mi}}]
+`,
+	"image allow-list": allowList,
 }
 
-func limit(t *testing.T, namespace string, item corev1.LimitRangeItem) {
+// allowList is what clusters have that trust some registries only.
+const allowList = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: %[1]s}
+spec:
+  matchConstraints:
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], resources: [pods], operations: [CREATE]}]
+  validations:
+  - expression: (object.spec.containers + object.spec.?initContainers.orValue([])).all(c, c.image.startsWith("quay.io/kubevirt/"))
+    message: images from quay.io/kubevirt only
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: %[1]s}
+spec:
+  policyName: %[1]s
+  validationActions: [Deny]
+  matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[1]s}}}
+`
+
+// noPods is a quota without room for any pod.
+const noPods = `
+apiVersion: v1
+kind: ResourceQuota
+metadata: {namespace: %[1]s, name: refuses}
+spec:
+  hard: {pods: "0"}
+`
+
+// apply applies the objects with the values filled in, until the end of the test.
+func apply(t *testing.T, text string, values ...any) {
 	t.Helper()
-	_, err := server.Client.CoreV1().LimitRanges(namespace).Create(t.Context(), &corev1.LimitRange{
-		ObjectMeta: metav1.ObjectMeta{Name: "refuses"}, Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{item}},
-	}, metav1.CreateOptions{})
+	objects, err := apiservertest.Objects(strings.NewReader(fmt.Sprintf(text, values...)))
 	require.NoError(t, err)
-	awaitRefusal(t, namespace)
-}
-
-// quota makes a ResourceQuota and its status, which is a controller's work.
-func quota(t *testing.T, namespace string, hard corev1.ResourceList) {
-	t.Helper()
-	quotas, used := server.Client.CoreV1().ResourceQuotas(namespace), corev1.ResourceList{}
-	for name := range hard {
-		used[name] = resource.MustParse("0")
+	for _, object := range objects {
+		require.NoError(t, server.Apply(t.Context(), object))
+		t.Cleanup(func() { require.NoError(t, ignoreNotFound(server.Delete(context.Background(), object))) })
 	}
-	made, err := quotas.Create(t.Context(), &corev1.ResourceQuota{
-		ObjectMeta: metav1.ObjectMeta{Name: "refuses"}, Spec: corev1.ResourceQuotaSpec{Hard: hard},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	made.Status = corev1.ResourceQuotaStatus{Hard: hard, Used: used}
-	_, err = quotas.UpdateStatus(t.Context(), made, metav1.UpdateOptions{})
-	require.NoError(t, err)
-	awaitRefusal(t, namespace)
 }
 
-// allowKubeVirtsImages is what clusters have that trust some registries only.
-func allowKubeVirtsImages(t *testing.T, namespace string) {
+// impose makes the namespace refuse pods, and waits until it does.
+func impose(t *testing.T, refuser, namespace string) {
 	t.Helper()
-	policies, bindings := server.Client.AdmissionregistrationV1().ValidatingAdmissionPolicies(), server.Client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
-	_, err := policies.Create(t.Context(), &admissionregistrationv1.ValidatingAdmissionPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: namespace},
-		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
-			MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
-				RuleWithOperations: admissionregistrationv1.RuleWithOperations{
-					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
-				},
-			}}},
-			Validations: []admissionregistrationv1.Validation{{
-				Expression: `(object.spec.containers + object.spec.?initContainers.orValue([])).all(c, c.image.startsWith("quay.io/kubevirt/"))`,
-				Message:    "images from quay.io/kubevirt only",
-			}},
-		},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	_, err = bindings.Create(t.Context(), &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: namespace},
-		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
-			PolicyName: namespace, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
-			MatchResources: &admissionregistrationv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: namespace}}},
-		},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		_ = bindings.Delete(context.Background(), namespace, metav1.DeleteOptions{})
-		_ = policies.Delete(context.Background(), namespace, metav1.DeleteOptions{})
-	})
+	apply(t, refuser, namespace)
+	if refuser == noPods { // the status is a controller's work
+		_, err := server.Client.CoreV1().ResourceQuotas(namespace).Patch(t.Context(), "refuses", types.MergePatchType,
+			[]byte(`{"status": {"hard": {"pods": "0"}, "used": {"pods": "0"}}}`), metav1.PatchOptions{}, "status")
+		require.NoError(t, err)
+	}
 	awaitRefusal(t, namespace)
 }
 
@@ -119,7 +111,21 @@ func free(t *testing.T, namespace string) {
 }
 
 // laterWebhook adds an annotation to launcher pods after the product has seen them: its configuration's name comes later.
-func laterWebhook(t *testing.T, takes time.Duration) {
+const laterWebhook = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: zz-later}
+webhooks:
+- name: later.example.com
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  clientConfig: {url: %q, caBundle: %s}
+  rules: [{apiGroups: [""], apiVersions: [v1], resources: [pods], operations: [CREATE]}]
+  namespaceSelector: {matchLabels: {hypervisor-exporter.kubevirt.io/inject: enabled}}
+`
+
+// startLaterWebhook serves laterWebhook, which answers after so long, until the end of the test.
+func startLaterWebhook(t *testing.T, takes time.Duration) {
 	t.Helper()
 	later := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var review admissionv1.AdmissionReview
@@ -135,23 +141,7 @@ func laterWebhook(t *testing.T, takes time.Duration) {
 		_ = json.NewEncoder(w).Encode(review)
 	}))
 	t.Cleanup(later.Close)
-	bundle := pki.Bundle{later.Certificate()}.PEM()
-	fail, none := admissionregistrationv1.Fail, admissionregistrationv1.SideEffectClassNone
-	configurations := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	_, err := configurations.Create(t.Context(), &admissionregistrationv1.MutatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: "zz-later"},
-		Webhooks: []admissionregistrationv1.MutatingWebhook{{
-			Name: "later.example.com", AdmissionReviewVersions: []string{"v1"}, FailurePolicy: &fail, SideEffects: &none,
-			ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: &later.URL, CABundle: bundle},
-			Rules: []admissionregistrationv1.RuleWithOperations{{
-				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-				Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
-			}},
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: labelled()},
-		}},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = configurations.Delete(context.Background(), "zz-later", metav1.DeleteOptions{}) })
+	apply(t, laterWebhook, later.URL, base64.StdEncoding.EncodeToString(pki.Bundle{later.Certificate()}.PEM()))
 	namespace := server.Namespace(t, "later", labelled())
 	eventually(t, func() bool {
 		pod, err := server.Create(context.Background(), ofNewVM(launcher(t, namespace, "masq")), dryRun())

@@ -30,14 +30,6 @@ func TestRelayIsConfined(t *testing.T) {
 	require.Equal(t, len(installable)-1, found, "all but overlays/direct")
 }
 
-// The API server keeps the field; one of Kubernetes 1.30 without the feature gate drops it.
-func TestAPIServerKeepsRecursiveReadOnly(t *testing.T) {
-	install(t, ".")
-	set, err := server.Client.AppsV1().DaemonSets(relayNamespace).Get(t.Context(), "hypervisor-exporter-relay", metav1.GetOptions{})
-	require.NoError(t, err)
-	requireConfined(t, ".", *set)
-}
-
 func requireConfined(t *testing.T, folder string, set appsv1.DaemonSet) {
 	t.Helper()
 	require.Equal(t, "34%", set.Spec.UpdateStrategy.RollingUpdate.MaxUnavailable.String(), "a broken node does not stop the rest")

@@ -20,7 +20,7 @@ func TestRotationHarmsNoVM(t *testing.T) {
 	install(t, ".")
 	old := issuePair(t, productNamespace, serviceName, serverName, 61*24*time.Hour)
 	setWebhook(t, "clientConfig/caBundle", old.CertPEM)
-	replicas := serveFromSecret(t)
+	replicas := joinReplicas(t, 2, mountSecret(t, serviceName+"-tls"))
 	before := failedOpen(t.Context(), t)
 	stop := load(t)
 	startCerts(t, forward(t, replicas), "--settle=3s")
@@ -54,27 +54,17 @@ func issuePair(t *testing.T, namespace, prefix, dnsName string, ago time.Duratio
 	return ca
 }
 
-func TestOverwrittenCABundleIsRepaired(t *testing.T) {
-	serveWithCerts(t)
-	good := caBundle(t)
-	for name, bundle := range map[string][]byte{"emptied": nil, "another CA": newCA(t).CertPEM} {
-		t.Run(name, func(t *testing.T) {
-			setWebhook(t, "clientConfig/caBundle", bundle)
-			start := time.Now()
-			eventually(t, func() bool {
-				now := caBundle(t)
-				return len(now) == 1 && now[0].Equal(good[0])
-			})
-			awaitInjecting(t)
-			t.Logf("repaired, and injecting again, after %s", time.Since(start).Round(time.Millisecond))
-		})
-	}
-}
-
 // An upgrade applies the manifests again, and a GitOps tool does all day: neither takes a certificate away.
 func TestApplyingAgainLeavesTheCertificatesAlone(t *testing.T) {
-	serveWithCerts(t)
-	bundle, secrets := caBundle(t), secretsData(t)
+	install(t, ".")
+	startCerts(t, freePort(t))
+	var secrets map[string]map[string][]byte
+	eventually(t, func() bool {
+		secrets = secretsData(t)
+		return len(secrets[serviceName+"-ca"]) > 0 && len(secrets[serviceName+"-tls"]) > 0
+	})
+	bundle := caBundle(t)
+	require.Len(t, bundle, 1)
 	for _, object := range render(t, ".") {
 		switch object.GetKind() {
 		case "Secret", "MutatingWebhookConfiguration":
@@ -83,39 +73,6 @@ func TestApplyingAgainLeavesTheCertificatesAlone(t *testing.T) {
 	}
 	require.Equal(t, bundle, caBundle(t))
 	require.Equal(t, secrets, secretsData(t))
-}
-
-// serveWithCerts installs the webhook with two replicas whose certificates the real `webhook certs` makes. It returns
-// once pods are injected.
-func serveWithCerts(t *testing.T) {
-	t.Helper()
-	install(t, ".")
-	replicas := startReplicas(t)
-	startCerts(t, forward(t, replicas))
-	joinAll(t, replicas)
-}
-
-// serveFromSecret starts two replicas with the certificate in the Secret, and returns once pods are injected.
-func serveFromSecret(t *testing.T) []*replica {
-	t.Helper()
-	replicas := startReplicas(t)
-	joinAll(t, replicas)
-	return replicas
-}
-
-func startReplicas(t *testing.T) []*replica {
-	t.Helper()
-	certificates := mountSecret(t, serviceName+"-tls")
-	return []*replica{startReplica(t, certificates), startReplica(t, certificates)}
-}
-
-func joinAll(t *testing.T, replicas []*replica) {
-	t.Helper()
-	for _, r := range replicas {
-		r.awaitReady(t)
-		join(t, r.port)
-	}
-	awaitInjecting(t)
 }
 
 // caBundle is what the API server verifies the webhook by.
@@ -145,7 +102,6 @@ func secretsData(t *testing.T) map[string]map[string][]byte {
 	require.NoError(t, err)
 	data := map[string]map[string][]byte{}
 	for _, secret := range secrets.Items {
-		require.NotEmpty(t, secret.Data, secret.Name)
 		data[secret.Name] = secret.Data
 	}
 	return data
@@ -166,19 +122,10 @@ func relayCertificates(t *testing.T) (trusted, served pki.Bundle, found bool) {
 	return trusted, served, len(served) > 0 && len(trusted) > 0
 }
 
-// The certificate process makes the relay's certificate as well, and publishes the CA for Prometheus.
-func TestRelayGetsACertificate(t *testing.T) {
-	install(t, ".")
-	startCerts(t, freePort(t))
-	eventually(t, func() bool {
-		trusted, served, found := relayCertificates(t)
-		return found && len(trusted) == 1 && trusted.Verify(served[0], relayServerName, time.Now()) == nil
-	})
-}
-
 // CA and certificate are replaced, and at every moment what Prometheus trusts verifies what the relay serves.
 func TestRelayRotationLeavesNoGap(t *testing.T) {
 	install(t, ".")
+	const relayServerName = relayName + "." + relayNamespace + ".svc"
 	old := issuePair(t, relayNamespace, relayName, relayServerName, 61*24*time.Hour)
 	startCerts(t, freePort(t), "--relay-settle=3s")
 	overlapped := false

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,7 +17,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubevirt-hypervisor-exporter/internal/certificate/pki"
 	"kubevirt-hypervisor-exporter/internal/testkit"
@@ -46,14 +44,8 @@ func (c ca) issue(t testing.TB, begin time.Time) *pki.Pair {
 	return leaf
 }
 
-// serveStatically installs the webhook with a certificate that is not renewed, and two replicas.
+// serveReplicas installs the webhook with a certificate that is not renewed, and so many replicas.
 // It returns once pods are injected, and the folder with the certificate.
-func serveStatically(t *testing.T) (replicas []*replica, certificates string) {
-	t.Helper()
-	return serveReplicas(t, 2)
-}
-
-// serveReplicas is serveStatically with so many replicas.
 func serveReplicas(t *testing.T, count int) (replicas []*replica, certificates string) {
 	t.Helper()
 	install(t, ".")
@@ -62,6 +54,12 @@ func serveReplicas(t *testing.T, count int) (replicas []*replica, certificates s
 	certificates = t.TempDir()
 	leaf := ours.issue(t, time.Now())
 	require.NoError(t, testkit.PublishVolume(certificates, map[string][]byte{"tls.crt": leaf.CertPEM, "tls.key": leaf.KeyPEM}))
+	return joinReplicas(t, count, certificates), certificates
+}
+
+// joinReplicas starts so many replicas with the certificate in the folder, and returns them once pods are injected.
+func joinReplicas(t *testing.T, count int, certificates string) (replicas []*replica) {
+	t.Helper()
 	for range count {
 		r := startReplica(t, certificates)
 		r.awaitReady(t)
@@ -69,7 +67,7 @@ func serveReplicas(t *testing.T, count int) (replicas []*replica, certificates s
 		replicas = append(replicas, r)
 	}
 	awaitInjecting(t)
-	return replicas, certificates
+	return replicas
 }
 
 // awaitInjecting waits until the API server has seen the webhook, its replicas and its CA.
@@ -169,25 +167,10 @@ func start(t *testing.T, command *exec.Cmd) *testkit.Process {
 	return process
 }
 
-// argumentsOf are the arguments that the manifests give the first container of a Deployment, with $(VARIABLES) filled
-// in as the kubelet does.
+// argumentsOf are the arguments that the manifests give the first container of a Deployment.
 func argumentsOf(t *testing.T, deployment string) []string {
 	t.Helper()
-	pod := podOf(t, find(t, render(t, "."), "Deployment", deployment))
-	containers, _, err := unstructured.NestedSlice(pod.Object, "spec", "containers")
-	require.NoError(t, err)
-	container := containers[0].(map[string]any)
-	arguments, _, err := unstructured.NestedStringSlice(container, "args")
-	require.NoError(t, err)
-	variables, _, err := unstructured.NestedSlice(container, "env")
-	require.NoError(t, err)
-	for _, variable := range variables {
-		v := variable.(map[string]any)
-		for i := range arguments {
-			arguments[i] = strings.ReplaceAll(arguments[i], "$("+v["name"].(string)+")", v["value"].(string))
-		}
-	}
-	return arguments
+	return decode[corev1.Pod](t, podOf(t, find(t, render(t, "."), "Deployment", deployment))).Spec.Containers[0].Args
 }
 
 // mountSecret keeps the data of a Secret in a folder until the end of the test, as the kubelet does.
@@ -222,11 +205,16 @@ func failedOpen(ctx context.Context, t testing.TB) int {
 	t.Helper()
 	metrics, err := server.Client.CoreV1().RESTClient().Get().AbsPath("/metrics").Do(ctx).Raw()
 	require.NoError(t, err)
-	total := 0
-	for _, match := range failOpen.FindAllSubmatch(metrics, -1) {
-		count, err := strconv.Atoi(string(match[1]))
+	return sum(t, metrics, failOpen)
+}
+
+// sum adds up the series of a page that match.
+func sum(t testing.TB, page []byte, series *regexp.Regexp) (total int) {
+	t.Helper()
+	for _, match := range series.FindAllSubmatch(page, -1) {
+		value, err := strconv.Atoi(string(match[1]))
 		require.NoError(t, err)
-		total += count
+		total += value
 	}
 	return total
 }

@@ -24,7 +24,7 @@ func TestDaemon(t *testing.T) {
 	guest, err := d.Run(ctx, Guest{Namespace: "ns", Name: "vm", Program: Idle})
 	require.NoError(t, err)
 	require.NoError(t, guest.AwaitProgram(ctx, 1))
-	xml, err := guest.XML(ctx)
+	xml, err := d.Virsh(ctx, "dumpxml", guest.Name())
 	require.NoError(t, err)
 	require.Contains(t, xml, "<name>ns_vm</name>")
 	require.Contains(t, xml, `xmlns="http://kubevirt.io"`)

@@ -107,11 +107,6 @@ func (d *Domain) Restore(ctx context.Context) error {
 
 func (d *Domain) saveFile() string { return filepath.Join(d.daemon.folder.guests(), d.name+".save") }
 
-// XML is the domain's description as libvirt has it now.
-func (d *Domain) XML(ctx context.Context) (string, error) {
-	return d.daemon.Virsh(ctx, "dumpxml", d.name)
-}
-
 func (d *Domain) virsh(ctx context.Context, verb string, args ...string) error {
 	_, err := d.daemon.Virsh(ctx, append([]string{verb, d.name}, args...)...)
 	return err

@@ -82,33 +82,20 @@ type Guest struct {
 	OnButton bool
 	// OnCrash is libvirt's on_crash; "destroy", as KubeVirt has it, if empty.
 	OnCrash string
-	// DomainName overrides the domain's name.
-	DomainName string
-	// NoMetadata leaves out KubeVirt's metadata.
-	NoMetadata bool
-	// Metadata is XML before KubeVirt's.
-	Metadata string
 }
 
-func (g Guest) domainName() string {
-	if g.DomainName != "" {
-		return g.DomainName
-	}
-	return g.Namespace + "_" + g.Name
-}
+func (g Guest) domainName() string { return g.Namespace + "_" + g.Name }
 
 // domainXML follows KubeVirt 1.9 (pkg/virt-launcher/virtwrap/converter), cut down to
 // what starts fast. The disk is read-only, hence migratable without shared storage;
 // append keeps the target's QEMU from emptying the source's serial log.
 var domainXML = template.Must(template.New("domain").Parse(`<domain type='{{.Type}}'>
   <name>{{html .Domain}}</name>
-{{- if not .NoMetadata}}
-  <metadata>{{.Metadata}}
+  <metadata>
     <kubevirt xmlns="http://kubevirt.io">
       <uid/>
     </kubevirt>
   </metadata>
-{{- end}}
   <memory unit='KiB'>65536</memory>
   <vcpu placement='static'>1</vcpu>
   <os>

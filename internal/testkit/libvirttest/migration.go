@@ -68,9 +68,6 @@ func (m *Migration) Wait() error {
 	return m.err
 }
 
-// Abort cancels the migration.
-func (m *Migration) Abort(ctx context.Context) error { return m.Source.virsh(ctx, "domjobabort") }
-
 // SetBandwidth changes the bound of the copying, in MiB/s.
 func (m *Migration) SetBandwidth(ctx context.Context, bandwidth int) error {
 	return m.Source.virsh(ctx, "migrate-setspeed", strconv.Itoa(bandwidth))

@@ -5,15 +5,12 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"github.com/prometheus-operator/prometheus-operator/pkg/assets"
@@ -24,37 +21,19 @@ import (
 )
 
 func main() {
-	var target monitoringv1.Prometheus
-	fields := &target.Spec.CommonPrometheusFields
-	api := &monitoringv1.APIServerConfig{
-		Authorization: &monitoringv1.Authorization{},
-		TLSConfig:     &monitoringv1.TLSConfig{},
-	}
-	flag.StringVar(&api.Host, "apiserver", "", "URL of the API server in which Prometheus discovers pods")
-	flag.StringVar(&api.TLSConfig.CAFile, "ca-file", "", "the API server's authority")
-	flag.StringVar(&api.Authorization.CredentialsFile, "token-file", "", "the token for the API server")
-	flag.StringVar(&fields.Version, "version", "", "the version of Prometheus to make the configuration for")
-	interval := flag.String("interval", "1s", "the global scrape interval")
-	tlsAssets := flag.String("tls-assets-dir", "", "folder for what the operator would mount at "+mounted)
-	flag.Parse()
-	fields.APIServerConfig = api
-	fields.ScrapeInterval = monitoringv1.Duration(*interval)
-	target.ObjectMeta = metav1.ObjectMeta{Namespace: "monitoring", Name: "test"}
-	target.Spec.EvaluationInterval = fields.ScrapeInterval
-	if err := run(&target, *tlsAssets, os.Stdin, os.Stdout); err != nil {
+	if err := run(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-// mounted is where the operator has Prometheus find certificates.
-const mounted = "/etc/prometheus/certs"
-
-func run(target *monitoringv1.Prometheus, tlsAssets string, in io.Reader, out io.Writer) error {
+func run(in io.Reader, out io.Writer) error {
 	monitors, named, err := read(in)
 	if err != nil {
 		return err
 	}
+	target := &monitoringv1.Prometheus{ObjectMeta: metav1.ObjectMeta{Namespace: "monitoring", Name: "test"}}
+	target.Spec.ScrapeInterval, target.Spec.EvaluationInterval = "30s", "30s"
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil)) // it says there which fields a version does not know
 	generator, err := prometheus.NewConfigGenerator(logger, target)
 	if err != nil {
@@ -66,16 +45,11 @@ func run(target *monitoringv1.Prometheus, tlsAssets string, in io.Reader, out io
 			return fmt.Errorf("%s/%s: %w", monitor.Namespace, monitor.Name, err)
 		}
 	}
-	for name, content := range store.TLSAssets() {
-		if err := os.WriteFile(filepath.Join(tlsAssets, name), content, 0o600); err != nil {
-			return err
-		}
-	}
 	config, err := generator.GenerateServerConfiguration(target, nil, monitors, nil, nil, store, nil, nil, nil, nil)
 	if err != nil {
 		return fmt.Errorf("generate the configuration: %w", err)
 	}
-	_, err = out.Write(bytes.ReplaceAll(config, []byte(mounted), []byte(tlsAssets)))
+	_, err = out.Write(config)
 	return err
 }
 
