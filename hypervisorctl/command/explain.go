@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/explain"
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
@@ -40,7 +41,7 @@ func (o *explainOptions) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	vmi, err := s.cluster.VMI(ctx, vm.Key{Namespace: namespace, Name: name})
+	vmi, err := s.cluster.VMI(ctx, namespace, name)
 	if err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (o *explainOptions) run(ctx context.Context, name string) error {
 	}
 	// Node and KubeVirt object belong to the cluster: a user who may not read them gets the pod's part.
 	if vmi.Node != "" {
-		input.Node, input.NodeErr = s.cluster.Node(ctx, vmi.Node)
+		input.Node, input.NodeErr = cluster.Get(ctx, s.cluster.CoreV1().Nodes().Get, vmi.Node)
 	}
 	input.KubeVirt, input.KubeVirtErr = s.cluster.KubeVirt(ctx)
 	explanation := explain.Explain(input)

@@ -16,7 +16,6 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
-	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
 const (
@@ -98,18 +97,12 @@ func (f *flags) namespace() (string, error) {
 func (s *session) request(ctx context.Context, namespace string) survey.Request {
 	request := survey.Request{Namespace: namespace, Now: s.now(), Config: cluster.DefaultConfig()}
 	// Without the right to read the webhook's configuration, its defaults must do.
-	if deployment, err := s.cluster.Deployment(ctx, s.exporter, cluster.Webhook); err == nil {
+	if deployment, err := cluster.Get(ctx, s.cluster.AppsV1().Deployments(s.exporter).Get, cluster.Webhook); err == nil {
 		if config, err := cluster.ConfigOf(deployment); err == nil {
 			request.Config = config
 		}
 	}
-	request.Enabled = survey.Once(func(ctx context.Context, namespace string) vm.Enabled {
-		labels, err := s.cluster.NamespaceLabels(ctx, namespace)
-		if err != nil {
-			return vm.EnabledUnknown
-		}
-		return vm.EnabledBy(labels)
-	})
+	request.Enabled = cluster.Once(s.cluster.Enabled)
 	request.Note = func(err error) { s.note("not known what refused pods: " + err.Error()) } // once for all VMs
 	return request
 }
@@ -138,11 +131,20 @@ func checkOutput(output string, own ...string) error {
 
 // printObject writes json or yaml, formatted as kubectl does.
 func printObject(out *terminal.Writer, output string, object any) error {
-	terminal.Clean(object)
-	text, err := yaml.Marshal(object)
+	text, err := json.Marshal(object)
+	if err != nil {
+		return fmt.Errorf("--output=%s: %w", output, err)
+	}
+	var fields any
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return fmt.Errorf("--output=%s: %w", output, err)
+	}
+	fields = terminal.Clean(fields)
 	if output == outputJSON {
-		text, err = json.MarshalIndent(object, "", "    ")
+		text, err = json.MarshalIndent(fields, "", "    ")
 		text = append(text, '\n')
+	} else {
+		text, err = yaml.Marshal(fields)
 	}
 	if err != nil {
 		return fmt.Errorf("--output=%s: %w", output, err)

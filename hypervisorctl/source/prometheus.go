@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
@@ -82,14 +81,22 @@ func (p *Prometheus) Find(_ context.Context, at Target) (Finding, error) {
 	if err != nil {
 		return Finding{}, err
 	}
-	if !agree(infos, "hypervisor_type") {
-		return Finding{}, errors.New("Prometheus has several series of the VMI's pod, with different types")
-	}
 	domains, err := seriesAt(p.domains, at)
-	if err != nil || !agree(domains, "domain_type", "arch", "machine", "hypervisor_version", "libvirt_version") {
+	if err != nil {
 		domains = []labels{nil} // the type is known without it
 	}
-	return finding(infos[0], domains[0])
+	found, err := finding(infos[0], domains[0])
+	for _, info := range infos {
+		if info["hypervisor_type"] != infos[0]["hypervisor_type"] {
+			return Finding{}, errors.New("Prometheus has several series of the VMI's pod, with different types")
+		}
+	}
+	for _, domain := range domains {
+		if other, _ := finding(infos[0], domain); other != found {
+			return Finding{Type: found.Type}, err
+		}
+	}
+	return found, err
 }
 
 // seriesAt returns the series of the VMI's pod, at least one.
@@ -106,14 +113,4 @@ func seriesAt(series map[podName][]labels, at Target) ([]labels, error) {
 		return nil, ErrNoSeries
 	}
 	return found, nil
-}
-
-// agree reports whether all series have the same values of the labels.
-func agree(series []labels, names ...string) bool {
-	for _, name := range names {
-		if slices.ContainsFunc(series, func(one labels) bool { return one[name] != series[0][name] }) {
-			return false
-		}
-	}
-	return true
 }

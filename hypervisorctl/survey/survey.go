@@ -2,10 +2,12 @@
 package survey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -170,18 +172,28 @@ func One(ctx context.Context, request Request, vmi vm.VMI, launchers []vm.Launch
 	return found
 }
 
-// Once returns a function that reads each namespace's label once. It may be called from many goroutines.
-func Once(read func(ctx context.Context, namespace string) vm.Enabled) func(context.Context, string) vm.Enabled {
-	var mu sync.Mutex
-	known := map[string]vm.Enabled{}
-	return func(ctx context.Context, namespace string) vm.Enabled {
-		mu.Lock()
-		defer mu.Unlock()
-		enabled, asked := known[namespace]
-		if !asked {
-			enabled = read(ctx, namespace)
-			known[namespace] = enabled
-		}
-		return enabled
+// mostReasons is how many reasons MostFrequent returns.
+const mostReasons = 5
+
+// MostFrequent returns the reasons that most VMs have, and puts the VMs with the others under one reason.
+func MostFrequent(byReason map[string][]string) []string {
+	const others = "for other reasons: kubectl hypervisor list -o yaml shows each"
+	reasons := slices.SortedFunc(maps.Keys(byReason), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(byReason[b]), len(byReason[a])), cmp.Compare(a, b))
+	})
+	if len(reasons) <= mostReasons {
+		return reasons
 	}
+	for _, reason := range reasons[mostReasons-1:] {
+		byReason[others] = append(byReason[others], byReason[reason]...)
+	}
+	return append(reasons[:mostReasons-1], others)
+}
+
+// Count returns the number with one of the words for it.
+func Count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

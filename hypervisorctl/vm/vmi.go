@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Running is the phase in which a VMI has a hypervisor, and with it a metric.
@@ -35,12 +36,10 @@ type VMI struct {
 // FromObject reads a VMI. It accepts any object and never fails: a VMI is shown with what is known about it.
 func FromObject(object *unstructured.Unstructured) VMI {
 	text := func(path ...string) string {
-		value, _, err := unstructured.NestedString(object.Object, path...)
-		if err != nil {
-			return ""
-		}
+		value, _, _ := unstructured.NestedString(object.Object, path...)
 		return value
 	}
+	pods, _, _ := unstructured.NestedStringMap(object.Object, "status", "activePods")
 	return VMI{
 		Namespace:    object.GetNamespace(),
 		Name:         object.GetName(),
@@ -50,19 +49,11 @@ func FromObject(object *unstructured.Unstructured) VMI {
 		Architecture: text("spec", "architecture"),
 		Machine:      text("status", "machine", "type"),
 		Created:      object.GetCreationTimestamp().Time,
-		ActivePods:   activePods(object),
+		ActivePods:   slices.Sorted(maps.Keys(pods)),
 
 		SoftwareEmulation: isTrue(object, "SoftwareEmulation"),
 		HardwareEmulation: isTrue(object, "HardwareEmulation"),
 	}
-}
-
-func activePods(object *unstructured.Unstructured) []string {
-	pods, _, err := unstructured.NestedStringMap(object.Object, "status", "activePods")
-	if err != nil {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(pods))
 }
 
 // isTrue reports whether a condition of the VMI has the status True.
@@ -74,11 +65,7 @@ func isTrue(object *unstructured.Unstructured, condition string) bool {
 	})
 }
 
-// Key names a VMI in a cluster.
-type Key struct{ Namespace, Name string }
-
-// String is namespace and name as people write them.
-func (k Key) String() string { return k.Namespace + "/" + k.Name }
-
-// Key is the VMI's.
-func (v VMI) Key() Key { return Key{v.Namespace, v.Name} }
+// Key is the VMI's name in the cluster.
+func (v VMI) Key() types.NamespacedName {
+	return types.NamespacedName{Namespace: v.Namespace, Name: v.Name}
+}
