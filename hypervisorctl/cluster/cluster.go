@@ -74,9 +74,9 @@ func Each[L runtime.Object, T any](
 	}))
 }
 
-// EachVMI calls use for each VMI of a namespace, or of all namespaces if it is empty, that matches the label selector.
-func (c *Cluster) EachVMI(ctx context.Context, namespace, selector string, use func(vm.VMI)) error {
-	return Each(ctx, c, c.dynamic.Resource(vmis()).Namespace(namespace).List, metav1.ListOptions{LabelSelector: selector},
+// EachVMI calls use for each VMI of a namespace, or of all namespaces if it is empty, that the options select.
+func (c *Cluster) EachVMI(ctx context.Context, namespace string, options metav1.ListOptions, use func(vm.VMI)) error {
+	return Each(ctx, c, c.dynamic.Resource(vmis()).Namespace(namespace).List, options,
 		func(object *unstructured.Unstructured) { use(vm.FromObject(object)) })
 }
 
@@ -90,15 +90,6 @@ func (c *Cluster) EachLauncher(ctx context.Context, namespace string, cfg inject
 func (c *Cluster) EachFailedCreate(ctx context.Context, namespace, kind string, use func(*corev1.Event)) error {
 	failed := metav1.ListOptions{FieldSelector: "reason=" + vm.RefusalReason + ",involvedObject.kind=" + kind}
 	return Each(ctx, c, c.CoreV1().Events(namespace).List, failed, use)
-}
-
-// VMI reads one VMI.
-func (c *Cluster) VMI(ctx context.Context, namespace, name string) (vm.VMI, error) {
-	object, err := c.object(ctx, vmis(), namespace, name)
-	if err != nil {
-		return vm.VMI{}, err
-	}
-	return vm.FromObject(object), nil
 }
 
 // Pods lists the pods of the product's own namespace that match the selector.

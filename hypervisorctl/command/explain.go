@@ -2,8 +2,11 @@ package command
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/explain"
@@ -41,17 +44,29 @@ func (o *explainOptions) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	vmi, err := s.cluster.VMI(ctx, namespace, name)
+	from, note, err := s.chooseSource(ctx, namespace)
 	if err != nil {
 		return err
 	}
-	input := explain.Input{}
-	if input.VM, err = s.find(ctx, vmi); err != nil {
+	if from != nil {
+		defer from.Close()
+	}
+	request := s.request(ctx, namespace)
+	request.Select.FieldSelector, request.Source = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String(), from
+	vms, err := survey.List(ctx, s.cluster, request)
+	if err != nil {
 		return err
 	}
+	if len(vms) == 0 {
+		return fmt.Errorf("there is no VMI %q in the namespace %s", name, namespace)
+	}
+	input := explain.Input{VM: vms[0]}
+	if note != "" && input.Cause.Why == vm.Expected { // otherwise no source would have been asked
+		s.note("no type: " + note)
+	}
 	// Node and KubeVirt object belong to the cluster: a user who may not read them gets the pod's part.
-	if vmi.Node != "" {
-		input.Node, input.NodeErr = cluster.Get(ctx, s.cluster.CoreV1().Nodes().Get, vmi.Node)
+	if input.VMI.Node != "" {
+		input.Node, input.NodeErr = cluster.Get(ctx, s.cluster.CoreV1().Nodes().Get, input.VMI.Node)
 	}
 	input.KubeVirt, input.KubeVirtErr = s.cluster.KubeVirt(ctx)
 	explanation := explain.Explain(input)
@@ -59,36 +74,4 @@ func (o *explainOptions) run(ctx context.Context, name string) error {
 		return printObject(o.out, o.output, explanation)
 	}
 	return explain.Print(o.out, explanation)
-}
-
-// find reads the VMI's pod and asks a source for its type.
-func (s *session) find(ctx context.Context, vmi vm.VMI) (survey.VM, error) {
-	request := s.request(ctx, vmi.Namespace)
-	var launchers []vm.Launcher
-	err := s.cluster.EachLauncher(ctx, vmi.Namespace, request.Config, func(launcher vm.Launcher) {
-		if launcher.Owner == vmi.UID {
-			launchers = append(launchers, launcher)
-		}
-	})
-	if err != nil {
-		return survey.VM{}, err
-	}
-	found := []survey.VM{survey.One(ctx, request, vmi, launchers)}
-	if found[0].Cause.Why != vm.Expected {
-		err := survey.Refusals(ctx, s.cluster, request, found)
-		return found[0], err
-	}
-	from, note, err := s.chooseSource(ctx, vmi.Namespace)
-	if err != nil {
-		return survey.VM{}, err
-	}
-	if note != "" {
-		s.note("no type: " + note)
-	}
-	if from == nil {
-		return found[0], nil
-	}
-	defer from.Close()
-	request.Source = from
-	return survey.One(ctx, request, vmi, launchers), nil
 }

@@ -58,7 +58,7 @@ func (o *listOptions) run(ctx context.Context) error {
 		defer from.Close()
 	}
 	request := s.request(ctx, namespace)
-	request.Selector, request.Source = o.selector, from
+	request.Select.LabelSelector, request.Source = o.selector, from
 	var done func()
 	request.Progress, done = o.errOut.Progress(o.now)
 	vms, err := survey.List(ctx, s.cluster, request)

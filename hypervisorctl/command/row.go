@@ -16,12 +16,6 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
-// The kind of the list that json and yaml print. It is not a resource of the cluster.
-const (
-	ListAPIVersion = "hypervisorctl.hypervisor-exporter.kubevirt.io/v1"
-	ListKind       = "HypervisorList"
-)
-
 // Reasons why there is no type although the sidecar runs.
 const (
 	// notFoundOut: the source was asked, and ReasonText is why there is no answer.
@@ -49,9 +43,9 @@ type Row struct {
 	Source     string `json:"source,omitempty"`
 	vm.Sidecar `json:",inline"`
 	// Reason is why there is no type: one of a fixed set, in snake case. ReasonText is the reason in a sentence.
-	Reason     string       `json:"reason,omitempty"`
-	ReasonText string       `json:"reasonText,omitempty"`
-	Created    *metav1.Time `json:"created,omitempty"`
+	Reason     string      `json:"reason,omitempty"`
+	ReasonText string      `json:"reasonText,omitempty"`
+	Created    metav1.Time `json:"created,omitzero"`
 }
 
 // NewList makes a row of each VM, ordered by namespace and name.
@@ -63,14 +57,14 @@ func NewList(vms []survey.VM) *List {
 	slices.SortFunc(rows, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	return &List{TypeMeta: metav1.TypeMeta{APIVersion: ListAPIVersion, Kind: ListKind}, Items: rows}
+	return &List{TypeMeta: vm.TypeMeta("HypervisorList"), Items: rows}
 }
 
 func newRow(of survey.VM) Row {
 	vmi := of.VMI
 	row := Row{
 		Namespace: vmi.Namespace, Name: vmi.Name, Phase: vmi.Phase, Node: vmi.Node, Source: of.Source,
-		Sidecar: vm.Sidecar{State: vm.Absent}, Created: timeOf(vmi.Created),
+		Sidecar: vm.Sidecar{State: vm.Absent}, Created: vmi.Created,
 	}
 	if of.Launcher != nil {
 		row.Pod, row.Sidecar = of.Launcher.Name, of.Launcher.Sidecar
@@ -87,13 +81,6 @@ func newRow(of survey.VM) Row {
 	}
 	row.Machine = cmp.Or(row.Machine, vmi.Machine)
 	return row
-}
-
-func timeOf(t time.Time) *metav1.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &metav1.Time{Time: t}
 }
 
 // column of the table. A wide one is shown with -o wide only.
@@ -123,8 +110,8 @@ func columns(now time.Time) []column {
 	}
 }
 
-func age(created *metav1.Time, now time.Time) string {
-	if created == nil {
+func age(created metav1.Time, now time.Time) string {
+	if created.IsZero() {
 		return ""
 	}
 	return duration.HumanDuration(now.Sub(created.Time))

@@ -54,11 +54,7 @@ func (s *session) prometheusSource(ctx context.Context, namespace string) (sourc
 	if err != nil {
 		return nil, err
 	}
-	made, err := source.NewPrometheus(ctx, s.prometheus.url, namespace, client)
-	if err != nil {
-		return nil, err // not made: a nil pointer in an interface is not nil
-	}
-	return made, nil
+	return source.NewPrometheus(ctx, s.prometheus.url, namespace, client)
 }
 
 // client carries the credentials for Prometheus. It is not prometheus/common/config's: that imports
@@ -125,11 +121,7 @@ func (s *session) relaySource(ctx context.Context) (source.Source, error) {
 			return nil, err
 		}
 	}
-	made, err := source.NewRelay(source.RelayConfig{
+	return source.NewRelay(source.RelayConfig{
 		Config: s.config, Cluster: s.cluster, Namespace: s.relay, Trust: trust, Pods: byNode, Token: token,
 	})
-	if err != nil {
-		return nil, err // not made: a nil pointer in an interface is not nil
-	}
-	return made, nil
 }

@@ -21,12 +21,6 @@ type Input struct {
 	KubeVirtErr error
 }
 
-// The kind of what json and yaml print. It is not a resource of the cluster.
-const (
-	APIVersion = "hypervisorctl.hypervisor-exporter.kubevirt.io/v1"
-	Kind       = "HypervisorExplanation"
-)
-
 // Explanation is why a VMI has its type.
 type Explanation struct {
 	metav1.TypeMeta `json:",inline"`
@@ -57,7 +51,7 @@ const (
 // Explain returns the verdict and what it is based on.
 func Explain(in Input) *Explanation {
 	e := &Explanation{
-		TypeMeta:  metav1.TypeMeta{APIVersion: APIVersion, Kind: Kind},
+		TypeMeta:  vm.TypeMeta("HypervisorExplanation"),
 		Namespace: in.VMI.Namespace, Name: in.VMI.Name, Source: in.Source, Facts: facts(in),
 	}
 	switch in.Cause.Why {

@@ -30,7 +30,7 @@ type labels map[string]string
 
 // NewPrometheus asks the Prometheus, Thanos or Mimir at the address for the VMIs of a namespace, or of all namespaces if
 // it is empty. The client carries the credentials.
-func NewPrometheus(ctx context.Context, address, namespace string, client *http.Client) (*Prometheus, error) {
+func NewPrometheus(ctx context.Context, address, namespace string, client *http.Client) (Source, error) {
 	server, err := api.NewClient(api.Config{Address: address, Client: client})
 	if err != nil {
 		return nil, fmt.Errorf("--prometheus-url %s: %w", address, err)
@@ -39,8 +39,10 @@ func NewPrometheus(ctx context.Context, address, namespace string, client *http.
 	if found.infos, err = query(ctx, web, infoMetric, namespace); err != nil {
 		return nil, err
 	}
-	found.domains, err = query(ctx, web, domainMetric, namespace)
-	return found, err
+	if found.domains, err = query(ctx, web, domainMetric, namespace); err != nil {
+		return nil, err
+	}
+	return found, nil
 }
 
 func query(ctx context.Context, web prometheusv1.API, metric, namespace string) (map[podName][]labels, error) {

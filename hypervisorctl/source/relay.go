@@ -54,7 +54,7 @@ type tunnel struct {
 }
 
 // NewRelay returns the source; it connects to nothing yet.
-func NewRelay(config RelayConfig) (*Relay, error) {
+func NewRelay(config RelayConfig) (Source, error) {
 	config.Config = rest.CopyConfig(config.Config)
 	config.Config.Timeout = 0                        // it would end the tunnel
 	transport := &http.Transport{MaxConnsPerHost: 2} // a page takes milliseconds

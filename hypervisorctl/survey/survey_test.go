@@ -25,7 +25,7 @@ type lister struct {
 	eventsErr error
 }
 
-func (w lister) EachVMI(_ context.Context, _, _ string, use func(vm.VMI)) error {
+func (w lister) EachVMI(_ context.Context, _ string, _ metav1.ListOptions, use func(vm.VMI)) error {
 	for range 2 {
 		for _, one := range w.vmis {
 			use(one)

@@ -4,11 +4,16 @@ package vm
 import (
 	"maps"
 	"slices"
-	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 )
+
+// TypeMeta is the type of what json and yaml print. It is not a resource of the cluster.
+func TypeMeta(kind string) metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: "hypervisorctl.hypervisor-exporter.kubevirt.io/v1", Kind: kind}
+}
 
 // Running is the phase in which a VMI has a hypervisor, and with it a metric.
 const Running = "Running"
@@ -25,7 +30,7 @@ type VMI struct {
 	Architecture string
 	// Machine is the machine type that libvirt resolved.
 	Machine string
-	Created time.Time
+	Created metav1.Time
 	// ActivePods are the UIDs of the pods that KubeVirt counts as the VMI's (status.activePods); around a migration two.
 	ActivePods []string
 	// SoftwareEmulation and HardwareEmulation are KubeVirt's conditions on a guest of another architecture than its
@@ -48,7 +53,7 @@ func FromObject(object *unstructured.Unstructured) VMI {
 		Node:         text("status", "nodeName"),
 		Architecture: text("spec", "architecture"),
 		Machine:      text("status", "machine", "type"),
-		Created:      object.GetCreationTimestamp().Time,
+		Created:      object.GetCreationTimestamp(),
 		ActivePods:   slices.Sorted(maps.Keys(pods)),
 
 		SoftwareEmulation: isTrue(object, "SoftwareEmulation"),
