@@ -6,11 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/explain"
-	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
@@ -44,16 +42,7 @@ func (o *explainOptions) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	from, note, err := s.chooseSource(ctx, namespace)
-	if err != nil {
-		return err
-	}
-	if from != nil {
-		defer from.Close()
-	}
-	request := s.request(ctx, namespace)
-	request.Select.FieldSelector, request.Source = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String(), from
-	vms, err := survey.List(ctx, s.cluster, request)
+	vms, note, err := s.survey(ctx, namespace, metav1.SingleObject(metav1.ObjectMeta{Name: name}))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/printers"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
@@ -50,19 +51,7 @@ func (o *listOptions) run(ctx context.Context) error {
 			return err
 		}
 	}
-	from, note, err := s.chooseSource(ctx, namespace)
-	if err != nil {
-		return err
-	}
-	if from != nil {
-		defer from.Close()
-	}
-	request := s.request(ctx, namespace)
-	request.Select.LabelSelector, request.Source = o.selector, from
-	var done func()
-	request.Progress, done = o.errOut.Progress(o.now)
-	vms, err := survey.List(ctx, s.cluster, request)
-	done()
+	vms, note, err := s.survey(ctx, namespace, metav1.ListOptions{LabelSelector: o.selector})
 	if err != nil {
 		return err
 	}
