@@ -67,7 +67,7 @@ func Explain(in Input) *Explanation {
 		e.Type = typeOf(in)
 		e.Verdict = judge(in, e.Type, e.Expected, e.Verdict)
 	}
-	text := Texts()[e.Verdict]
+	text := texts()[e.Verdict]
 	e.Sentence, e.Advice = named(text.Sentence, in), named(text.Advice, in)
 	if e.Verdict == EmulationAllowed && in.KubeVirt != nil && !in.KubeVirt.UseEmulation {
 		e.Advice = named("useEmulation is off now. Restart the VM, and it gets the device: virtctl restart NAME.", in)

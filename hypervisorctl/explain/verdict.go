@@ -2,7 +2,7 @@
 // offers and what its sidecar reports.
 package explain
 
-// Verdict is why a VMI has its type: the value for JSON, one of a fixed set, in snake case. Texts has its meaning. A VMI
+// Verdict is why a VMI has its type: the value for JSON, one of a fixed set, in snake case. texts has its meaning. A VMI
 // without a pod that is surely its own has vm.Why's value: not_running, pods_refused, no_pod or ambiguous_pod.
 type Verdict string
 
@@ -25,8 +25,8 @@ const (
 // Text is a verdict in a sentence or two, and what to do, if anything. NAME, POD and DEVICE are placeholders.
 type Text struct{ Sentence, Advice string }
 
-// Texts returns the text of each verdict.
-func Texts() map[Verdict]Text {
+// texts returns the text of each verdict.
+func texts() map[Verdict]Text {
 	return map[Verdict]Text{
 		Hardware: {Sentence: "The pod has the device DEVICE, and KVM executes the guest."},
 		HypervDirect: {Sentence: "KubeVirt is configured for hyperv-direct. The pod has the device DEVICE, and Microsoft's hypervisor " +
