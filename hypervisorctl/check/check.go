@@ -4,7 +4,6 @@ package check
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/source"
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
-	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -118,7 +116,6 @@ type run struct {
 func (r *run) add(section string, lines ...Line) {
 	for _, line := range lines {
 		line.Section = section
-		terminal.Clean(&line)
 		r.lines = append(r.lines, line)
 		r.show(line)
 	}
@@ -145,18 +142,14 @@ func (r *run) enabled(ctx context.Context, namespace string) vm.Enabled {
 	if r.namespaces != nil {
 		return r.namespaces.is(namespace)
 	}
-	labels, err := r.reader.NamespaceLabels(ctx, namespace)
-	if err != nil {
-		return vm.EnabledUnknown
-	}
-	return vm.EnabledBy(labels)
+	return r.reader.Enabled(ctx, namespace)
 }
 
 // survey reads the VMs.
 func (r *run) survey() (*population, error) {
 	var notes []Line
 	vms, err := survey.List(r.ctx, r.reader, survey.Request{
-		Namespace: r.request.Namespace, Config: r.config, Enabled: survey.Once(r.enabled), Source: r.request.Source,
+		Namespace: r.request.Namespace, Config: r.config, Enabled: cluster.Once(r.enabled), Source: r.request.Source,
 		Now: r.request.Now, Progress: r.request.Progress,
 		Note: func(err error) { notes = append(notes, unread("events of VMs without a sidecar", err)) },
 	})
@@ -171,12 +164,4 @@ func (r *run) vms() ([]Line, error) {
 		return nil, err
 	}
 	return found.lines(r.request.Source, r.request.NoSource, r.byPolicy), nil
-}
-
-// count returns the number with one of the words for it.
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/limits"
@@ -52,7 +53,7 @@ func (n *namespaces) is(name string) vm.Enabled {
 // labels checks which namespaces are labelled for sidecars.
 func (r *run) labels() ([]Line, error) {
 	found := &namespaces{all: map[string]bool{}}
-	if err := r.reader.EachNamespace(r.ctx, found.add); err != nil {
+	if err := cluster.Each(r.ctx, r.reader, r.reader.CoreV1().Namespaces().List, metav1.ListOptions{}, found.add); err != nil {
 		return nil, err
 	}
 	slices.Sort(found.enabled)
@@ -85,7 +86,7 @@ func (r *run) limitRanges() ([]Line, error) {
 		return nil, nil
 	}
 	ranges := map[string][]corev1.LimitRange{}
-	err := r.reader.EachLimitRange(r.ctx, r.request.Namespace, func(one *corev1.LimitRange) {
+	err := cluster.Each(r.ctx, r.reader, r.reader.CoreV1().LimitRanges(r.request.Namespace).List, metav1.ListOptions{}, func(one *corev1.LimitRange) {
 		if r.injected(one.Namespace) {
 			ranges[one.Namespace] = append(ranges[one.Namespace], *one)
 		}
@@ -145,7 +146,7 @@ func (r *run) quotas() ([]Line, error) {
 		return nil, nil
 	}
 	var lacking []string
-	err := r.reader.EachQuota(r.ctx, r.request.Namespace, func(one *corev1.ResourceQuota) {
+	err := cluster.Each(r.ctx, r.reader, r.reader.CoreV1().ResourceQuotas(r.request.Namespace).List, metav1.ListOptions{}, func(one *corev1.ResourceQuota) {
 		if what := limits.Lacking(r.config, one); what != "" && r.injected(one.Namespace) {
 			lacking = append(lacking, fmt.Sprintf("%s/%s (%s)", one.Namespace, one.Name, what))
 		}

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/version"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -86,7 +87,7 @@ func refusedSet(set *appsv1.DaemonSet, events []corev1.Event) []Line {
 			last, newest = vm.LastSeen(event), event.Message
 		}
 	}
-	nodes := count(lacking, "node has", "nodes have")
+	nodes := survey.Count(lacking, "node has", "nodes have")
 	if newest == "" {
 		return []Line{fail("kubectl -n "+set.Namespace+" describe daemonset "+set.Name, "%s no pod of the relay", nodes)}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
 // Level is the result of a step.
@@ -79,12 +80,6 @@ func unread(what string, err error) Line {
 	return fail("try again; if it fails again, check the API server", "%s: could not be read: %s", what, err)
 }
 
-// The kind of the report that json and yaml print. It is not a resource of the cluster.
-const (
-	APIVersion = "hypervisorctl.hypervisor-exporter.kubevirt.io/v1"
-	Kind       = "CheckReport"
-)
-
 // Report has all lines, in the order in which a metric passes the steps.
 type Report struct {
 	metav1.TypeMeta `json:",inline"`
@@ -95,7 +90,7 @@ type Report struct {
 
 // NewReport returns a report of the lines.
 func NewReport(lines []Line) *Report {
-	report := &Report{TypeMeta: metav1.TypeMeta{APIVersion: APIVersion, Kind: Kind}, Lines: lines}
+	report := &Report{TypeMeta: vm.TypeMeta("CheckReport"), Lines: lines}
 	for _, line := range lines {
 		report.Result = max(report.Result, line.Level)
 	}

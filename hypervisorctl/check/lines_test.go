@@ -10,6 +10,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
@@ -75,24 +76,29 @@ func TestServingCertificate(t *testing.T) {
 }
 
 func TestSelection(t *testing.T) {
-	everything := labels.Everything()
-	one := labels.SelectorFromSet(labels.Set{"release": "main"})
+	everything := &metav1.LabelSelector{}
+	one := &metav1.LabelSelector{MatchLabels: map[string]string{"release": "main"}}
+	broken := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Nonsense"}}}
 	tests := map[string]struct {
-		prometheus cluster.Prometheus
-		level      Level
-		hint       string
+		namespace string
+		spec      cluster.PrometheusSpec
+		level     Level
+		hint      string
 	}{
-		"all of all":          {cluster.Prometheus{Monitors: everything, Namespaces: everything}, OK, ""},
-		"none":                {cluster.Prometheus{Namespaces: everything}, Fail, "selects none"},
-		"other labels":        {cluster.Prometheus{Monitors: one, Namespaces: everything}, Fail, "does not match the labels"},
-		"its own namespace":   {cluster.Prometheus{Namespace: "monitoring", Monitors: everything}, Fail, "its own namespace only"},
-		"our namespace":       {cluster.Prometheus{Namespace: "exporter", Monitors: everything}, OK, ""},
-		"narrow":              {cluster.Prometheus{Monitors: everything, Namespaces: everything, Narrow: true}, Fail, "ignoreNamespaceSelectors"},
-		"another namespace's": {cluster.Prometheus{Monitors: everything, Namespaces: one}, Fail, "does not match the namespace"},
+		"all of all":             {"", cluster.PrometheusSpec{PodMonitorSelector: everything, PodMonitorNamespaceSelector: everything}, OK, ""},
+		"none":                   {"", cluster.PrometheusSpec{PodMonitorNamespaceSelector: everything}, Fail, "selects none"},
+		"other labels":           {"", cluster.PrometheusSpec{PodMonitorSelector: one, PodMonitorNamespaceSelector: everything}, Fail, "does not match the labels"},
+		"its own namespace":      {"monitoring", cluster.PrometheusSpec{PodMonitorSelector: everything}, Fail, "its own namespace only"},
+		"our namespace":          {"exporter", cluster.PrometheusSpec{PodMonitorSelector: everything}, OK, ""},
+		"narrow":                 {"", cluster.PrometheusSpec{PodMonitorSelector: everything, PodMonitorNamespaceSelector: everything, IgnoreNamespaceSelectors: true}, Fail, "ignoreNamespaceSelectors"},
+		"another namespace's":    {"", cluster.PrometheusSpec{PodMonitorSelector: everything, PodMonitorNamespaceSelector: one}, Fail, "does not match the namespace"},
+		"no selector of labels":  {"", cluster.PrometheusSpec{PodMonitorSelector: broken}, Fail, `podMonitorSelector: "Nonsense" is not a valid`},
+		"no selector of its own": {"", cluster.PrometheusSpec{PodMonitorSelector: everything, PodMonitorNamespaceSelector: broken}, Fail, `podMonitorNamespaceSelector: "Nonsense" is not a valid`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			line := selectionLine([]cluster.Prometheus{test.prometheus}, labels.Set{"a": "b"}, "exporter", nil)
+			object := cluster.Prometheus{ObjectMeta: metav1.ObjectMeta{Namespace: test.namespace}, Spec: test.spec}
+			line := selectionLine([]cluster.Prometheus{object}, labels.Set{"a": "b"}, "exporter", nil)
 			require.Equal(t, test.level, line.Level)
 			require.Contains(t, line.Hint, test.hint)
 		})
@@ -191,16 +197,4 @@ func TestMeasured(t *testing.T) {
 			require.Equal(t, test.want, got)
 		})
 	}
-}
-
-func TestManyReasons(t *testing.T) {
-	byReason := map[string][]string{}
-	for _, reason := range []string{"a", "b", "c", "d", "e", "f", "g"} {
-		byReason[reason] = []string{"shop/" + reason}
-	}
-	byReason["f"] = append(byReason["f"], "shop/more")
-	reasons := mostFrequent(byReason)
-	require.Len(t, reasons, mostReasons)
-	require.Equal(t, []string{"f", "a", "b", "c"}, reasons[:mostReasons-1])
-	require.Equal(t, []string{"shop/d", "shop/e", "shop/g"}, byReason[reasons[mostReasons-1]])
 }

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
@@ -30,11 +32,11 @@ func (r *run) monitoring() ([]Line, error) {
 	if err != nil {
 		return []Line{unread("Prometheus objects", err)}, nil
 	}
-	namespaceLabels, err := r.reader.NamespaceLabels(r.ctx, namespace)
+	home, err := cluster.Get(r.ctx, r.reader.CoreV1().Namespaces().Get, namespace)
 	if err != nil {
 		return []Line{unread("labels of the namespace "+namespace, err)}, nil
 	}
-	return []Line{selectionLine(all, monitor, namespace, namespaceLabels)}, nil
+	return []Line{selectionLine(all, monitor, namespace, home.Labels)}, nil
 }
 
 // selectionLine judges whether a Prometheus selects the PodMonitor, as the operator does: by its labels
@@ -52,22 +54,29 @@ func selectionLine(all []cluster.Prometheus, monitor labels.Set, namespace strin
 		reasons = append(reasons, fmt.Sprintf("%s/%s: %s", one.Namespace, one.Name, reason))
 	}
 	return fail("label the PodMonitor or its namespace so that a selector matches: "+strings.Join(reasons, "; "),
-		"PodMonitor %s is selected by none of %s", cluster.PodMonitor, count(len(all), "Prometheus object", "Prometheus objects"))
+		"PodMonitor %s is selected by none of %s", cluster.PodMonitor, survey.Count(len(all), "Prometheus object", "Prometheus objects"))
 }
 
 // ignores returns why a Prometheus does not select the PodMonitor; empty if it does.
 func ignores(one cluster.Prometheus, monitor labels.Set, namespace string, namespaceLabels labels.Set) string {
+	monitors, err := metav1.LabelSelectorAsSelector(one.Spec.PodMonitorSelector)
+	if err != nil {
+		return fmt.Sprintf("podMonitorSelector: %s", err)
+	}
+	namespaces, err := metav1.LabelSelectorAsSelector(one.Spec.PodMonitorNamespaceSelector)
 	switch {
-	case one.Narrow:
+	case err != nil:
+		return fmt.Sprintf("podMonitorNamespaceSelector: %s", err)
+	case one.Spec.IgnoreNamespaceSelectors:
 		return "has ignoreNamespaceSelectors, and finds pods only in the PodMonitor's own namespace (docs/platforms.md)"
-	case one.Monitors == nil:
+	case one.Spec.PodMonitorSelector == nil:
 		return "has no podMonitorSelector, and selects none"
-	case !one.Monitors.Matches(monitor):
-		return fmt.Sprintf("podMonitorSelector %q does not match the labels %q", one.Monitors, monitor)
-	case one.Namespaces == nil && one.Namespace != namespace:
+	case !monitors.Matches(monitor):
+		return fmt.Sprintf("podMonitorSelector %q does not match the labels %q", monitors, monitor)
+	case one.Spec.PodMonitorNamespaceSelector != nil && !namespaces.Matches(namespaceLabels):
+		return fmt.Sprintf("podMonitorNamespaceSelector %q does not match the namespace %s", namespaces, namespace)
+	case one.Spec.PodMonitorNamespaceSelector == nil && one.Namespace != namespace:
 		return "has no podMonitorNamespaceSelector, and selects in its own namespace only"
-	case one.Namespaces != nil && !one.Namespaces.Matches(namespaceLabels):
-		return fmt.Sprintf("podMonitorNamespaceSelector %q does not match the namespace %s", one.Namespaces, namespace)
 	default:
 		return ""
 	}

@@ -16,7 +16,7 @@ const relayPodsHint = "kubectl -n hypervisor-exporter-relay get pods -o wide -l 
 
 // relaySet checks the relay's DaemonSet, if there is one.
 func (r *run) relaySet() ([]Line, error) {
-	set, err := r.reader.RelaySet(r.ctx, r.request.Relay)
+	set, err := cluster.Get(r.ctx, r.reader.AppsV1().DaemonSets(r.request.Relay).Get, cluster.Relay)
 	if absent(err) {
 		return nil, nil
 	}
@@ -122,7 +122,7 @@ const mostNodes = 10
 func (r *run) spared(nodes []string) map[string]bool {
 	found := map[string]bool{}
 	for _, name := range nodes[:min(len(nodes), mostNodes)] {
-		node, err := r.reader.Node(r.ctx, name)
+		node, err := cluster.Get(r.ctx, r.reader.CoreV1().Nodes().Get, name)
 		found[name] = err == nil && needsNoRelay(node)
 	}
 	return found

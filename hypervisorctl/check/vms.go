@@ -72,39 +72,21 @@ func (p *population) lines(from source.Source, noSource string, byPolicy bool) [
 	case from != nil && p.measured > 0:
 		lines = append(lines, ok("%d of %d VMs are measured (source: %s)", p.measured, p.running, from.Name()))
 	}
-	for _, reason := range mostFrequent(p.missing) {
+	for _, reason := range survey.MostFrequent(p.missing) {
 		lines = append(lines, fail("check whether the target is up; a VM with the binding masquerade or bridge needs the exposure unix and the relay (docs/operations.md)",
-			"%s not measured although the sidecar runs: %s", count(len(p.missing[reason]), "VM is", "VMs are"), reason).about(p.missing[reason]))
+			"%s not measured although the sidecar runs: %s", survey.Count(len(p.missing[reason]), "VM is", "VMs are"), reason).about(p.missing[reason]))
 	}
-	for _, reason := range mostFrequent(p.unasked) {
+	for _, reason := range survey.MostFrequent(p.unasked) {
 		lines = append(lines, warn(rightsHint, "not checked whether %s measured: %s",
-			count(len(p.unasked[reason]), "VM is", "VMs are"), reason).about(p.unasked[reason]))
+			survey.Count(len(p.unasked[reason]), "VM is", "VMs are"), reason).about(p.unasked[reason]))
 	}
 	for _, cause := range p.causes() {
 		lines = append(lines, causeLine(cause, p.byCause[cause], byPolicy))
 	}
 	if p.outside > 0 {
-		lines = append(lines, ok("%s in namespaces that are not labelled for sidecars", count(p.outside, "VM runs", "VMs run")))
+		lines = append(lines, ok("%s in namespaces that are not labelled for sidecars", survey.Count(p.outside, "VM runs", "VMs run")))
 	}
 	return lines
-}
-
-// mostReasons is how many of a source's errors have a line each.
-const mostReasons = 5
-
-// mostFrequent returns the reasons that most VMs have, and puts the VMs with the others under one reason.
-func mostFrequent(byReason map[string][]string) []string {
-	const others = "for other reasons: kubectl hypervisor list -o yaml shows each"
-	reasons := slices.SortedFunc(maps.Keys(byReason), func(a, b string) int {
-		return cmp.Or(cmp.Compare(len(byReason[b]), len(byReason[a])), cmp.Compare(a, b))
-	})
-	if len(reasons) <= mostReasons {
-		return reasons
-	}
-	for _, reason := range reasons[mostReasons-1:] {
-		byReason[others] = append(byReason[others], byReason[reason]...)
-	}
-	return append(reasons[:mostReasons-1], others)
 }
 
 // causes returns those for which VMs have no metric, in a fixed order.
@@ -119,7 +101,7 @@ func (p *population) causes() []vm.Cause {
 // causeLine: a VM that should have no sidecar is ok, one that cannot get one is a warning, and a sidecar that should run and
 // does not is a failure. A policy refuses a VM's later pods, too; a webhook would leave a later pod alone.
 func causeLine(cause vm.Cause, names []string, byPolicy bool) Line {
-	line := warn(cause.Hint(), "%s no metric: %s: %s", count(len(names), "VM has", "VMs have"), cause.Short(), cause.Sentence())
+	line := warn(cause.Hint(), "%s no metric: %s: %s", survey.Count(len(names), "VM has", "VMs have"), cause.Short(), cause.Sentence())
 	switch cause.Why {
 	case vm.NoPod, vm.Ambiguous, vm.SidecarFailing, vm.SidecarEnded:
 		line.Level = Fail

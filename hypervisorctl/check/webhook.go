@@ -30,9 +30,9 @@ const (
 
 // registration checks the webhook's registration at the API server.
 func (r *run) registration() ([]Line, error) {
-	configuration, err := r.reader.WebhookConfiguration(r.ctx)
+	configuration, err := cluster.Get(r.ctx, r.reader.AdmissionregistrationV1().MutatingWebhookConfigurations().Get, cluster.Configuration)
 	if absent(err) {
-		if _, err := r.reader.Policy(r.ctx); !absent(err) {
+		if _, err := r.readPolicy(); !absent(err) {
 			r.noWebhook = true
 			return nil, nil
 		}
@@ -106,16 +106,20 @@ func (r *run) policy() ([]Line, error) {
 	if !r.noWebhook {
 		return nil, nil
 	}
-	policy, err := r.reader.Policy(r.ctx)
+	policy, err := r.readPolicy()
 	if err != nil {
 		return nil, err
 	}
-	bound, err := r.reader.PolicyBound(r.ctx)
-	if err != nil {
+	binding, err := cluster.Get(r.ctx, r.reader.AdmissionregistrationV1().MutatingAdmissionPolicyBindings().Get, cluster.Configuration)
+	if err != nil && !absent(err) {
 		return nil, err
 	}
 	r.config.Image, r.configRead, r.byPolicy = policyImage(policy), true, true
-	return policyLines(policy, bound), nil
+	return policyLines(policy, binding != nil && binding.Spec.PolicyName == policy.Name), nil
+}
+
+func (r *run) readPolicy() (*admissionv1.MutatingAdmissionPolicy, error) {
+	return cluster.Get(r.ctx, r.reader.AdmissionregistrationV1().MutatingAdmissionPolicies().Get, cluster.Configuration)
 }
 
 func policyLines(policy *admissionv1.MutatingAdmissionPolicy, bound bool) []Line {
@@ -145,7 +149,7 @@ func policyImage(policy *admissionv1.MutatingAdmissionPolicy) string {
 
 // replicas checks the webhook's Deployment, and reads the webhook's configuration from it.
 func (r *run) replicas() ([]Line, error) {
-	deployment, err := r.reader.Deployment(r.ctx, r.request.Exporter, cluster.Webhook)
+	deployment, err := cluster.Get(r.ctx, r.reader.AppsV1().Deployments(r.request.Exporter).Get, cluster.Webhook)
 	if absent(err) {
 		return []Line{fail(installHint, "Deployment %s is not in the namespace %s", cluster.Webhook, r.request.Exporter)}, nil
 	}
@@ -236,7 +240,7 @@ func servingLine(pod string, page []byte, now time.Time) Line {
 // certificateProcess checks the Deployment of the certificate process, if there is one: not with cert-manager, nor with a
 // policy without a relay.
 func (r *run) certificateProcess() ([]Line, error) {
-	deployment, err := r.reader.Deployment(r.ctx, r.request.Exporter, cluster.Certs)
+	deployment, err := cluster.Get(r.ctx, r.reader.AppsV1().Deployments(r.request.Exporter).Get, cluster.Certs)
 	if absent(err) {
 		return nil, nil
 	}

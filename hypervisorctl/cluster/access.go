@@ -5,62 +5,65 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 )
 
 // AccessError is a right that the user does not have.
 type AccessError struct {
-	// what the user may not do; the arguments of kubectl auth can-i that check the same right.
-	what, canI string
-	err        error
+	// right is a verb and an object, as kubectl auth can-i takes them.
+	right string
+	// namespace is empty for all namespaces, and for cluster-scoped resources; then list is a list.
+	namespace string
+	list      bool
+	err       error
 }
 
 // Error names the right that is missing and the command that shows it.
 func (e *AccessError) Error() string {
-	return fmt.Sprintf("you may not %s (try: kubectl auth can-i %s)", e.what, e.canI)
+	what, canI := e.right, e.right
+	switch {
+	case e.namespace != "":
+		what, canI = what+" in the namespace "+e.namespace, canI+" -n "+e.namespace
+	case e.list:
+		canI += " -A"
+	}
+	return fmt.Sprintf("you may not %s (try: kubectl auth can-i %s)", what, canI)
 }
 
 // Unwrap returns the API server's error.
 func (e *AccessError) Unwrap() error { return e.err }
 
-// access returns an AccessError for a missing right, and adds to other errors what was tried. Nil stays nil. Namespace is
-// empty for all namespaces, and for cluster-scoped resources; name is empty for a list.
-func access(err error, verb string, resource schema.GroupResource, subresource, namespace, name string) error {
-	what := verb + " " + resource.String()
-	if name != "" {
-		what += "/" + name
+// denied is what an authorizer writes (k8s.io/apiserver responsewriters.ForbiddenMessage). Admission plugins (quota, Pod
+// Security) have the same status code, but do not name the user and the verb.
+var denied = regexp.MustCompile(`User ".*" cannot (\S+) resource "([^"/]*)/?([^"]*)" in API group "([^"]*)"(?: in the namespace "([^"]*)")?`)
+
+// access returns an AccessError for a missing right, and other errors with what to do if anything is known. Nil stays nil.
+func access(err error) error {
+	if apierrors.IsUnauthorized(err) {
+		return fmt.Errorf("the API server does not know you: log in again (kubectl auth whoami): %w", err)
+	}
+	var status apierrors.APIStatus
+	if !apierrors.IsForbidden(err) || !errors.As(err, &status) {
+		return err
+	}
+	found := denied.FindStringSubmatch(err.Error())
+	if found == nil {
+		return err
+	}
+	verb, resource, subresource, group, namespace := found[1], found[2], found[3], found[4], found[5]
+	right, name := verb+" "+strings.TrimSuffix(resource+"."+group, "."), ""
+	if details := status.Status().Details; details != nil && details.Name != "" {
+		name = details.Name
+		right += "/" + name
 	}
 	if subresource != "" {
-		what += " --subresource=" + subresource
+		right += " --subresource=" + subresource
 	}
-	canI := what
-	switch {
-	case namespace != "":
-		what, canI = what+" in the namespace "+namespace, canI+" -n "+namespace
-	case name == "":
-		canI += " -A"
-	}
-	switch {
-	case err == nil:
-		return nil
-	case apierrors.IsForbidden(err) && denied(err):
-		return &AccessError{what, canI, err}
-	case apierrors.IsUnauthorized(err):
-		return fmt.Errorf("%s: the API server does not know you: log in again (kubectl auth whoami): %w", what, err)
-	default:
-		return fmt.Errorf("%s: %w", what, err)
-	}
-}
-
-// denied reports whether an authorizer refused. Admission plugins (quota, Pod Security) have the same status code; only
-// an authorizer names the user (k8s.io/apiserver responsewriters.ForbiddenMessage).
-func denied(err error) bool {
-	return strings.Contains(err.Error(), " cannot ") && strings.Contains(err.Error(), "User ")
+	return &AccessError{right, namespace, name == "", err}
 }
 
 // IsDenied reports whether an error is a missing right.
@@ -70,15 +73,15 @@ func IsDenied(err error) bool {
 }
 
 // read returns the answer of a pod's subresource, and an error if it has more than largestPage bytes.
-func read(ctx context.Context, request rest.ResponseWrapper, pod *corev1.Pod, subresource string) ([]byte, error) {
+func read(ctx context.Context, request rest.ResponseWrapper, pod string) ([]byte, error) {
 	stream, err := request.Stream(ctx)
 	if err != nil {
-		return nil, access(err, "get", corev1.Resource("pods"), subresource, pod.Namespace, pod.Name)
+		return nil, access(err)
 	}
 	defer func() { _ = stream.Close() }() // nothing was written
 	content, err := io.ReadAll(io.LimitReader(stream, largestPage+1))
 	if err == nil && len(content) > largestPage {
-		err = fmt.Errorf("the answer of pod %s has more than %d bytes", pod.Name, largestPage)
+		err = fmt.Errorf("the answer of pod %s has more than %d bytes", pod, largestPage)
 	}
 	return content, err
 }

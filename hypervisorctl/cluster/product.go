@@ -4,15 +4,16 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"io"
+	"kubevirt-hypervisor-exporter/webhook/inject"
 	"slices"
+	"strings"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
+	"github.com/spf13/pflag"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
 
@@ -50,45 +51,41 @@ const (
 	VMsJob = "hypervisor-exporter/hypervisor-exporter-vms"
 )
 
-// WebhookConfiguration reads the webhook's registration.
-func (c *Cluster) WebhookConfiguration(ctx context.Context) (*admissionv1.MutatingWebhookConfiguration, error) {
-	read := c.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get
-	return get(ctx, read, admissionv1.Resource("mutatingwebhookconfigurations"), "", Configuration)
-}
+// DefaultConfig returns the configuration to use if the Deployment cannot be read: the webhook's defaults. Only the port,
+// the pull secrets, the architectures and the resources could differ.
+func DefaultConfig() inject.Config { return inject.Default("unknown") }
 
-// Policy reads the policy with which the API server injects instead of the webhook.
-func (c *Cluster) Policy(ctx context.Context) (*admissionv1.MutatingAdmissionPolicy, error) {
-	read := c.client.AdmissionregistrationV1().MutatingAdmissionPolicies().Get
-	return get(ctx, read, admissionv1.Resource("mutatingadmissionpolicies"), "", Configuration)
-}
-
-// PolicyBound reports whether the policy has its binding; without one it does nothing.
-func (c *Cluster) PolicyBound(ctx context.Context) (bool, error) {
-	read := c.client.AdmissionregistrationV1().MutatingAdmissionPolicyBindings().Get
-	binding, err := get(ctx, read, admissionv1.Resource("mutatingadmissionpolicybindings"), "", Configuration)
-	if apierrors.IsNotFound(err) {
-		return false, nil
+// ConfigOf reads the webhook's configuration from its Deployment. It ignores flags that do not matter for a decision, also
+// those of later versions.
+func ConfigOf(deployment *appsv1.Deployment) (inject.Config, error) {
+	containers := deployment.Spec.Template.Spec.Containers
+	at := slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == "webhook" })
+	if at < 0 {
+		return inject.Config{}, fmt.Errorf("deployment %s has no container called webhook", deployment.Name)
 	}
-	return err == nil && binding.Spec.PolicyName == Configuration, err
-}
-
-// Deployment reads one of the product's Deployments.
-func (c *Cluster) Deployment(ctx context.Context, namespace, name string) (*appsv1.Deployment, error) {
-	return get(ctx, c.client.AppsV1().Deployments(namespace).Get, appsv1.Resource("deployments"), namespace, name)
-}
-
-// RelaySet reads the relay's DaemonSet.
-func (c *Cluster) RelaySet(ctx context.Context, namespace string) (*appsv1.DaemonSet, error) {
-	return get(ctx, c.client.AppsV1().DaemonSets(namespace).Get, appsv1.Resource("daemonsets"), namespace, Relay)
-}
-
-// Pods lists the pods of the product's own namespace that match the selector.
-func (c *Cluster) Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
-	pods, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
-	if err != nil {
-		return nil, access(err, "list", corev1.Resource("pods"), "", namespace, "")
+	cfg := DefaultConfig()
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.ParseErrorsAllowlist.UnknownFlags = true
+	cfg.AddFlags(flags)
+	if err := flags.Parse(expand(&containers[at])); err != nil {
+		return inject.Config{}, fmt.Errorf("read the arguments of deployment %s: %w", deployment.Name, err)
 	}
-	return pods.Items, nil
+	return cfg, nil
+}
+
+// expand fills in $(VARIABLES) as the kubelet does, of those that have a plain value.
+func expand(container *corev1.Container) []string {
+	var pairs []string
+	for _, variable := range container.Env {
+		pairs = append(pairs, "$("+variable.Name+")", variable.Value)
+	}
+	replacer := strings.NewReplacer(pairs...)
+	words := make([]string, len(container.Args))
+	for i, word := range container.Args {
+		words[i] = replacer.Replace(word)
+	}
+	return words
 }
 
 // ReadyAddresses counts the addresses of the webhook's Service that the API server uses.
@@ -102,8 +99,8 @@ func (c *Cluster) ReadyAddresses(ctx context.Context, namespace string) (int, er
 			}
 		}
 	}
-	list := c.client.DiscoveryV1().EndpointSlices(namespace).List
-	err := each(ctx, c, list, discoveryv1.Resource("endpointslices"), namespace, webhook, count)
+	list := c.DiscoveryV1().EndpointSlices(namespace).List
+	err := Each(ctx, c, list, webhook, count)
 	return ready, err
 }
 
@@ -113,10 +110,10 @@ const largestPage = 1 << 20
 // RelayLog reads the end of a relay's log.
 func (c *Cluster) RelayLog(ctx context.Context, pod *corev1.Pod) ([]byte, error) {
 	lines, most := int64(100), int64(largestPage)
-	request := c.client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
+	request := c.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
 		Container: "relay", TailLines: &lines, LimitBytes: &most,
 	})
-	return read(ctx, request, pod, "log")
+	return read(ctx, request, pod.Name)
 }
 
 // WebhookPage reads the metrics of a webhook pod through the API server's proxy. The port "metrics" is plain HTTP without
@@ -125,42 +122,12 @@ func (c *Cluster) WebhookPage(ctx context.Context, pod *corev1.Pod) ([]byte, err
 	for i := range pod.Spec.Containers {
 		for _, port := range pod.Spec.Containers[i].Ports {
 			if port.Name == "metrics" {
-				request := c.client.CoreV1().Pods(pod.Namespace).ProxyGet("http", pod.Name, fmt.Sprint(port.ContainerPort), "metrics", nil)
-				return read(ctx, request, pod, "proxy")
+				request := c.CoreV1().Pods(pod.Namespace).ProxyGet("http", pod.Name, fmt.Sprint(port.ContainerPort), "metrics", nil)
+				return read(ctx, request, pod.Name)
 			}
 		}
 	}
 	return nil, fmt.Errorf("pod %s has no port called metrics", pod.Name)
-}
-
-// KubeVirt is the part of the KubeVirt object that matters for hypervisors.
-type KubeVirt struct {
-	// Phase such as Deployed; Version such as v1.9.0.
-	Phase, Version string
-	// UseEmulation lets VMs run without the hypervisor's device.
-	UseEmulation bool
-	// CrossArchitecture is the feature gate CrossArchitectureVirtualization.
-	CrossArchitecture bool
-}
-
-// KubeVirt reads the KubeVirt object, of which a cluster has one; nil if it has none.
-func (c *Cluster) KubeVirt(ctx context.Context) (*KubeVirt, error) {
-	list, err := c.dynamic.Resource(kubevirts()).List(ctx, metav1.ListOptions{Limit: 1})
-	if err != nil {
-		return nil, access(err, "list", kubevirts().GroupResource(), "", "", "")
-	}
-	if len(list.Items) == 0 {
-		return nil, nil
-	}
-	object, developer := list.Items[0].Object, []string{"spec", "configuration", "developerConfiguration"}
-	var k KubeVirt
-	// A field that is missing or has another form counts as not set: KubeVirt's own default is false.
-	k.Phase, _, _ = unstructured.NestedString(object, "status", "phase")
-	k.Version, _, _ = unstructured.NestedString(object, "status", "observedKubeVirtVersion")
-	k.UseEmulation, _, _ = unstructured.NestedBool(object, append(developer, "useEmulation")...)
-	gates, _, _ := unstructured.NestedStringSlice(object, append(developer, "featureGates")...)
-	k.CrossArchitecture = slices.Contains(gates, "CrossArchitectureVirtualization")
-	return &k, nil
 }
 
 // launcher is webhook/inject/testdata/masq.yaml, a pod that KubeVirt 1.9 created, without what refers to its VMI and its
@@ -186,6 +153,6 @@ func (c *Cluster) DryRun(ctx context.Context, namespace string) (*corev1.Pod, er
 	if err != nil {
 		return nil, err
 	}
-	admitted, err := c.client.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	return admitted, access(err, "create", corev1.Resource("pods"), "", namespace, "")
+	admitted, err := c.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return admitted, access(err)
 }

@@ -37,6 +37,6 @@ func TestExplain(t *testing.T) {
 	t.Run("no such VM", func(t *testing.T) {
 		got := call(t, administrator(t), "explain", "stranger", "-n", namespace)
 		require.Equal(t, 1, got.code)
-		require.Contains(t, got.err, `"stranger" not found`)
+		require.Contains(t, got.err, `there is no VMI "stranger" in the namespace `+namespace)
 	})
 }

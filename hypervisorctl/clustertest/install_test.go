@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,7 +96,7 @@ func serveWebhook(t *testing.T, namespace string) {
 
 	join(t, web)
 	trust(t, ca.CertPEM)
-	webhookPod(t, metrics)
+	productPod(t, cluster.ExporterNamespace, cluster.Webhook, "webhook", "node-1", corev1.ContainerPort{Name: "metrics", ContainerPort: int32(metrics)})
 	patchStatus(t, `{"status":{"replicas":2,"readyReplicas":2,"updatedReplicas":2}}`)
 	eventually(t, func() bool {
 		got := call(t, administrator(t), "check", "-n", namespace, "-o", "json")
@@ -169,19 +170,24 @@ func patchStatus(t *testing.T, status string) {
 	require.NoError(t, err)
 }
 
-// webhookPod makes a ready pod of the webhook whose metrics are at the port of this machine.
-func webhookPod(t *testing.T, port int) {
+// productPod makes a ready pod of a component of the product on a node.
+func productPod(t *testing.T, namespace, account, component, node string, ports ...corev1.ContainerPort) {
 	t.Helper()
-	no := false
 	runningPod(t, &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: cluster.ExporterNamespace, Name: "hypervisor-exporter-webhook-1", Labels: map[string]string{
-			"app.kubernetes.io/name": "kubevirt-hypervisor-exporter", "app.kubernetes.io/component": "webhook",
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account + strings.TrimPrefix(node, "node"), Labels: map[string]string{
+			"app.kubernetes.io/name": "kubevirt-hypervisor-exporter", "app.kubernetes.io/component": component,
 		}},
 		Spec: corev1.PodSpec{
-			ServiceAccountName: cluster.Webhook, AutomountServiceAccountToken: &no, NodeName: "node-1",
-			Containers: []corev1.Container{restricted("webhook", []corev1.ContainerPort{{Name: "metrics", ContainerPort: int32(port)}})},
+			ServiceAccountName: account, AutomountServiceAccountToken: new(false), NodeName: node,
+			Containers: []corev1.Container{restricted(component, ports)},
 		},
 	})
+}
+
+// relayPod makes a ready pod of the node's relay.
+func relayPod(t *testing.T, node string) {
+	t.Helper()
+	productPod(t, cluster.RelayNamespace, cluster.Relay, "relay", node)
 }
 
 // runningPod creates a pod, and reports what its kubelet would.
@@ -202,9 +208,8 @@ func runningPod(t *testing.T, pod *corev1.Pod) {
 
 // restricted is a container that the namespace's Pod Security level admits.
 func restricted(name string, ports []corev1.ContainerPort) corev1.Container {
-	yes, no := true, false
 	return corev1.Container{Name: name, Image: "none", Ports: ports, SecurityContext: &corev1.SecurityContext{
-		RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		RunAsNonRoot: new(true), AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}}
 }

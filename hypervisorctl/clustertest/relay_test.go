@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	authorizationv1 "k8s.io/api/authorization/v1"
-	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -67,21 +66,6 @@ func serveRelay(t *testing.T, r *relay) {
 	relayPod(t, "node-9")
 	r.ca = ca.CertPEM
 	trusted(t, r.ca)
-}
-
-// relayPod makes a ready pod of the node's relay.
-func relayPod(t *testing.T, node string) {
-	t.Helper()
-	no := false
-	runningPod(t, &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: cluster.RelayNamespace, Name: "relay-of-" + node, Labels: map[string]string{
-			"app.kubernetes.io/name": "kubevirt-hypervisor-exporter", "app.kubernetes.io/component": "relay",
-		}},
-		Spec: corev1.PodSpec{
-			ServiceAccountName: cluster.Relay, AutomountServiceAccountToken: &no, NodeName: node,
-			Containers: []corev1.Container{restricted("relay", nil)},
-		},
-	})
 }
 
 // trusted publishes the CA as the certificate process does, in the ConfigMap that the PodMonitor names.

@@ -2,11 +2,13 @@ package command
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/explain"
-	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
@@ -40,17 +42,20 @@ func (o *explainOptions) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	vmi, err := s.cluster.VMI(ctx, vm.Key{Namespace: namespace, Name: name})
+	vms, note, err := s.survey(ctx, namespace, metav1.SingleObject(metav1.ObjectMeta{Name: name}))
 	if err != nil {
 		return err
 	}
-	input := explain.Input{}
-	if input.VM, err = s.find(ctx, vmi); err != nil {
-		return err
+	if len(vms) == 0 {
+		return fmt.Errorf("there is no VMI %q in the namespace %s", name, namespace)
+	}
+	input := explain.Input{VM: vms[0]}
+	if note != "" && input.Cause.Why == vm.Expected { // otherwise no source would have been asked
+		s.note("no type: " + note)
 	}
 	// Node and KubeVirt object belong to the cluster: a user who may not read them gets the pod's part.
-	if vmi.Node != "" {
-		input.Node, input.NodeErr = s.cluster.Node(ctx, vmi.Node)
+	if input.VMI.Node != "" {
+		input.Node, input.NodeErr = cluster.Get(ctx, s.cluster.CoreV1().Nodes().Get, input.VMI.Node)
 	}
 	input.KubeVirt, input.KubeVirtErr = s.cluster.KubeVirt(ctx)
 	explanation := explain.Explain(input)
@@ -58,36 +63,4 @@ func (o *explainOptions) run(ctx context.Context, name string) error {
 		return printObject(o.out, o.output, explanation)
 	}
 	return explain.Print(o.out, explanation)
-}
-
-// find reads the VMI's pod and asks a source for its type.
-func (s *session) find(ctx context.Context, vmi vm.VMI) (survey.VM, error) {
-	request := s.request(ctx, vmi.Namespace)
-	var launchers []vm.Launcher
-	err := s.cluster.EachLauncher(ctx, vmi.Namespace, request.Config, func(launcher vm.Launcher) {
-		if launcher.Owner == vmi.UID {
-			launchers = append(launchers, launcher)
-		}
-	})
-	if err != nil {
-		return survey.VM{}, err
-	}
-	found := []survey.VM{survey.One(ctx, request, vmi, launchers)}
-	if found[0].Cause.Why != vm.Expected {
-		err := survey.Refusals(ctx, s.cluster, request, found)
-		return found[0], err
-	}
-	from, note, err := s.chooseSource(ctx, vmi.Namespace)
-	if err != nil {
-		return survey.VM{}, err
-	}
-	if note != "" {
-		s.note("no type: " + note)
-	}
-	if from == nil {
-		return found[0], nil
-	}
-	defer from.Close()
-	request.Source = from
-	return survey.One(ctx, request, vmi, launchers), nil
 }

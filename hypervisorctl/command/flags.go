@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
@@ -16,7 +17,6 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
-	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
 const (
@@ -94,24 +94,30 @@ func (f *flags) namespace() (string, error) {
 	return namespace, nil
 }
 
-// request returns a survey of the namespace's VMs, without a source of types.
-func (s *session) request(ctx context.Context, namespace string) survey.Request {
-	request := survey.Request{Namespace: namespace, Now: s.now(), Config: cluster.DefaultConfig()}
+// survey finds out about the VMIs that the options select. The note is why no source of types could be used.
+func (s *session) survey(ctx context.Context, namespace string, selected metav1.ListOptions) (vms []survey.VM, note string, err error) {
+	from, note, err := s.chooseSource(ctx, namespace)
+	if err != nil {
+		return nil, "", err
+	}
+	if from != nil {
+		defer from.Close()
+	}
+	request := survey.Request{
+		Namespace: namespace, Select: selected, Config: cluster.DefaultConfig(), Enabled: cluster.Once(s.cluster.Enabled), Source: from, Now: s.now(),
+		Note: func(err error) { s.note("not known what refused pods: " + err.Error()) }, // once for all VMs
+	}
 	// Without the right to read the webhook's configuration, its defaults must do.
-	if deployment, err := s.cluster.Deployment(ctx, s.exporter, cluster.Webhook); err == nil {
+	if deployment, err := cluster.Get(ctx, s.cluster.AppsV1().Deployments(s.exporter).Get, cluster.Webhook); err == nil {
 		if config, err := cluster.ConfigOf(deployment); err == nil {
 			request.Config = config
 		}
 	}
-	request.Enabled = survey.Once(func(ctx context.Context, namespace string) vm.Enabled {
-		labels, err := s.cluster.NamespaceLabels(ctx, namespace)
-		if err != nil {
-			return vm.EnabledUnknown
-		}
-		return vm.EnabledBy(labels)
-	})
-	request.Note = func(err error) { s.note("not known what refused pods: " + err.Error()) } // once for all VMs
-	return request
+	var done func()
+	request.Progress, done = s.errOut.Progress(s.now)
+	defer done()
+	vms, err = survey.List(ctx, s.cluster, request)
+	return vms, note, err
 }
 
 // Every value that is printed was written by someone else: a VM's owner, a pod, a server. It is escaped twice. Where it
@@ -138,11 +144,20 @@ func checkOutput(output string, own ...string) error {
 
 // printObject writes json or yaml, formatted as kubectl does.
 func printObject(out *terminal.Writer, output string, object any) error {
-	terminal.Clean(object)
-	text, err := yaml.Marshal(object)
+	text, err := json.Marshal(object)
+	if err != nil {
+		return fmt.Errorf("--output=%s: %w", output, err)
+	}
+	var fields any
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return fmt.Errorf("--output=%s: %w", output, err)
+	}
+	fields = terminal.Clean(fields)
 	if output == outputJSON {
-		text, err = json.MarshalIndent(object, "", "    ")
+		text, err = json.MarshalIndent(fields, "", "    ")
 		text = append(text, '\n')
+	} else {
+		text, err = yaml.Marshal(fields)
 	}
 	if err != nil {
 		return fmt.Errorf("--output=%s: %w", output, err)

@@ -259,7 +259,8 @@ func (e hostileServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case e.broken != nil && e.broken.MatchString(r.URL.Path):
 		w.WriteHeader(e.status)
 		body = metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Code: int32(e.status),
-			Reason: map[int]metav1.StatusReason{403: metav1.StatusReasonForbidden, 404: metav1.StatusReasonNotFound}[e.status], Message: `User "` + e.text + `" cannot ` + e.text}
+			Reason: map[int]metav1.StatusReason{403: metav1.StatusReasonForbidden, 404: metav1.StatusReasonNotFound}[e.status], Details: &metav1.StatusDetails{Name: e.text},
+			Message: fmt.Sprintf(`User "x" cannot get resource "%[1]s" in API group "%[1]s" in the namespace "%[1]s"`, e.text)}
 	case strings.HasSuffix(r.URL.Path, "/query"):
 		body = e.query(r)
 	case strings.HasSuffix(r.URL.Path, "/log"):

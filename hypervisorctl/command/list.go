@@ -1,17 +1,14 @@
 package command
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/printers"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
-	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 )
 
 type listOptions struct {
@@ -54,19 +51,7 @@ func (o *listOptions) run(ctx context.Context) error {
 			return err
 		}
 	}
-	from, note, err := s.chooseSource(ctx, namespace)
-	if err != nil {
-		return err
-	}
-	if from != nil {
-		defer from.Close()
-	}
-	request := s.request(ctx, namespace)
-	request.Selector, request.Source = o.selector, from
-	var done func()
-	request.Progress, done = o.errOut.Progress(o.now)
-	vms, err := survey.List(ctx, s.cluster, request)
-	done()
+	vms, note, err := s.survey(ctx, namespace, metav1.ListOptions{LabelSelector: o.selector})
 	if err != nil {
 		return err
 	}
@@ -86,7 +71,6 @@ func (o *listOptions) print(list *List, namespace string) error {
 		}
 		return o.errOut.Printf("No VMs in the namespace %s.\n", namespace)
 	}
-	terminal.Clean(list)
 	printer := printers.NewTablePrinter(printers.PrintOptions{
 		WithNamespace: o.all, Wide: o.output == outputWide, NoHeaders: o.noHeaders,
 	})
@@ -99,31 +83,18 @@ func (o *listOptions) print(list *List, namespace string) error {
 	return nil
 }
 
-// mostNotes is how many are printed; -o yaml has the reason of each row.
-const mostNotes = 5
-
 // notes returns why the types of VMs were not found out, in sentences that do not fit into a column: one for each reason,
 // the most frequent first.
 func notes(list *List) []string {
-	counts := map[string]int{}
+	byReason := map[string][]string{}
 	for _, row := range list.Items {
 		if row.Reason == notFoundOut {
-			counts[row.ReasonText]++
+			byReason[row.ReasonText] = append(byReason[row.ReasonText], row.Name)
 		}
 	}
-	reasons := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
-		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
-	})
 	var notes []string
-	for i, reason := range reasons {
-		if i == mostNotes {
-			return append(notes, fmt.Sprintf("and %d more reasons: -o yaml shows each VM's", len(reasons)-i))
-		}
-		who := "1 VM"
-		if counts[reason] > 1 {
-			who = fmt.Sprintf("%d VMs", counts[reason])
-		}
-		notes = append(notes, fmt.Sprintf("the type of %s is not known: %s", who, reason))
+	for _, reason := range survey.MostFrequent(byReason) {
+		notes = append(notes, fmt.Sprintf("the type of %s is not known: %s", survey.Count(len(byReason[reason]), "VM", "VMs"), reason))
 	}
 	return notes
 }

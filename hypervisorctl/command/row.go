@@ -12,13 +12,8 @@ import (
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/source"
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
+	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
-)
-
-// The kind of the list that json and yaml print. It is not a resource of the cluster.
-const (
-	ListAPIVersion = "hypervisorctl.hypervisor-exporter.kubevirt.io/v1"
-	ListKind       = "HypervisorList"
 )
 
 // Reasons why there is no type although the sidecar runs.
@@ -42,24 +37,15 @@ type Row struct {
 	Phase     string `json:"phase,omitempty"`
 	Node      string `json:"node,omitempty"`
 	Pod       string `json:"pod,omitempty"`
-	// Type is kvm, qemu-tcg or unknown, from the sidecar.
-	Type string `json:"type,omitempty"`
+	// Finding is the sidecar's; the machine is the VMI's if the sidecar reports none.
+	source.Finding `json:",inline"`
 	// Source is prometheus, relay or exec.
-	Source            string `json:"source,omitempty"`
-	DomainType        string `json:"domainType,omitempty"`
-	Architecture      string `json:"architecture,omitempty"`
-	Machine           string `json:"machine,omitempty"`
-	HypervisorVersion string `json:"hypervisorVersion,omitempty"`
-	LibvirtVersion    string `json:"libvirtVersion,omitempty"`
-	// Sidecar is absent, starting, running, failing or ended; SidecarDetail is the kubelet's reason.
-	Sidecar         string `json:"sidecar"`
-	SidecarDetail   string `json:"sidecarDetail,omitempty"`
-	SidecarVersion  string `json:"sidecarVersion,omitempty"`
-	SidecarRestarts int32  `json:"sidecarRestarts,omitempty"`
+	Source     string `json:"source,omitempty"`
+	vm.Sidecar `json:",inline"`
 	// Reason is why there is no type: one of a fixed set, in snake case. ReasonText is the reason in a sentence.
-	Reason     string       `json:"reason,omitempty"`
-	ReasonText string       `json:"reasonText,omitempty"`
-	Created    *metav1.Time `json:"created,omitempty"`
+	Reason     string      `json:"reason,omitempty"`
+	ReasonText string      `json:"reasonText,omitempty"`
+	Created    metav1.Time `json:"created,omitzero"`
 }
 
 // NewList makes a row of each VM, ordered by namespace and name.
@@ -71,25 +57,21 @@ func NewList(vms []survey.VM) *List {
 	slices.SortFunc(rows, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	return &List{TypeMeta: metav1.TypeMeta{APIVersion: ListAPIVersion, Kind: ListKind}, Items: rows}
+	return &List{TypeMeta: vm.TypeMeta("HypervisorList"), Items: rows}
 }
 
 func newRow(of survey.VM) Row {
 	vmi := of.VMI
 	row := Row{
-		Namespace: vmi.Namespace, Name: vmi.Name, Phase: vmi.Phase, Node: vmi.Node,
-		Machine: vmi.Machine, Sidecar: string(vm.Absent), Created: timeOf(vmi.Created),
+		Namespace: vmi.Namespace, Name: vmi.Name, Phase: vmi.Phase, Node: vmi.Node, Source: of.Source,
+		Sidecar: vm.Sidecar{State: vm.Absent}, Created: vmi.Created,
 	}
-	if launcher := of.Launcher; launcher != nil {
-		row.Pod = launcher.Name
-		row.Sidecar = string(launcher.Sidecar.State)
-		row.SidecarDetail = launcher.Sidecar.Detail
-		row.SidecarVersion = launcher.Sidecar.Version
-		row.SidecarRestarts = launcher.Sidecar.Restarts
+	if of.Launcher != nil {
+		row.Pod, row.Sidecar = of.Launcher.Name, of.Launcher.Sidecar
 	}
 	switch {
 	case of.Finding != nil:
-		row.found(*of.Finding, of.Source)
+		row.Finding = *of.Finding
 	case of.Cause.Why != vm.Expected:
 		row.Reason, row.ReasonText = of.Cause.Short(), of.Cause.Sentence()
 	case of.Err != nil:
@@ -97,23 +79,8 @@ func newRow(of survey.VM) Row {
 	default:
 		row.Reason, row.ReasonText = notAsked, "no source of types could be used; a note on standard error has the reason"
 	}
+	row.Machine = cmp.Or(row.Machine, vmi.Machine)
 	return row
-}
-
-func (r *Row) found(finding source.Finding, by string) {
-	r.Type, r.Source = finding.Type, by
-	r.DomainType, r.Architecture = finding.DomainType, finding.Arch
-	r.HypervisorVersion, r.LibvirtVersion = finding.HypervisorVersion, finding.LibvirtVersion
-	if finding.Machine != "" {
-		r.Machine = finding.Machine
-	}
-}
-
-func timeOf(t time.Time) *metav1.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &metav1.Time{Time: t}
 }
 
 // column of the table. A wide one is shown with -o wide only.
@@ -129,22 +96,22 @@ func columns(now time.Time) []column {
 		{"Type", false, func(r Row) string { return r.Type }},
 		{"Domain", false, func(r Row) string { return r.DomainType }},
 		{"Node", false, func(r Row) string { return r.Node }},
-		{"Sidecar", false, func(r Row) string { return r.Sidecar }},
+		{"Sidecar", false, func(r Row) string { return string(r.Sidecar.State) }},
 		{"Reason", false, func(r Row) string { return r.Reason }},
 		{"Age", false, func(r Row) string { return age(r.Created, now) }},
 		{"Phase", true, func(r Row) string { return r.Phase }},
-		{"Arch", true, func(r Row) string { return r.Architecture }},
+		{"Arch", true, func(r Row) string { return r.Arch }},
 		{"Machine", true, func(r Row) string { return r.Machine }},
 		{"QEMU", true, func(r Row) string { return r.HypervisorVersion }},
 		{"Libvirt", true, func(r Row) string { return r.LibvirtVersion }},
-		{"Version", true, func(r Row) string { return r.SidecarVersion }},
+		{"Version", true, func(r Row) string { return r.Sidecar.Version }},
 		{"Source", true, func(r Row) string { return r.Source }},
 		{"Pod", true, func(r Row) string { return r.Pod }},
 	}
 }
 
-func age(created *metav1.Time, now time.Time) string {
-	if created == nil {
+func age(created metav1.Time, now time.Time) string {
+	if created.IsZero() {
 		return ""
 	}
 	return duration.HumanDuration(now.Sub(created.Time))
@@ -164,18 +131,11 @@ func table(list *List, now time.Time) *metav1.Table {
 	for _, row := range list.Items {
 		cells := make([]any, len(all))
 		for i, one := range all {
-			cells[i] = orDash(one.cell(row))
+			cells[i] = cmp.Or(strings.TrimSpace(terminal.Line(one.cell(row))), "-")
 		}
 		// The printer reads the namespace from the object.
-		object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: row.Namespace, Name: row.Name}}
+		object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: terminal.Line(row.Namespace)}}
 		table.Rows = append(table.Rows, metav1.TableRow{Cells: cells, Object: runtime.RawExtension{Object: object}})
 	}
 	return table
-}
-
-func orDash(cell string) string {
-	if strings.TrimSpace(cell) == "" {
-		return "-"
-	}
-	return cell
 }

@@ -37,9 +37,7 @@ func (s *session) chooseSource(ctx context.Context, namespace string) (from sour
 		from, err = s.relaySource(ctx)
 		return from, "", err
 	case s.source == sourceExec: // it starts a process in the VM's pod, so auto never uses it
-		return source.NewExec(s.config, func(ctx context.Context, namespace string) error {
-			return s.cluster.MayCreate(ctx, "exec", namespace)
-		}), "", nil
+		return source.NewExec(s.config, s.cluster), "", nil
 	case s.source == sourceAuto:
 		from, err = s.relaySource(ctx)
 		if err != nil {
@@ -56,11 +54,7 @@ func (s *session) prometheusSource(ctx context.Context, namespace string) (sourc
 	if err != nil {
 		return nil, err
 	}
-	made, err := source.NewPrometheus(ctx, s.prometheus.url, namespace, client)
-	if err != nil {
-		return nil, err // not made: a nil pointer in an interface is not nil
-	}
-	return made, nil
+	return source.NewPrometheus(ctx, s.prometheus.url, namespace, client)
 }
 
 // client carries the credentials for Prometheus. It is not prometheus/common/config's: that imports
@@ -127,5 +121,7 @@ func (s *session) relaySource(ctx context.Context) (source.Source, error) {
 			return nil, err
 		}
 	}
-	return source.NewRelay(source.RelayConfig{Config: s.config, Namespace: s.relay, Trust: trust, Pods: byNode, Token: token}), nil
+	return source.NewRelay(source.RelayConfig{
+		Config: s.config, Cluster: s.cluster, Namespace: s.relay, Trust: trust, Pods: byNode, Token: token,
+	})
 }

@@ -21,12 +21,6 @@ type Input struct {
 	KubeVirtErr error
 }
 
-// The kind of what json and yaml print. It is not a resource of the cluster.
-const (
-	APIVersion = "hypervisorctl.hypervisor-exporter.kubevirt.io/v1"
-	Kind       = "HypervisorExplanation"
-)
-
 // Explanation is why a VMI has its type.
 type Explanation struct {
 	metav1.TypeMeta `json:",inline"`
@@ -57,33 +51,30 @@ const (
 // Explain returns the verdict and what it is based on.
 func Explain(in Input) *Explanation {
 	e := &Explanation{
-		TypeMeta:  metav1.TypeMeta{APIVersion: APIVersion, Kind: Kind},
+		TypeMeta:  vm.TypeMeta("HypervisorExplanation"),
 		Namespace: in.VMI.Namespace, Name: in.VMI.Name, Source: in.Source, Facts: facts(in),
 	}
-	switch {
-	case in.VMI.Phase != vm.Running:
-		e.Verdict = NotRunning
-	case in.Launcher == nil:
-		e.Verdict = NoPod
-	case len(in.Launcher.Rivals) > 0: // nothing follows from a pod that may not be the VM's
-		e.Verdict = AmbiguousPod
-	case in.Finding == nil:
-		e.Expected, e.Verdict = expected(in)
+	switch in.Cause.Why {
+	case vm.NotRunning, vm.PodsRefused, vm.NoPod, vm.Ambiguous: // nothing follows without a pod that is surely the VM's
+		sentence := in.Cause.Sentence()
+		e.Verdict, e.Sentence = Verdict(in.Cause.Why.String()), strings.ToUpper(sentence[:1])+sentence[1:]+"."
+		e.Advice = named(in.Cause.Hint(), in)
+		return e
 	default:
-		var because Verdict
-		e.Expected, because = expected(in)
-		e.Type = typeOf(in)
-		e.Verdict = judge(in, e.Type, e.Expected, because)
 	}
-	text := Texts()[e.Verdict]
-	e.Sentence, e.Advice = text.Sentence, text.Advice
+	e.Expected, e.Verdict = expected(in)
+	if in.Finding != nil {
+		e.Type = typeOf(in)
+		e.Verdict = judge(in, e.Type, e.Expected, e.Verdict)
+	}
+	text := texts()[e.Verdict]
+	e.Sentence, e.Advice = named(text.Sentence, in), named(text.Advice, in)
 	if e.Verdict == EmulationAllowed && in.KubeVirt != nil && !in.KubeVirt.UseEmulation {
-		e.Advice = "useEmulation is off now. Restart the VM, and it gets the device: virtctl restart NAME."
+		e.Advice = named("useEmulation is off now. Restart the VM, and it gets the device: virtctl restart NAME.", in)
 	}
 	if e.Type == "" && e.Expected != "" {
 		e.Sentence = "Not measured; expected from the pod spec: " + e.Sentence
 	}
-	e.Sentence, e.Advice = named(e.Sentence, in), named(e.Advice, in)
 	return e
 }
 

@@ -3,6 +3,7 @@ package explain
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -102,18 +103,43 @@ func TestConditions(t *testing.T) {
 	require.Contains(t, got.Facts[0].Value, "condition HardwareEmulation")
 }
 
-// A pod that may not be the VM's explains nothing.
+// Without a pod that is surely the VM's, nothing is expected, and the sentence says why.
 func TestWithoutItsPod(t *testing.T) {
-	in := running(vm.LauncherOptions{Device: true})
-	in.Launcher.Rivals = []string{"by-hand"}
-	got := Explain(in)
-	require.Equal(t, AmbiguousPod, got.Verdict)
-	require.Empty(t, got.Expected)
-	require.Contains(t, got.Facts[2].Value, "or instead by-hand")
-	in.Launcher = nil
-	require.Equal(t, NoPod, Explain(in).Verdict)
-	in.VMI.Phase = "Scheduling"
-	require.Equal(t, NotRunning, Explain(in).Verdict)
+	pending := func(in *Input) { in.VMI.Phase, in.Launcher = "Pending", nil }
+	tests := map[string]struct {
+		change                    func(*Input)
+		verdict, sentence, advice string
+	}{
+		"not running": {func(in *Input) { in.VMI.Phase = "Scheduling" }, "not_running",
+			"The VMI does not run (phase Scheduling), so it has no hypervisor.", "kubectl describe vmi web -n shop: check its events"},
+		"no phase yet": {func(in *Input) { in.VMI.Phase = "" }, "not_running",
+			"The VMI does not run (phase unknown), so it has no hypervisor.", "kubectl describe vmi web -n shop: check its events"},
+		"pods refused": {pending, "pods_refused",
+			"The VMI does not start, because the API server refuses its pods: a quota of POD and NAME.",
+			`let what refuses the pods admit them; to start without the sidecar, set the annotation hypervisor-exporter.kubevirt.io/inject: "false" in the VM's template`},
+		"no pod": {func(in *Input) { in.Launcher = nil }, "no_pod",
+			"The VMI has no pod on its node.", "kubectl describe vmi web -n shop: check its events"},
+		"several pods": {func(in *Input) { in.Launcher.Rivals = []string{"by-hand"} }, "ambiguous_pod",
+			"Several pods on the VMI's node name it as their controller; KubeVirt runs only one of them, and nothing shows which one.",
+			"kubectl get pods -l kubevirt.io=virt-launcher -o wide: delete those that KubeVirt did not create"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			in := running(vm.LauncherOptions{Device: true})
+			test.change(&in)
+			in.Cause = vm.Diagnose(in.VMI, in.Launcher, vm.EnabledYes)
+			if name == "pods refused" {
+				in.Cause = in.Cause.Explained(in.VMI, nil, vm.Refusal{By: "a quota of POD and NAME", At: time.Unix(1, 0)}, time.Unix(2, 0))
+			}
+			got := Explain(in)
+			require.Equal(t, []string{test.verdict, test.sentence, test.advice}, []string{string(got.Verdict), got.Sentence, got.Advice})
+			require.Empty(t, got.Expected)
+			require.Equal(t, "not known", headline(got))
+			if name == "several pods" {
+				require.Contains(t, got.Facts[2].Value, "or instead by-hand")
+			}
+		})
+	}
 }
 
 // The advice does not repeat what is fixed already.

@@ -27,7 +27,7 @@ func facts(in Input) []Fact {
 }
 
 func vmiFact(in Input) string {
-	text := fmt.Sprintf("phase %s, architecture %s, machine %s", orNone(in.VMI.Phase), orNone(in.VMI.Architecture), orNone(in.VMI.Machine))
+	text := fmt.Sprintf("phase %s, architecture %s, machine %s", cmp.Or(in.VMI.Phase, "-"), cmp.Or(in.VMI.Architecture, "-"), cmp.Or(in.VMI.Machine, "-"))
 	if in.VMI.SoftwareEmulation {
 		text += ", condition SoftwareEmulation"
 	}
@@ -49,7 +49,7 @@ func domainFact(in Input) string {
 	}
 	f := in.Finding
 	return fmt.Sprintf("type %s, architecture %s, machine %s, QEMU %s, libvirt %s (from %s)",
-		orNone(f.DomainType), orNone(f.Arch), orNone(f.Machine), orNone(f.HypervisorVersion), orNone(f.LibvirtVersion), in.Source)
+		cmp.Or(f.DomainType, "-"), cmp.Or(f.Arch, "-"), cmp.Or(f.Machine, "-"), cmp.Or(f.HypervisorVersion, "-"), cmp.Or(f.LibvirtVersion, "-"), in.Source)
 }
 
 func podFact(in Input) string {
@@ -77,7 +77,7 @@ func nodeFacts(in Input) []Fact {
 	allocatable, capacity := in.Node.Status.Allocatable[deviceName(in)], in.Node.Status.Capacity[deviceName(in)]
 	info := in.Node.Status.NodeInfo
 	return []Fact{
-		{"node", fmt.Sprintf("%s, architecture %s, kernel %s", in.Node.Name, orNone(info.Architecture), orNone(info.KernelVersion))},
+		{"node", fmt.Sprintf("%s, architecture %s, kernel %s", in.Node.Name, cmp.Or(info.Architecture, "-"), cmp.Or(info.KernelVersion, "-"))},
 		{"node devices", fmt.Sprintf("%s: %s allocatable of %s", deviceName(in), allocatable.String(), capacity.String())},
 		{"node labels", labelFact(in.Node.Labels)},
 	}
@@ -105,7 +105,7 @@ func kubeVirtFact(in Input) string {
 		return "there is no KubeVirt object"
 	}
 	return fmt.Sprintf("%s, useEmulation %t, cross-architecture %s",
-		orNone(in.KubeVirt.Version), in.KubeVirt.UseEmulation, allowed(in.KubeVirt.CrossArchitecture))
+		cmp.Or(in.KubeVirt.Version, "-"), in.KubeVirt.UseEmulation, allowed(in.KubeVirt.CrossArchitecture))
 }
 
 func allowed(yes bool) string {
@@ -113,13 +113,6 @@ func allowed(yes bool) string {
 		return "allowed"
 	}
 	return "not allowed"
-}
-
-func orNone(word string) string {
-	if word == "" {
-		return "-"
-	}
-	return word
 }
 
 // Print writes an explanation as text.

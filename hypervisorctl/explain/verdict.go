@@ -2,14 +2,12 @@
 // offers and what its sidecar reports.
 package explain
 
-// Verdict is why a VMI has its type: the value for JSON, one of a fixed set, in snake case. Texts has its meaning.
+// Verdict is why a VMI has its type: the value for JSON, one of a fixed set, in snake case. texts has its meaning. A VMI
+// without a pod that is surely its own has vm.Why's value: not_running, pods_refused, no_pod or ambiguous_pod.
 type Verdict string
 
-// The verdicts.
+// The verdicts on a VMI with a pod.
 const (
-	NotRunning                Verdict = "not_running"
-	NoPod                     Verdict = "no_pod"
-	AmbiguousPod              Verdict = "ambiguous_pod"
 	Hardware                  Verdict = "hardware"
 	HypervDirect              Verdict = "hyperv_direct"
 	OtherHypervisor           Verdict = "other_hypervisor"
@@ -27,15 +25,9 @@ const (
 // Text is a verdict in a sentence or two, and what to do, if anything. NAME, POD and DEVICE are placeholders.
 type Text struct{ Sentence, Advice string }
 
-// Texts returns the text of each verdict.
-func Texts() map[Verdict]Text {
+// texts returns the text of each verdict.
+func texts() map[Verdict]Text {
 	return map[Verdict]Text{
-		NotRunning: {"The VMI does not run, so no hypervisor executes it.",
-			"If it should run, check its events: kubectl describe vmi NAME."},
-		NoPod: {"KubeVirt reports that the VMI runs, but it has no pod on its node.",
-			"Check its events: kubectl describe vmi NAME."},
-		AmbiguousPod: {"Several pods on the VMI's node name it as their controller. KubeVirt runs only one of them, and nothing shows which one.",
-			"Delete those that KubeVirt did not create: kubectl get pods -l kubevirt.io=virt-launcher -o wide."},
 		Hardware: {Sentence: "The pod has the device DEVICE, and KVM executes the guest."},
 		HypervDirect: {Sentence: "KubeVirt is configured for hyperv-direct. The pod has the device DEVICE, and Microsoft's hypervisor " +
 			"executes the guest. The metric's hypervisor_type is unknown for it, and domain_type is hyperv."},

@@ -107,11 +107,10 @@ func (l item) violations(requests, limits corev1.ResourceList) []Violation {
 	for _, rule := range []struct {
 		name   string
 		bounds corev1.ResourceList
-		broken func(bound resource.Quantity, request, limit stated) string
-	}{{"min", l.Min, belowMin}, {"max", l.Max, aboveMax}, {"maxLimitRequestRatio", l.MaxLimitRequestRatio, aboveRatio}, {"default", l.Default, belowRequest}} {
+	}{{"min", l.Min}, {"max", l.Max}, {"maxLimitRequestRatio", l.MaxLimitRequestRatio}, {"default", l.Default}} {
 		for _, name := range slices.Sorted(maps.Keys(rule.bounds)) {
 			bound := rule.bounds[name]
-			if why := rule.broken(bound, of(requests, name), of(limits, name)); why != "" {
+			if why := broken(rule.name, bound, name, requests, limits); why != "" {
 				text := fmt.Sprintf("%s of %s per %s is %s, but %s", rule.name, name, l.Type, bound.String(), why)
 				found = append(found, Violation{l.of, l.Type, name, rule.name, text})
 			}
@@ -120,70 +119,43 @@ func (l item) violations(requests, limits corev1.ResourceList) []Violation {
 	return found
 }
 
-// stated is a quantity of a list, and whether the list has it.
-type stated struct {
-	resource.Quantity
-	ok bool
-}
-
-func of(list corev1.ResourceList, name corev1.ResourceName) stated {
-	found, ok := list[name]
-	return stated{found, ok}
-}
-
-// belowMin returns how a request or a limit is below the bound; empty if none is.
-func belowMin(bound resource.Quantity, request, limit stated) string {
-	values := scaled(bound, request, limit)
-	switch {
-	case !request.ok:
-		return "no request is stated"
-	case values.request < values.bound:
-		return "the request is " + request.String()
-	case limit.ok && values.limit < values.bound:
-		return "the limit is " + limit.String()
+// broken returns how requests and limits break a rule; empty if they do not.
+func broken(rule string, bound resource.Quantity, name corev1.ResourceName, requests, limits corev1.ResourceList) string {
+	request, requested := requests[name]
+	limit, limited := limits[name]
+	theRequest, theLimit := "the request is "+request.String(), "the limit is "+limit.String()
+	switch rule {
+	case "min":
+		switch {
+		case !requested:
+			return "no request is stated"
+		case request.Cmp(bound) < 0:
+			return theRequest
+		case limited && limit.Cmp(bound) < 0:
+			return theLimit
+		}
+	case "max":
+		switch {
+		case !limited:
+			return "no limit is stated"
+		case limit.Cmp(bound) > 0:
+			return theLimit
+		case requested && request.Cmp(bound) > 0:
+			return theRequest
+		}
+	case "maxLimitRequestRatio":
+		switch {
+		case request.IsZero():
+			return "no request is stated"
+		case limit.IsZero():
+			return "no limit is stated"
+		case float64(limit.MilliValue())/float64(request.MilliValue())*1000 > float64(bound.MilliValue()):
+			return theLimit + " and the request " + request.String()
+		}
+	case "default": // it sets the limit; the API server compares the two after LimitRanger
+		if requested && limited && request.Cmp(limit) > 0 {
+			return theRequest
+		}
 	}
 	return ""
-}
-
-func aboveMax(bound resource.Quantity, request, limit stated) string {
-	values := scaled(bound, request, limit)
-	switch {
-	case !limit.ok:
-		return "no limit is stated"
-	case values.limit > values.bound:
-		return "the limit is " + limit.String()
-	case request.ok && values.request > values.bound:
-		return "the request is " + request.String()
-	}
-	return ""
-}
-
-func aboveRatio(bound resource.Quantity, request, limit stated) string {
-	values := scaled(resource.Quantity{}, request, limit)
-	switch {
-	case !request.ok || values.request == 0:
-		return "no request is stated"
-	case !limit.ok || values.limit == 0:
-		return "no limit is stated"
-	case float64(values.limit)/float64(values.request)*1000 > float64(bound.MilliValue()):
-		return fmt.Sprintf("the limit is %s and the request %s", limit.String(), request.String())
-	}
-	return ""
-}
-
-// belowRequest returns how a request is above the limit, which the default set: the API server validates that after LimitRanger.
-func belowRequest(_ resource.Quantity, request, limit stated) string {
-	if request.ok && limit.ok && request.Cmp(limit.Quantity) > 0 {
-		return "the request is " + request.String()
-	}
-	return ""
-}
-
-// scaled returns quantities to compare as the plugin does: in thousandths, rounded up, or in wholes if one is too large.
-func scaled(bound resource.Quantity, request, limit stated) (values struct{ bound, request, limit int64 }) {
-	values.bound, values.request, values.limit = bound.Value(), request.Value(), limit.Value()
-	if max(values.bound, values.request, values.limit) <= resource.MaxMilliValue {
-		values.bound, values.request, values.limit = bound.MilliValue(), request.MilliValue(), limit.MilliValue()
-	}
-	return values
 }

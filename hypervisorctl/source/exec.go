@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/streaming/pkg/httpstream"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
@@ -23,23 +26,24 @@ func showCommand() []string { return []string{"/sidecar", "show"} }
 // Exec runs a command in the sidecar that prints its page. It works for the owner of a namespace, with any network of the
 // VM, and runs a process beside the sidecar for a few milliseconds.
 type Exec struct {
-	config *rest.Config
-	// allowed returns an error unless the user may run commands in a namespace's pods.
+	config  *rest.Config
+	cluster *cluster.Cluster
+	// allowed returns an error unless the user may run commands in a namespace's pods. The API server is asked once per
+	// namespace, so that 2,000 pods do not cost 2,000 refused requests.
 	allowed func(ctx context.Context, namespace string) error
 	// slots bound how many commands run at once: each costs the API server and a kubelet two connections.
 	slots chan struct{}
-
-	mu     sync.Mutex
-	denied map[string]error // by namespace; nil if allowed
 }
 
-// NewExec returns the source; the configuration is the user's. Allowed returns a cluster.AccessError if the user may not run
-// commands in a namespace's pods.
-func NewExec(config *rest.Config, allowed func(ctx context.Context, namespace string) error) *Exec {
+// NewExec returns the source; configuration and cluster are the user's.
+func NewExec(config *rest.Config, c *cluster.Cluster) *Exec {
 	const atOnce = 4
 	streaming := rest.CopyConfig(config)
 	streaming.Timeout = 0 // each command has its own
-	return &Exec{config: streaming, allowed: allowed, slots: make(chan struct{}, atOnce), denied: map[string]error{}}
+	return &Exec{
+		config: streaming, cluster: c, slots: make(chan struct{}, atOnce),
+		allowed: cluster.Once(func(ctx context.Context, namespace string) error { return c.MayCreate(ctx, "exec", namespace) }),
+	}
 }
 
 // Name implements Source.
@@ -60,12 +64,12 @@ func (e *Exec) Find(ctx context.Context, target Target) (Finding, error) {
 }
 
 func (e *Exec) page(ctx context.Context, launcher vm.Launcher) ([]byte, error) {
-	if err := e.check(ctx, launcher.Namespace); err != nil {
-		return nil, err
+	if err := e.allowed(ctx, launcher.Namespace); err != nil {
+		return nil, &UnaskedError{err}
 	}
 	executor, err := e.executor(launcher.Namespace, launcher.Name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("create a client for exec: %w", err)
 	}
 	stdout, stderr := &bounded{}, &bounded{}
 	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: stdout, Stderr: stderr}); err != nil {
@@ -78,46 +82,29 @@ func (e *Exec) page(ctx context.Context, launcher vm.Launcher) ([]byte, error) {
 	return stdout.buffer.Bytes(), nil
 }
 
-// check asks the API server once per namespace whether the user may run commands there, so that 2,000 pods do not cost 2,000
-// refused requests.
-func (e *Exec) check(ctx context.Context, namespace string) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	err, known := e.denied[namespace]
-	if known {
-		return err
-	}
-	if failure := e.allowed(ctx, namespace); failure != nil {
-		err = &UnaskedError{failure}
-		if !cluster.IsDenied(failure) {
-			return err // asked again for the next pod
-		}
-	}
-	e.denied[namespace] = err
-	return err
-}
-
 // executor uses WebSockets, or SPDY if the API server or a proxy does not support them, as kubectl does.
 func (e *Exec) executor(namespace, pod string) (remotecommand.Executor, error) {
-	target, err := podURL(e.config, namespace, pod, "exec")
+	target := e.cluster.CoreV1().RESTClient().Post().Namespace(namespace).Resource("pods").Name(pod).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{
+			Container: inject.ContainerName, Command: showCommand(), Stdout: true, Stderr: true,
+		}, scheme.ParameterCodec).URL()
+	sockets, err := remotecommand.NewWebSocketExecutor(e.config, http.MethodGet, target.String())
 	if err != nil {
 		return nil, err
 	}
-	query := target.Query()
-	query.Set("container", inject.ContainerName)
-	query.Set("stdout", "true")
-	query.Set("stderr", "true")
-	query["command"] = showCommand()
-	target.RawQuery = query.Encode()
-	sockets, err := remotecommand.NewWebSocketExecutor(e.config, http.MethodGet, target.String())
-	if err != nil {
-		return nil, fmt.Errorf("create a client for exec: %w", err)
-	}
 	older, err := remotecommand.NewSPDYExecutor(e.config, http.MethodPost, target)
 	if err != nil {
-		return nil, fmt.Errorf("create a client for exec: %w", err)
+		return nil, err
 	}
 	return remotecommand.NewFallbackExecutor(sockets, older, olderServer)
+}
+
+// olderServer reports whether an upgrade failed in a way that the older protocol may not. A missing right is one: WebSockets
+// begin with a GET, for which the API server requires the verb get in addition to create; SPDY begins with a POST, for
+// which create is enough (measured with Kubernetes 1.36).
+func olderServer(err error) bool {
+	return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err) ||
+		apierrors.IsForbidden(err) || strings.Contains(err.Error(), "is forbidden: ")
 }
 
 // bounded keeps what a command prints, up to the largest page. The buffer is not embedded: io.Copy would use its

@@ -8,9 +8,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"k8s.io/apimachinery/pkg/types"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
-	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
 const (
@@ -22,7 +22,7 @@ const (
 
 // Parse reads a sidecar's page in the text format and returns what it reports about the VMI. A tenant may have written the
 // page: it is used only if its one series names the VMI, and what cannot be printed is replaced.
-func Parse(page []byte, key vm.Key) (Finding, error) {
+func Parse(page []byte, key types.NamespacedName) (Finding, error) {
 	if len(page) > largestPage {
 		return Finding{}, fmt.Errorf("the sidecar's page has %d bytes, more than %d", len(page), largestPage)
 	}
@@ -65,7 +65,7 @@ func labelsOf(metric *dto.Metric) labels {
 }
 
 // seriesOf returns the labels of the one series of the VMI; nil if it has none.
-func seriesOf(family *dto.MetricFamily, key vm.Key) (labels, error) {
+func seriesOf(family *dto.MetricFamily, key types.NamespacedName) (labels, error) {
 	var found labels
 	for _, metric := range family.GetMetric() {
 		one := labelsOf(metric)

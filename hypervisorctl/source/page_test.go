@@ -8,13 +8,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
-
-	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 const info = `kubevirt_vmi_hypervisor_info{hypervisor_type="kvm",name="web",namespace="shop",node="node-1"} 1` + "\n"
 
-func key() vm.Key { return vm.Key{Namespace: "shop", Name: "web"} }
+func key() types.NamespacedName { return types.NamespacedName{Namespace: "shop", Name: "web"} }
 
 // The sidecar's own pages, each of its states.
 func TestParseSidecarPages(t *testing.T) {

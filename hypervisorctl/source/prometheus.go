@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
@@ -31,7 +30,7 @@ type labels map[string]string
 
 // NewPrometheus asks the Prometheus, Thanos or Mimir at the address for the VMIs of a namespace, or of all namespaces if
 // it is empty. The client carries the credentials.
-func NewPrometheus(ctx context.Context, address, namespace string, client *http.Client) (*Prometheus, error) {
+func NewPrometheus(ctx context.Context, address, namespace string, client *http.Client) (Source, error) {
 	server, err := api.NewClient(api.Config{Address: address, Client: client})
 	if err != nil {
 		return nil, fmt.Errorf("--prometheus-url %s: %w", address, err)
@@ -40,8 +39,10 @@ func NewPrometheus(ctx context.Context, address, namespace string, client *http.
 	if found.infos, err = query(ctx, web, infoMetric, namespace); err != nil {
 		return nil, err
 	}
-	found.domains, err = query(ctx, web, domainMetric, namespace)
-	return found, err
+	if found.domains, err = query(ctx, web, domainMetric, namespace); err != nil {
+		return nil, err
+	}
+	return found, nil
 }
 
 func query(ctx context.Context, web prometheusv1.API, metric, namespace string) (map[podName][]labels, error) {
@@ -82,14 +83,22 @@ func (p *Prometheus) Find(_ context.Context, at Target) (Finding, error) {
 	if err != nil {
 		return Finding{}, err
 	}
-	if !agree(infos, "hypervisor_type") {
-		return Finding{}, errors.New("Prometheus has several series of the VMI's pod, with different types")
-	}
 	domains, err := seriesAt(p.domains, at)
-	if err != nil || !agree(domains, "domain_type", "arch", "machine", "hypervisor_version", "libvirt_version") {
+	if err != nil {
 		domains = []labels{nil} // the type is known without it
 	}
-	return finding(infos[0], domains[0])
+	found, err := finding(infos[0], domains[0])
+	for _, info := range infos {
+		if info["hypervisor_type"] != infos[0]["hypervisor_type"] {
+			return Finding{}, errors.New("Prometheus has several series of the VMI's pod, with different types")
+		}
+	}
+	for _, domain := range domains {
+		if other, _ := finding(infos[0], domain); other != found {
+			return Finding{Type: found.Type}, err
+		}
+	}
+	return found, err
 }
 
 // seriesAt returns the series of the VMI's pod, at least one.
@@ -106,14 +115,4 @@ func seriesAt(series map[podName][]labels, at Target) ([]labels, error) {
 		return nil, ErrNoSeries
 	}
 	return found, nil
-}
-
-// agree reports whether all series have the same values of the labels.
-func agree(series []labels, names ...string) bool {
-	for _, name := range names {
-		if slices.ContainsFunc(series, func(one labels) bool { return one[name] != series[0][name] }) {
-			return false
-		}
-	}
-	return true
 }

@@ -1,18 +1,20 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/client-go/transport/spdy"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
@@ -21,8 +23,9 @@ import (
 
 // RelayConfig is how to reach the relays.
 type RelayConfig struct {
-	// Config is the user's way to the API server, for the port-forward. Relays never get credentials from it.
-	Config *rest.Config
+	// Config and Cluster are the user's way to the API server, for the port-forward. Relays never get credentials from it.
+	Config  *rest.Config
+	Cluster *cluster.Cluster
 	// Namespace of the relay's pods.
 	Namespace string
 	Trust     cluster.RelayTrust
@@ -36,28 +39,55 @@ type RelayConfig struct {
 // pod proxy does not work: it removes the Authorization header (k8s.io/apiserver pkg/endpoints/filters/authentication.go).
 type Relay struct {
 	config RelayConfig
-
-	mu    sync.Mutex
-	nodes map[string]*node
+	client *http.Client
+	// tunnel opens the tunnel to a pod once, also if that fails.
+	tunnel func(ctx context.Context, pod string) tunnel
+	// stop ends the tunnels, which running counts.
+	stop    chan struct{}
+	running sync.WaitGroup
 }
 
-// node is the connection to one node's relay. It is opened once, also if that fails.
-type node struct {
-	open   sync.Once
-	tunnel *tunnel
-	client *http.Client
-	err    error
+// tunnel is a port on this machine's loopback that ends at the port of a relay, like kubectl port-forward.
+type tunnel struct {
+	address string
+	err     error
 }
 
 // NewRelay returns the source; it connects to nothing yet.
-func NewRelay(config RelayConfig) *Relay {
+func NewRelay(config RelayConfig) (Source, error) {
 	config.Config = rest.CopyConfig(config.Config)
-	config.Config.Timeout = 0 // it would end the tunnel
-	return &Relay{config: config, nodes: map[string]*node{}}
+	config.Config.Timeout = 0                        // it would end the tunnel
+	transport := &http.Transport{MaxConnsPerHost: 2} // a page takes milliseconds
+	if config.Trust.HTTPS {
+		ca := x509.NewCertPool()
+		if !ca.AppendCertsFromPEM(config.Trust.CA) {
+			return nil, errors.New("the relay's CA contains no certificate")
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: ca, ServerName: config.Trust.ServerName, MinVersion: tls.VersionTLS12}
+	}
+	r := &Relay{config: config, stop: make(chan struct{}), client: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	r.tunnel = cluster.Once(func(ctx context.Context, pod string) tunnel {
+		address, err := r.open(ctx, pod)
+		if err != nil {
+			err = &UnaskedError{fmt.Errorf("forward a port to pod %s: %w", pod, err)}
+		}
+		return tunnel{address, err}
+	})
+	return r, nil
 }
 
 // Name implements Source.
 func (r *Relay) Name() string { return "relay" }
+
+// Close implements Source.
+func (r *Relay) Close() {
+	r.client.CloseIdleConnections()
+	close(r.stop)
+	r.running.Wait()
+}
 
 // Find implements Source.
 func (r *Relay) Find(ctx context.Context, target Target) (Finding, error) {
@@ -66,15 +96,19 @@ func (r *Relay) Find(ctx context.Context, target Target) (Finding, error) {
 
 // page reads a page from the relay of the pod's node.
 func (r *Relay) page(ctx context.Context, launcher vm.Launcher) ([]byte, error) {
-	node, err := r.node(ctx, launcher.Node)
+	pod, known := r.config.Pods[launcher.Node]
+	if !known {
+		return nil, fmt.Errorf("no relay runs on node %s", launcher.Node)
+	}
+	to := r.tunnel(ctx, pod)
+	if to.err != nil {
+		return nil, to.err
+	}
+	request, err := r.request(ctx, to.address, launcher.UID)
 	if err != nil {
 		return nil, err
 	}
-	request, err := r.request(ctx, launcher.UID)
-	if err != nil {
-		return nil, err
-	}
-	response, err := node.client.Do(request)
+	response, err := r.client.Do(request)
 	if err != nil {
 		return nil, err
 	}
@@ -86,71 +120,57 @@ func (r *Relay) page(ctx context.Context, launcher vm.Launcher) ([]byte, error) 
 	return body, refusal(response, body)
 }
 
-// node opens the tunnel to a node's relay, once.
-func (r *Relay) node(ctx context.Context, name string) (*node, error) {
-	pod, known := r.config.Pods[name]
-	if !known {
-		return nil, fmt.Errorf("no relay runs on node %s", name)
-	}
-	r.mu.Lock()
-	to := r.nodes[name]
-	if to == nil {
-		to = &node{}
-		r.nodes[name] = to
-	}
-	r.mu.Unlock()
-	to.open.Do(func() {
-		if to.tunnel, to.err = openTunnel(ctx, r.config.Config, r.config.Namespace, pod, cluster.RelayPort); to.err != nil {
-			to.err = &UnaskedError{to.err}
-			return
-		}
-		to.client, to.err = r.client(to.tunnel.address)
-	})
-	return to, to.err
-}
-
-// client connects through the tunnel, to the relay and nothing else.
-func (r *Relay) client(address string) (*http.Client, error) {
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, address)
-		},
-		MaxConnsPerHost: 2, // a page takes milliseconds
-	}
-	client := &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	if !r.config.Trust.HTTPS {
-		return client, nil
-	}
-	ca := x509.NewCertPool()
-	if !ca.AppendCertsFromPEM(r.config.Trust.CA) {
-		return nil, errors.New("the relay's CA contains no certificate")
-	}
-	transport.TLSClientConfig = &tls.Config{RootCAs: ca, ServerName: r.config.Trust.ServerName, MinVersion: tls.VersionTLS12}
-	return client, nil
-}
-
-func (r *Relay) request(ctx context.Context, uid string) (*http.Request, error) {
-	scheme := "http"
+func (r *Relay) request(ctx context.Context, address, uid string) (*http.Request, error) {
+	scheme, header := "http", http.Header{"Accept": {"text/plain; version=0.0.4"}}
 	if r.config.Trust.HTTPS {
 		scheme = "https"
+		token, err := r.config.Token(ctx)
+		if err != nil {
+			return nil, &UnaskedError{err}
+		}
+		header.Set("Authorization", "Bearer "+token)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+cluster.Relay+"/pods/"+uid+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+"/pods/"+uid+"/metrics", nil)
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Accept", "text/plain; version=0.0.4")
-	if !r.config.Trust.HTTPS {
-		return request, nil
-	}
-	token, err := r.config.Token(ctx)
-	if err != nil {
-		return nil, &UnaskedError{err}
-	}
-	request.Header.Set("Authorization", "Bearer "+token)
+	request.Host, request.Header = cluster.Relay, header
 	return request, nil
+}
+
+// open opens a tunnel through the API server. It lasts until Close, or until the API server, the kubelet or the pod ends
+// it. It uses WebSockets, or SPDY if the API server is older than 1.31 or a proxy is in between, as kubectl does.
+func (r *Relay) open(ctx context.Context, pod string) (address string, err error) {
+	target := r.config.Cluster.CoreV1().RESTClient().Post().Namespace(r.config.Namespace).Resource("pods").Name(pod).SubResource("portforward").URL()
+	sockets, err := portforward.NewSPDYOverWebsocketDialerForStreaming(target, r.config.Config)
+	if err != nil {
+		return "", err
+	}
+	transport, upgrader, err := spdy.RoundTripperFor(r.config.Config)
+	if err != nil {
+		return "", err
+	}
+	older := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
+	dialer := portforward.NewFallbackDialerForStreaming(sockets, older, olderServer)
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	forwarder, err := portforward.NewOnAddressesForStreaming(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", cluster.RelayPort)},
+		r.stop, ready, io.Discard, io.Discard)
+	if err != nil {
+		return "", err
+	}
+	r.running.Go(func() { ended <- forwarder.ForwardPorts() })
+	select {
+	case <-ready:
+	case err := <-ended:
+		return "", cmp.Or(err, errors.New("it ended"))
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	ports, err := forwarder.GetPorts()
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("127.0.0.1:%d", ports[0].Local), nil
 }
 
 // podAnswered is how relays of earlier releases begin the text of a pod's own status.
@@ -171,19 +191,5 @@ func refusal(response *http.Response, body []byte) error {
 			"apply manifests/relay/scraper.yaml again)", printable(text), cluster.Scraper, cluster.RelayPath)}
 	default:
 		return fmt.Errorf("the relay answered %d: %s", response.StatusCode, printable(text))
-	}
-}
-
-// Close implements Source.
-func (r *Relay) Close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, to := range r.nodes {
-		if to.client != nil {
-			to.client.CloseIdleConnections()
-		}
-		if to.tunnel != nil {
-			to.tunnel.close()
-		}
 	}
 }

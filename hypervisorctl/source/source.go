@@ -19,14 +19,14 @@ type Target struct {
 // Finding is what a sidecar reports about its VMI. Type is never empty; the rest is empty if libvirt did not report it.
 type Finding struct {
 	// Type is kvm, qemu-tcg or unknown.
-	Type string
+	Type string `json:"type,omitempty"`
 	// DomainType is libvirt's, such as qemu.
-	DomainType string
+	DomainType string `json:"domainType,omitempty"`
 	// Arch is the guest's architecture as libvirt writes it, such as x86_64.
-	Arch              string
-	Machine           string
-	HypervisorVersion string
-	LibvirtVersion    string
+	Arch              string `json:"architecture,omitempty"`
+	Machine           string `json:"machine,omitempty"`
+	HypervisorVersion string `json:"hypervisorVersion,omitempty"`
+	LibvirtVersion    string `json:"libvirtVersion,omitempty"`
 }
 
 // Source finds out what VMIs run on. Find may be called from many goroutines.
@@ -66,10 +66,7 @@ func findOnPage(ctx context.Context, target Target, read func(context.Context, v
 }
 
 // UnaskedError is why a source could not be asked about a VMI.
-type UnaskedError struct{ err error }
-
-// Error implements error.
-func (e *UnaskedError) Error() string { return e.err.Error() }
+type UnaskedError struct{ error }
 
 // Unwrap returns the cause.
-func (e *UnaskedError) Unwrap() error { return e.err }
+func (e *UnaskedError) Unwrap() error { return e.error }

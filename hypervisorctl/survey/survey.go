@@ -2,15 +2,18 @@
 package survey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/source"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
@@ -20,7 +23,7 @@ import (
 
 // Reader reads the cluster.
 type Reader interface {
-	EachVMI(ctx context.Context, namespace, selector string, use func(vm.VMI)) error
+	EachVMI(ctx context.Context, namespace string, options metav1.ListOptions, use func(vm.VMI)) error
 	EachLauncher(ctx context.Context, namespace string, cfg inject.Config, use func(vm.Launcher)) error
 	EachFailedCreate(ctx context.Context, namespace, kind string, use func(*corev1.Event)) error
 }
@@ -29,7 +32,8 @@ type Reader interface {
 type Request struct {
 	// Namespace is empty for all.
 	Namespace string
-	Selector  string
+	// Select selects VMIs by their labels or their name.
+	Select metav1.ListOptions
 	// Config is the webhook's: why does a pod have no sidecar?
 	Config inject.Config
 	// Enabled reports whether a namespace is labelled for sidecars. It is called from many goroutines.
@@ -74,7 +78,7 @@ func List(ctx context.Context, reader Reader, request Request) ([]VM, error) {
 	}
 	var found []vm.VMI
 	seen := map[string]bool{}
-	err := reader.EachVMI(ctx, request.Namespace, request.Selector, func(vmi vm.VMI) {
+	err := reader.EachVMI(ctx, request.Namespace, request.Select, func(vmi vm.VMI) {
 		if seen[vmi.UID] { // the list was started again
 			return
 		}
@@ -98,12 +102,12 @@ func List(ctx context.Context, reader Reader, request Request) ([]VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	return vms, Refusals(ctx, reader, request, vms)
+	return vms, refusals(ctx, reader, request, vms)
 }
 
-// Refusals explains VMs without a sidecar by KubeVirt's events about pods that were refused. It reads events only if they
+// refusals explains VMs without a sidecar by KubeVirt's events about pods that were refused. It reads events only if they
 // could explain a VM. It fails only if ctx ended.
-func Refusals(ctx context.Context, reader Reader, request Request, vms []VM) error {
+func refusals(ctx context.Context, reader Reader, request Request, vms []VM) error {
 	open := map[string]*VM{}
 	for i := range vms {
 		if one := &vms[i]; one.Cause.Explicable(one.VMI, one.Launcher) && request.Enabled(ctx, one.VMI.Namespace) != vm.EnabledNo {
@@ -140,7 +144,7 @@ func ask(ctx context.Context, request Request, found []vm.VMI, launchers map[str
 	group.SetLimit(atOnce)
 	for i, vmi := range found {
 		group.Go(func() error {
-			vms[i] = One(ctx, request, vmi, launchers[vmi.UID])
+			vms[i] = one(ctx, request, vmi, launchers[vmi.UID])
 			request.Progress(fmt.Sprintf("read %d of %d VMIs …", done.Add(1), len(found)))
 			return ctx.Err()
 		})
@@ -151,8 +155,8 @@ func ask(ctx context.Context, request Request, found []vm.VMI, launchers map[str
 	return vms, nil
 }
 
-// One returns what is found about one VMI.
-func One(ctx context.Context, request Request, vmi vm.VMI, launchers []vm.Launcher) VM {
+// one returns what is found about one VMI.
+func one(ctx context.Context, request Request, vmi vm.VMI, launchers []vm.Launcher) VM {
 	found := VM{VMI: vmi, Launcher: vm.Choose(vmi, launchers)}
 	found.Cause = vm.Diagnose(vmi, found.Launcher, vm.EnabledUnknown)
 	if found.Cause.Why == vm.Unread || found.Cause.Why == vm.Refused { // only then does the label matter
@@ -170,18 +174,28 @@ func One(ctx context.Context, request Request, vmi vm.VMI, launchers []vm.Launch
 	return found
 }
 
-// Once returns a function that reads each namespace's label once. It may be called from many goroutines.
-func Once(read func(ctx context.Context, namespace string) vm.Enabled) func(context.Context, string) vm.Enabled {
-	var mu sync.Mutex
-	known := map[string]vm.Enabled{}
-	return func(ctx context.Context, namespace string) vm.Enabled {
-		mu.Lock()
-		defer mu.Unlock()
-		enabled, asked := known[namespace]
-		if !asked {
-			enabled = read(ctx, namespace)
-			known[namespace] = enabled
-		}
-		return enabled
+// mostReasons is how many reasons MostFrequent returns.
+const mostReasons = 5
+
+// MostFrequent returns the reasons that most VMs have, and puts the VMs with the others under one reason.
+func MostFrequent(byReason map[string][]string) []string {
+	const others = "for other reasons: kubectl hypervisor list -o yaml shows each"
+	reasons := slices.SortedFunc(maps.Keys(byReason), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(byReason[b]), len(byReason[a])), cmp.Compare(a, b))
+	})
+	if len(reasons) <= mostReasons {
+		return reasons
 	}
+	for _, reason := range reasons[mostReasons-1:] {
+		byReason[others] = append(byReason[others], byReason[reason]...)
+	}
+	return append(reasons[:mostReasons-1], others)
+}
+
+// Count returns the number with one of the words for it.
+func Count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/source"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 	"kubevirt-hypervisor-exporter/webhook/inject"
@@ -24,7 +25,7 @@ type lister struct {
 	eventsErr error
 }
 
-func (w lister) EachVMI(_ context.Context, _, _ string, use func(vm.VMI)) error {
+func (w lister) EachVMI(_ context.Context, _ string, _ metav1.ListOptions, use func(vm.VMI)) error {
 	for range 2 {
 		for _, one := range w.vmis {
 			use(one)
@@ -80,7 +81,7 @@ func TestList(t *testing.T) {
 	read := 0
 	request := Request{
 		Source:  answers{"lost": source.ErrNoSeries},
-		Enabled: Once(func(context.Context, string) vm.Enabled { read++; return vm.EnabledYes }),
+		Enabled: cluster.Once(func(context.Context, string) vm.Enabled { read++; return vm.EnabledYes }),
 	}
 	vms, err := List(t.Context(), w, request)
 	require.NoError(t, err)
@@ -138,4 +139,16 @@ func TestList(t *testing.T) {
 	w.err = errors.New("gone")
 	_, err = List(t.Context(), w, request)
 	require.ErrorIs(t, err, w.err)
+}
+
+func TestManyReasons(t *testing.T) {
+	byReason := map[string][]string{}
+	for _, reason := range []string{"a", "b", "c", "d", "e", "f", "g"} {
+		byReason[reason] = []string{"shop/" + reason}
+	}
+	byReason["f"] = append(byReason["f"], "shop/more")
+	reasons := MostFrequent(byReason)
+	require.Len(t, reasons, mostReasons)
+	require.Equal(t, []string{"f", "a", "b", "c"}, reasons[:mostReasons-1])
+	require.Equal(t, []string{"shop/d", "shop/e", "shop/g"}, byReason[reasons[mostReasons-1]])
 }

@@ -4,7 +4,6 @@ package terminal
 
 import (
 	"fmt"
-	"reflect"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -51,45 +50,20 @@ func escape(text, keep string) string {
 	return b.String()
 }
 
-// Clean replaces every string in the value that object points to by its Line: in exported fields, slices and maps, keys
-// included.
-func Clean(object any) { clean(reflect.ValueOf(object)) }
-
-func clean(v reflect.Value) {
-	switch v.Kind() {
-	case reflect.Pointer, reflect.Interface:
-		if !v.IsNil() {
-			clean(v.Elem())
+// Clean replaces every string in a value that encoding/json has decoded by its Line, and returns the value. Keys stay: they
+// are names of our own.
+func Clean(decoded any) any {
+	switch value := decoded.(type) {
+	case string:
+		return Line(value)
+	case []any:
+		for i, one := range value {
+			value[i] = Clean(one)
 		}
-	case reflect.String:
-		if v.CanSet() {
-			v.SetString(Line(v.String()))
+	case map[string]any:
+		for key, one := range value {
+			value[key] = Clean(one)
 		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if field := v.Type().Field(i); field.IsExported() || field.Anonymous {
-				clean(v.Field(i))
-			}
-		}
-	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			clean(v.Index(i))
-		}
-	case reflect.Map:
-		cleanMap(v)
-	default:
 	}
-}
-
-// cleanMap sets each entry again, since what is in a map cannot be changed in place.
-func cleanMap(v reflect.Value) {
-	for _, key := range v.MapKeys() {
-		newKey, value := reflect.New(key.Type()).Elem(), reflect.New(v.Type().Elem()).Elem()
-		newKey.Set(key)
-		value.Set(v.MapIndex(key))
-		clean(newKey)
-		clean(value)
-		v.SetMapIndex(key, reflect.Value{})
-		v.SetMapIndex(newKey, value)
-	}
+	return decoded
 }

@@ -33,26 +33,10 @@ func TestLine(t *testing.T) {
 }
 
 func TestClean(t *testing.T) {
-	type inner struct{ Text string }
-	type outer struct {
-		inner
-		Pointer *inner
-		Slice   []inner
-		Map     map[string]string
-		Any     any
-		Number  int
-		private string
-	}
-	object := &outer{
-		inner: inner{"a\n"}, Pointer: &inner{"b\n"}, Slice: []inner{{"c\n"}}, Map: map[string]string{"d\n": "e\n"},
-		Any: &inner{"f\n"}, Number: 1, private: "g\n",
-	}
-	Clean(object)
-	require.Equal(t, &outer{
-		inner: inner{`a\n`}, Pointer: &inner{`b\n`}, Slice: []inner{{`c\n`}}, Map: map[string]string{`d\n`: `e\n`},
-		Any: &inner{`f\n`}, Number: 1, private: "g\n",
-	}, object)
-	Clean(nil)
+	decoded := map[string]any{"text": "a\n", "list": []any{"b\n", map[string]any{"text": "c\n"}}, "number": 1.0, "nothing": nil}
+	require.Equal(t, map[string]any{
+		"text": `a\n`, "list": []any{`b\n`, map[string]any{"text": `c\n`}}, "number": 1.0, "nothing": nil,
+	}, Clean(decoded))
 }
 
 func TestPrintf(t *testing.T) {

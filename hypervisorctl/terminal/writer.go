@@ -47,12 +47,6 @@ func (f filter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// IsTerminal reports whether the output is a terminal.
-func (w *Writer) IsTerminal() bool {
-	file, ok := w.out.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
-}
-
 // clearLine moves to the beginning of the line and clears it (ECMA-48, EL).
 const clearLine = "\r\x1b[K"
 
@@ -67,7 +61,7 @@ const (
 // second, and done, which removes the line. Show may be called from many goroutines; now is the clock. If no person watches,
 // nothing is shown.
 func (w *Writer) Progress(now func() time.Time) (show func(string), done func()) {
-	if !w.IsTerminal() {
+	if file, ok := w.out.(*os.File); !ok || !term.IsTerminal(int(file.Fd())) {
 		return func(string) {}, func() {}
 	}
 	return w.progress(now)

@@ -27,15 +27,15 @@ const (
 
 // Sidecar is the exporter's container in one pod.
 type Sidecar struct {
-	State SidecarState
+	State SidecarState `json:"sidecar"`
 	// Detail is the kubelet's reason if it does not run, such as ImagePullBackOff.
-	Detail string
+	Detail string `json:"sidecarDetail,omitempty"`
 	// Version as the webhook wrote it on the pod; empty if it did not.
-	Version string
+	Version string `json:"sidecarVersion,omitempty"`
 	// Restarts since the pod started.
-	Restarts int32
+	Restarts int32 `json:"sidecarRestarts,omitempty"`
 	// Socket: it listens on a unix socket in a volume of its own, which the node's relay reads.
-	Socket bool
+	Socket bool `json:"-"`
 }
 
 func sidecarOf(pod *corev1.Pod) Sidecar {

@@ -4,10 +4,16 @@ package vm
 import (
 	"maps"
 	"slices"
-	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 )
+
+// TypeMeta is the type of what json and yaml print. It is not a resource of the cluster.
+func TypeMeta(kind string) metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: "hypervisorctl.hypervisor-exporter.kubevirt.io/v1", Kind: kind}
+}
 
 // Running is the phase in which a VMI has a hypervisor, and with it a metric.
 const Running = "Running"
@@ -24,7 +30,7 @@ type VMI struct {
 	Architecture string
 	// Machine is the machine type that libvirt resolved.
 	Machine string
-	Created time.Time
+	Created metav1.Time
 	// ActivePods are the UIDs of the pods that KubeVirt counts as the VMI's (status.activePods); around a migration two.
 	ActivePods []string
 	// SoftwareEmulation and HardwareEmulation are KubeVirt's conditions on a guest of another architecture than its
@@ -35,12 +41,10 @@ type VMI struct {
 // FromObject reads a VMI. It accepts any object and never fails: a VMI is shown with what is known about it.
 func FromObject(object *unstructured.Unstructured) VMI {
 	text := func(path ...string) string {
-		value, _, err := unstructured.NestedString(object.Object, path...)
-		if err != nil {
-			return ""
-		}
+		value, _, _ := unstructured.NestedString(object.Object, path...)
 		return value
 	}
+	pods, _, _ := unstructured.NestedStringMap(object.Object, "status", "activePods")
 	return VMI{
 		Namespace:    object.GetNamespace(),
 		Name:         object.GetName(),
@@ -49,20 +53,12 @@ func FromObject(object *unstructured.Unstructured) VMI {
 		Node:         text("status", "nodeName"),
 		Architecture: text("spec", "architecture"),
 		Machine:      text("status", "machine", "type"),
-		Created:      object.GetCreationTimestamp().Time,
-		ActivePods:   activePods(object),
+		Created:      object.GetCreationTimestamp(),
+		ActivePods:   slices.Sorted(maps.Keys(pods)),
 
 		SoftwareEmulation: isTrue(object, "SoftwareEmulation"),
 		HardwareEmulation: isTrue(object, "HardwareEmulation"),
 	}
-}
-
-func activePods(object *unstructured.Unstructured) []string {
-	pods, _, err := unstructured.NestedStringMap(object.Object, "status", "activePods")
-	if err != nil {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(pods))
 }
 
 // isTrue reports whether a condition of the VMI has the status True.
@@ -74,11 +70,7 @@ func isTrue(object *unstructured.Unstructured, condition string) bool {
 	})
 }
 
-// Key names a VMI in a cluster.
-type Key struct{ Namespace, Name string }
-
-// String is namespace and name as people write them.
-func (k Key) String() string { return k.Namespace + "/" + k.Name }
-
-// Key is the VMI's.
-func (v VMI) Key() Key { return Key{v.Namespace, v.Name} }
+// Key is the VMI's name in the cluster.
+func (v VMI) Key() types.NamespacedName {
+	return types.NamespacedName{Namespace: v.Namespace, Name: v.Name}
+}

@@ -1,7 +1,7 @@
 package vm
 
 import (
-	"fmt"
+	"cmp"
 	"strings"
 
 	"kubevirt-hypervisor-exporter/webhook/inject"
@@ -35,41 +35,29 @@ const (
 type whyText struct{ value, sentence, hint string }
 
 func texts(w Why) whyText {
-	switch w {
-	case Expected:
-		return whyText{"expected", "the sidecar runs", ""}
-	case NotRunning:
-		return whyText{"not_running", "the VMI does not run (phase DETAIL), so it has no hypervisor", ""}
-	case NoPod:
-		return whyText{"no_pod", "the VMI has no pod on its node", "kubectl describe vmi NAME: check its events"}
-	case Ambiguous:
-		return whyText{"ambiguous_pod", "several pods on the VMI's node name it as their controller; KubeVirt runs only one of them",
-			"kubectl get pods -l kubevirt.io=virt-launcher -o wide: delete those that KubeVirt did not create"}
-	case NotEnabled:
-		return whyText{"namespace_not_enabled", "its namespace is not labelled " + inject.AnnotationInject + "=enabled",
-			"kubectl label namespace NAMESPACE " + inject.AnnotationInject + "=enabled, then migrate the VMs"}
-	case Refused:
-		return whyText{"refused", "the webhook does not inject into such a pod", "see docs/operations.md; after the fix, migrate or restart the VM"}
-	case Unread:
-		return whyText{"namespace_not_read", "its pod has no sidecar, and you may not read the namespace's label", "kubectl auth can-i get namespaces"}
-	case Missed:
-		return whyText{"missed", "its pod was created before the namespace was labelled, or while the webhook did not answer",
-			"virtctl migrate NAME: the new pod gets the sidecar"}
-	case RefusedBefore:
-		return whyText{"refused_before", "the API server refused its pods with the sidecar, so it started without: DETAIL",
-			"let what refused the pods admit the sidecar, then virtctl migrate NAME; or opt the VM out (docs/operations.md, Quotas and limits)"}
-	case PodsRefused:
-		return whyText{"pods_refused", "the VMI does not start, because the API server refuses its pods: DETAIL",
-			"let what refuses the pods admit them; to start without the sidecar, set the annotation " + inject.AnnotationInject + `: "false" in the VM's template`}
-	case SidecarStarting:
-		return whyText{"sidecar_starting", "the sidecar has not started yet", ""}
-	case SidecarFailing:
-		return whyText{"sidecar_failing", "the sidecar does not run: DETAIL", "kubectl describe pod POD: check the events for image-pull errors and crashes"}
-	case SidecarEnded:
-		return whyText{"sidecar_ended", "the sidecar ended: DETAIL", "kubectl logs POD -c " + inject.ContainerName}
-	default:
-		return whyText{fmt.Sprintf("why_%d", int(w)), "unknown reason", ""}
+	const events = "kubectl describe vmi NAME: check its events"
+	all := [...]whyText{
+		Expected:   {value: "expected", sentence: "the sidecar runs"},
+		NotRunning: {"not_running", "the VMI does not run (phase DETAIL), so it has no hypervisor", events},
+		NoPod:      {"no_pod", "the VMI has no pod on its node", events},
+		Ambiguous: {"ambiguous_pod", "several pods on the VMI's node name it as their controller; KubeVirt runs only one of them, and nothing shows which one",
+			"kubectl get pods -l kubevirt.io=virt-launcher -o wide: delete those that KubeVirt did not create"},
+		NotEnabled: {"namespace_not_enabled", "its namespace is not labelled " + inject.AnnotationInject + "=enabled",
+			"kubectl label namespace NAMESPACE " + inject.AnnotationInject + "=enabled, then migrate the VMs"},
+		Refused: {"refused", "the webhook does not inject into such a pod", "see docs/operations.md; after the fix, migrate or restart the VM"},
+		Unread:  {"namespace_not_read", "its pod has no sidecar, and you may not read the namespace's label", "kubectl auth can-i get namespaces"},
+		Missed: {"missed", "its pod was created before the namespace was labelled, or while the webhook did not answer",
+			"virtctl migrate NAME: the new pod gets the sidecar"},
+		RefusedBefore: {"refused_before", "the API server refused its pods with the sidecar, so it started without: DETAIL",
+			"let what refused the pods admit the sidecar, then virtctl migrate NAME; or opt the VM out (docs/operations.md, Quotas and limits)"},
+		PodsRefused: {"pods_refused", "the VMI does not start, because the API server refuses its pods: DETAIL",
+			"let what refuses the pods admit them; to start without the sidecar, set the annotation " + inject.AnnotationInject + `: "false" in the VM's template`},
+		SidecarStarting: {value: "sidecar_starting", sentence: "the sidecar has not started yet"},
+		SidecarFailing: {"sidecar_failing", "the sidecar does not run: DETAIL",
+			"kubectl describe pod POD: check the events for image-pull errors and crashes"},
+		SidecarEnded: {"sidecar_ended", "the sidecar ended: DETAIL", "kubectl logs POD -c " + inject.ContainerName},
 	}
+	return all[w]
 }
 
 // String is the value for JSON.
@@ -157,11 +145,7 @@ func (c Cause) Sentence() string {
 	if c.Why == Refused {
 		return c.Reason.Sentence()
 	}
-	detail := c.Detail
-	if detail == "" {
-		detail = "unknown"
-	}
-	return strings.Replace(texts(c.Why).sentence, "DETAIL", detail, 1)
+	return strings.Replace(texts(c.Why).sentence, "DETAIL", cmp.Or(c.Detail, "unknown"), 1)
 }
 
 // Wanted reports whether the VM has no metric because its owner, or KubeVirt, wants none.
