@@ -32,11 +32,14 @@ func TestLimitRangesAsTheAPIServer(t *testing.T) {
 		namespace := server.Namespace(t, fmt.Sprintf("limits-%d", i), nil)
 		var ranges []corev1.LimitRange
 		for len(ranges) < 1+i%2 {
-			stored, err := server.Client.CoreV1().LimitRanges(namespace).Create(t.Context(), randomLimits(random), metav1.CreateOptions{})
+			one := randomLimits(random)
+			one.Spec.Limits = append(one.Spec.Limits, claimLimits[len(ranges)].limit)
+			stored, err := server.Client.CoreV1().LimitRanges(namespace).Create(t.Context(), one, metav1.CreateOptions{})
 			if apierrors.IsInvalid(err) {
 				continue
 			}
 			require.NoError(t, err)
+			awaitLimits(t, namespace, claimLimits[len(ranges)].refused)
 			ranges = append(ranges, *stored)
 		}
 		for _, pod := range limits.Samples(launcher) {
@@ -70,6 +73,32 @@ func TestLimitRangesAsTheAPIServer(t *testing.T) {
 	t.Logf("%d pods, of which %d are refused because of the sidecar", judged, because)
 	require.Greater(t, judged, 60)
 	require.Greater(t, because, 15)
+}
+
+// claimLimits are limits of PersistentVolumeClaims, and a size that each refuses and the other does not.
+var claimLimits = []struct {
+	limit   corev1.LimitRangeItem
+	refused string
+}{
+	{corev1.LimitRangeItem{Type: corev1.LimitTypePersistentVolumeClaim, Min: corev1.ResourceList{"storage": quantity("10Gi")}}, "1Gi"},
+	{corev1.LimitRangeItem{Type: corev1.LimitTypePersistentVolumeClaim, Max: corev1.ResourceList{"storage": quantity("50Gi")}}, "100Gi"},
+}
+
+// awaitLimits waits until a claim of the size is refused: the API server reads LimitRanges from a cache, which a new one
+// reaches a moment later.
+func awaitLimits(t *testing.T, namespace, size string) {
+	t.Helper()
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "claim"}, Spec: corev1.PersistentVolumeClaimSpec{
+		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{"storage": quantity(size)}},
+	}}
+	testkit.Eventually(t, func() error {
+		_, err := server.Client.CoreV1().PersistentVolumeClaims(namespace).Create(t.Context(), claim, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if apierrors.IsForbidden(err) {
+			return nil
+		}
+		return fmt.Errorf("a claim of %s is not refused yet: %w", size, err)
+	})
 }
 
 // refusedByLimits returns why the API server refuses the pod: a bound, or a default limit below a request. Empty if it does not.
