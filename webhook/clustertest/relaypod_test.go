@@ -39,19 +39,15 @@ func requireConfined(t *testing.T, folder string, set appsv1.DaemonSet) {
 	require.False(t, pod.HostPID || pod.HostIPC)
 	require.Equal(t, corev1.SeccompProfileTypeRuntimeDefault, pod.SecurityContext.SeccompProfile.Type)
 	require.Len(t, pod.Containers, 1)
-	require.Len(t, pod.InitContainers, 1, "the one that brings the sidecar's image")
-
 	relay := pod.Containers[0]
 	require.EqualValues(t, 0, *relay.SecurityContext.RunAsUser, "the kubelet's folders are root's")
 	require.Equal(t, "spc_t", relay.SecurityContext.SELinuxOptions.Type)
-	for _, container := range append(pod.InitContainers, relay) {
-		security := container.SecurityContext
-		require.Nil(t, security.Privileged, container.Name)
-		require.False(t, *security.AllowPrivilegeEscalation, container.Name)
-		require.True(t, *security.ReadOnlyRootFilesystem, container.Name)
-		require.Equal(t, &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}, security.Capabilities, container.Name)
-		require.Nil(t, security.SeccompProfile, "%s: the pod's holds", container.Name)
-	}
+	security := relay.SecurityContext
+	require.Nil(t, security.Privileged)
+	require.False(t, *security.AllowPrivilegeEscalation)
+	require.True(t, *security.ReadOnlyRootFilesystem)
+	require.Equal(t, &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}, security.Capabilities)
+	require.Nil(t, security.SeccompProfile, "the pod's holds")
 	requireOneFolder(t, pod, relay)
 }
 
@@ -74,7 +70,6 @@ func requireOneFolder(t *testing.T, pod corev1.PodSpec, relay corev1.Container) 
 			require.Equal(t, corev1.RecursiveReadOnlyIfPossible, *mount.RecursiveReadOnly, "what is mounted below, too")
 		}
 	}
-	require.Empty(t, pod.InitContainers[0].VolumeMounts)
 }
 
 // The relay may ask who a user is and what they may do, and read nothing.

@@ -22,7 +22,7 @@ type object = map[string]any
 // each with checkDecision.
 func TestRandomPods(t *testing.T) {
 	seen := map[inject.Reason]int{}
-	rapid.Check(t, func(t *rapid.T) {
+	check(t, func() bool { return seen[inject.Injected] > 0 && len(seen) > 3 }, func(t *rapid.T) {
 		cfg := randomConfig(t)
 		podJSON, err := json.Marshal(randomPod(t))
 		require.NoError(t, err)
@@ -30,14 +30,12 @@ func TestRandomPods(t *testing.T) {
 		require.NoError(t, err)
 		seen[checkDecision(t, cfg, podJSON, pod).Reason]++
 	})
-	require.Positive(t, seen[inject.Injected], "no random pod was injected: nothing was proven")
-	require.Greater(t, len(seen), 3, "the random pods differ too little: %v", seen)
 }
 
 // TestPodLevelRoom: the room in pod-level resources is counted as Kubernetes does.
 func TestPodLevelRoom(t *testing.T) {
 	seen := map[inject.Reason]int{}
-	rapid.Check(t, func(t *rapid.T) {
+	check(t, func() bool { return seen[inject.Injected] > 0 && seen[inject.PodLevelResources] > 0 }, func(t *rapid.T) {
 		random := randomPod(t)
 		random["spec"].(object)["resources"] = resources(t)
 		delete(random["metadata"].(object), "annotations")
@@ -51,8 +49,18 @@ func TestPodLevelRoom(t *testing.T) {
 			require.Equal(t, hasRoom(decoded(t, podJSON)), reason == inject.Injected)
 		}
 	})
-	require.Positive(t, seen[inject.Injected])
-	require.Positive(t, seen[inject.PodLevelResources])
+}
+
+// check draws until the draws have covered enough: of the few that rapid makes by default, none may be of a kind.
+func check(t *testing.T, enough func() bool, property func(*rapid.T)) {
+	t.Helper()
+	for range 50 {
+		rapid.Check(t, property)
+		if enough() {
+			return
+		}
+	}
+	require.Fail(t, "the random pods differ too little")
 }
 
 func hasRoom(pod *corev1.Pod) bool {
