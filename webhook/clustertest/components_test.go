@@ -61,6 +61,17 @@ func kubeletPods(folder string) string {
 	}
 }
 
+// The label makes OpenShift's platform Prometheus scrape a namespace. Its vendor reserves it for its own and certified
+// components and supports no cluster that has it elsewhere: only those who ask for it get it.
+func TestClusterMonitoringIsAsked(t *testing.T) {
+	for _, folder := range renderings() {
+		for _, object := range render(t, folder) {
+			_, labelled := object.GetLabels()["openshift.io/cluster-monitoring"]
+			require.Equal(t, has(folder, "cluster-monitoring") && object.GetKind() == "Namespace", labelled, folder)
+		}
+	}
+}
+
 func TestEveryComponentIsTested(t *testing.T) {
 	entries, err := os.ReadDir(manifests + "/components")
 	require.NoError(t, err)
