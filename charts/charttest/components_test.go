@@ -37,28 +37,61 @@ func valuesOf(component string) []string {
 // Any combination of components makes what the chart makes with the values of each. The usual run combines at most two;
 // a soak combines all.
 func TestChartMakesWhatComponentsMake(t *testing.T) {
-	for _, components := range kustomizetest.Combinations() {
-		if len(components) > 2 && !testkit.Soak() {
-			continue
+	eachCombination(t, 2, func(t *testing.T, components []string) {
+		requireChartMakes(t, usualNamespace, components, "")
+	})
+}
+
+// So it is in other namespaces, with the lines of docs/install.md.
+func TestChartMakesWhatComponentsMakeElsewhere(t *testing.T) {
+	eachCombination(t, 1, func(t *testing.T, components []string) {
+		if slices.Contains(components, "direct") { // one namespace: kustomize sets it
+			requireChartMakes(t, elsewhere, components, "namespace: elsewhere\ntransformers: [MANIFESTS/settings/namespaces/webhook]\n")
+			return
 		}
+		requireChartMakes(t, elsewhere, components, `patches:
+- target: {kind: Namespace, name: hypervisor-exporter}
+  patch: '[{"op": "replace", "path": "/metadata/name", "value": "elsewhere"}]'
+- target: {kind: Namespace, name: hypervisor-exporter-relay}
+  patch: '[{"op": "replace", "path": "/metadata/name", "value": "elsewhere-relay"}]'
+transformers: [MANIFESTS/settings/namespaces]
+`)
+	})
+}
+
+// eachCombination calls check with each combination of at most so many components, and in a soak with every one.
+func eachCombination(t *testing.T, most int, check func(t *testing.T, components []string)) {
+	t.Helper()
+	for _, components := range kustomizetest.Combinations() {
 		name := strings.Join(components, "+")
 		if strings.Contains(name, "openshift") != strings.Contains(name, "cluster-monitoring") {
-			continue // the chart has no value for one of them
+			continue // the chart has one value for both
 		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			objects, err := kustomizetest.With(manifests, components, "")
-			require.NoError(t, err)
-			objects = slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool { return onlyKustomize(components, o) })
-			var flags []string
-			for _, component := range components {
-				set := valuesOf(component)
-				require.NotEmpty(t, set, component)
-				flags = append(flags, installation{set: set}.flags()...)
-			}
-			requireSame(t, objects, render(t, flags...))
-		})
+		if len(components) <= most || testkit.Soak() || name == "openshift+cluster-monitoring" {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				check(t, components)
+			})
+		}
 	}
+}
+
+// requireChartMakes compares a user's folder that lists the components, followed by more lines, with the chart.
+func requireChartMakes(t *testing.T, namespace string, components []string, more string) {
+	t.Helper()
+	objects, err := kustomizetest.With(manifests, components, more)
+	require.NoError(t, err)
+	objects = slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool { return onlyKustomize(components, o) })
+	flags := []string{"--namespace=" + namespace}
+	if slices.Contains(components, "direct") { // the webhook leaves out the relay's namespace, whether it is there or not
+		flags = append(flags, "--set=relay.namespace.name="+usualNamespace+"-relay")
+	}
+	for _, component := range components {
+		set := valuesOf(component)
+		require.NotEmpty(t, set, component)
+		flags = append(flags, installation{set: set}.flags()...)
+	}
+	requireSame(t, namespace, objects, render(t, flags...))
 }
 
 // onlyKustomize reports whether the chart leaves the object out.

@@ -2,11 +2,14 @@ package clustertest
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/kustomizetest"
@@ -80,6 +83,80 @@ func TestEveryComponentIsTested(t *testing.T) {
 		found = append(found, entry.Name())
 	}
 	require.ElementsMatch(t, found, kustomizetest.Components)
+}
+
+// A user's labels leave each selector with the pods that it had.
+func TestLabelsOfOnesOwn(t *testing.T) {
+	want := selections(t, render(t, "."))
+	require.Len(t, want, 12)
+	for _, text := range []string{
+		"labels: [{pairs: {team: virtualization}}]\n",
+		"labels: [{pairs: {team: virtualization}, includeTemplates: true}]\n",
+		"commonLabels: {team: virtualization}\n",
+	} {
+		require.Equal(t, want, selections(t, around(t, ".", text)), text)
+	}
+}
+
+// selections are the names of our workloads whose pods each selector selects, by the object that has it.
+func selections(t *testing.T, objects []*unstructured.Unstructured) map[string][]string {
+	t.Helper()
+	selected := map[string][]string{}
+	for _, object := range objects {
+		path := []string{"spec", "selector"}
+		if object.GetKind() == "NetworkPolicy" {
+			path = []string{"spec", "podSelector"}
+		}
+		content, found, err := unstructured.NestedMap(object.Object, path...)
+		require.NoError(t, err)
+		if !found {
+			continue
+		}
+		if object.GetKind() == "Service" {
+			content = map[string]any{"matchLabels": content}
+		}
+		selector := decode[metav1.LabelSelector](t, &unstructured.Unstructured{Object: content})
+		key := object.GetKind() + " " + object.GetName()
+		selected[key] = nil
+		for _, workload := range workloads(objects) {
+			if workload.GetNamespace() == object.GetNamespace() && selects(t, &selector, podOf(t, workload)) {
+				selected[key] = append(selected[key], workload.GetName())
+			}
+		}
+	}
+	return selected
+}
+
+// The patch in docs/platforms.md makes the Cluster Observability Operator read all that the Prometheus operator would.
+func TestDocumentedObservabilityOperator(t *testing.T) {
+	blocks := yamlBlock.FindAllStringSubmatch(readFile(t, "../../docs/platforms.md"), -1)
+	require.Len(t, blocks, 1)
+	moved := around(t, ".", blocks[0][1])
+	for _, object := range moved {
+		if object.GetAPIVersion() == "monitoring.rhobs/v1" {
+			object.SetAPIVersion("monitoring.coreos.com/v1")
+		} else {
+			require.NotContains(t, object.GetAPIVersion(), "monitoring.")
+		}
+	}
+	require.ElementsMatch(t, render(t, "."), moved, "nothing else changes")
+}
+
+// docs/install.md lists the components in their order, with what each excludes.
+func TestDocumentedComponents(t *testing.T) {
+	page := readFile(t, installPage)
+	end := 0
+	for _, component := range kustomizetest.Components {
+		row := regexp.MustCompile("(?m)^\\| `" + component + "` \\| .* \\| (.*)\\|$").FindStringSubmatchIndex(page)
+		require.NotNil(t, row, component)
+		require.Greater(t, row[0], end, component)
+		end = row[1]
+		var excluded []string
+		for _, name := range regexp.MustCompile("`(.*?)`").FindAllStringSubmatch(page[row[2]:row[3]], -1) {
+			excluded = append(excluded, name[1])
+		}
+		require.Equal(t, kustomizetest.Excluded(component), excluded, component)
+	}
 }
 
 // In the documented order two components build. In the other order they make the same, or kustomize refuses them: none
