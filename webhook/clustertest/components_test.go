@@ -85,6 +85,19 @@ func TestEveryComponentIsTested(t *testing.T) {
 	require.ElementsMatch(t, found, kustomizetest.Components)
 }
 
+// Around any combination, the documented line carries a user's image to where it is injected.
+func TestCombinationsInjectTheImage(t *testing.T) {
+	image := userImages["tag"]
+	for _, folder := range renderings() {
+		if strings.HasPrefix(folder, combined) {
+			t.Run(folder, func(t *testing.T) {
+				t.Parallel()
+				requireInjected(t, folder, around(t, folder, images(unsetPrefix, image.set)+recipe(folder)), image.sidecar)
+			})
+		}
+	}
+}
+
 // A user's labels leave each selector with the pods that it had.
 func TestLabelsOfOnesOwn(t *testing.T) {
 	want := selections(t, render(t, "."))

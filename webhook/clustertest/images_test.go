@@ -186,10 +186,10 @@ func requireInjected(t *testing.T, folder string, objects []*unstructured.Unstru
 			require.Equal(t, want, injected)
 		}
 	}
-	if folder == policyOverlay {
+	if has(folder, "admission-policy") {
 		requireVariable(t, objects, want)
 	}
-	require.Equal(t, map[bool]int{true: 2, false: 1}[folder != policyOverlay && folder != "overlays/direct"], count)
+	require.Equal(t, map[bool]int{true: 2, false: 1}[!has(folder, "admission-policy") && !has(folder, "direct")], count)
 }
 
 func requireVariable(t *testing.T, objects []*unstructured.Unstructured, image string) {

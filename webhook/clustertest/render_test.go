@@ -45,13 +45,10 @@ func render(t *testing.T, folder string) []*unstructured.Unstructured {
 // renderNamed renders a folder, relative to manifests, or a combination of components.
 func renderNamed(t *testing.T, name string) []*unstructured.Unstructured {
 	t.Helper()
-	components, found := strings.CutPrefix(name, combined)
-	if !found {
-		return renderFolder(t, filepath.Join(manifests, name))
+	if strings.HasPrefix(name, combined) {
+		return around(t, name, "")
 	}
-	objects, err := kustomizetest.With(manifests, strings.Split(components, combined), "")
-	require.NoError(t, err)
-	return objects
+	return renderFolder(t, filepath.Join(manifests, name))
 }
 
 // renderFolder renders a folder that may be anywhere.
@@ -94,19 +91,25 @@ func decode[T any](t *testing.T, object *unstructured.Unstructured) T {
 
 // recipe is the line that docs/install.md asks for in a folder around the manifests.
 func recipe(folder string) string {
-	switch folder {
-	case "overlays/direct":
+	switch {
+	case has(folder, "direct"):
 		return "transformers: [MANIFESTS/settings/webhook]\n"
-	case policyOverlay:
+	case has(folder, "admission-policy"):
 		return "transformers: [MANIFESTS/settings/admission-policy, MANIFESTS/settings/relay]\n"
 	default:
 		return "transformers: [MANIFESTS/settings/webhook, MANIFESTS/settings/relay]\n"
 	}
 }
 
-// around renders a user's folder around one of the manifests'. MANIFESTS in the text becomes the path to them.
+// around renders a user's folder around one of the manifests', or with a combination of components. MANIFESTS in the text
+// becomes the path to them.
 func around(t *testing.T, folder, text string) []*unstructured.Unstructured {
 	t.Helper()
+	if components, found := strings.CutPrefix(folder, combined); found {
+		objects, err := kustomizetest.With(manifests, strings.Split(components, combined), text)
+		require.NoError(t, err)
+		return objects
+	}
 	objects, err := kustomizetest.Around(manifests, "resources: ["+filepath.Join("MANIFESTS", folder)+"]\n"+text)
 	require.NoError(t, err)
 	return objects
