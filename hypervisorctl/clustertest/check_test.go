@@ -104,7 +104,7 @@ func TestCheckWithTheAdmissionPolicy(t *testing.T) {
 	check := func() answer {
 		return callAs(t, reader(), "check", "-n", namespace)
 	}
-	objects := append(readObjects(t, "../../manifests/overlays/admission-policy/policy.yaml"), readObjects(t, "../../manifests/overlays/admission-policy/binding.yaml")...)
+	objects := append(readObjects(t, "../../manifests/components/admission-policy/policy.yaml"), readObjects(t, "../../manifests/components/admission-policy/binding.yaml")...)
 	t.Cleanup(func() {
 		for _, object := range objects {
 			require.NoError(t, server.Delete(context.Background(), object)) // the test's context is over then

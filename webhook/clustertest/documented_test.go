@@ -30,6 +30,28 @@ var documented = []struct {
 			require.NotContains(t, string(text), unsetImage)
 		}
 	}},
+	{"components", func(t *testing.T, objects []*unstructured.Unstructured) {
+		require.ElementsMatch(t, render(t, "+cert-manager+host-network"), objects)
+	}},
+	{"namespaces", func(t *testing.T, objects []*unstructured.Unstructured) {
+		found := 0
+		for _, object := range objects {
+			require.Contains(t, []string{"", "observability", "observability-relay"}, object.GetNamespace(), object.GetName())
+			if object.GetKind() == "Namespace" {
+				require.Contains(t, []string{"observability", "observability-relay"}, object.GetName())
+				found++
+			}
+		}
+		require.Equal(t, 2, found)
+	}},
+	{"labels", func(t *testing.T, objects []*unstructured.Unstructured) {
+		for _, object := range objects {
+			require.Equal(t, "virtualization", object.GetLabels()["team"], object.GetName())
+			if isWorkload(object) {
+				require.Equal(t, "virtualization", podOf(t, object).GetLabels()["team"], object.GetName())
+			}
+		}
+	}},
 	{"labels for Prometheus", func(t *testing.T, objects []*unstructured.Unstructured) {
 		found := 0
 		for _, object := range objects {

@@ -154,7 +154,7 @@ func requireInjected(t *testing.T, folder string, objects []*unstructured.Unstru
 			require.Contains(t, decode[corev1.Pod](t, podOf(t, object)).Spec.Containers[0].Args, "--sidecar-image=$(SIDECAR_IMAGE)")
 		}
 	}
-	if folder == policyOverlay {
+	if has(folder, "admission-policy") {
 		requireVariable(t, objects, want)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // In each variant: a policy for each of our pods and no other, each port of a pod open but the one for the kubelet's
 // probes, which always gets in, and no egress for a pod that calls nothing.
 func TestNetworkPoliciesFitThePods(t *testing.T) {
-	for _, folder := range installable {
+	for _, folder := range renderings() {
 		t.Run(folder, func(t *testing.T) {
 			objects := render(t, folder)
 			unused := map[string]bool{}
@@ -27,7 +27,7 @@ func TestNetworkPoliciesFitThePods(t *testing.T) {
 				selecting := slices.DeleteFunc(policiesOf(t, objects), func(policy networkingv1.NetworkPolicy) bool {
 					return policy.Namespace != pod.GetNamespace() || !selects(t, &policy.Spec.PodSelector, pod)
 				})
-				if folder == "overlays/host-network" && object.GetKind() == "DaemonSet" {
+				if has(folder, "host-network") && object.GetKind() == "DaemonSet" {
 					require.Empty(t, selecting, "a policy does not reach the node's network, and must not seem to")
 					continue
 				}
@@ -97,9 +97,9 @@ func openPorts(policy networkingv1.NetworkPolicy) []int {
 // A user who narrows the webhook's port to the API server must not stop the renewal of its certificate: the certificate
 // process asks each replica what it serves.
 func TestCertificateProcessReachesTheReplicas(t *testing.T) {
-	for _, folder := range installable {
+	for _, folder := range renderings() {
 		objects := render(t, folder)
-		if folder == policyOverlay {
+		if has(folder, "admission-policy") {
 			continue // no webhook
 		}
 		policy := decode[networkingv1.NetworkPolicy](t, find(t, objects, "NetworkPolicy", serviceName))
@@ -107,7 +107,7 @@ func TestCertificateProcessReachesTheReplicas(t *testing.T) {
 		require.Equal(t, 8443, rule.Ports[0].Port.IntValue())
 		require.Len(t, rule.From, 1)
 		require.Nil(t, rule.From[0].NamespaceSelector, "of the same namespace")
-		if folder == "overlays/cert-manager" {
+		if has(folder, "cert-manager") {
 			continue // there is no certificate process
 		}
 		certs := find(t, objects, "Deployment", certsName)

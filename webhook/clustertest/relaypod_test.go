@@ -18,16 +18,16 @@ import (
 
 // What a node lends the relay: root's files, to read, and nothing else; in every overlay that has one.
 func TestRelayIsConfined(t *testing.T) {
-	found := 0
-	for _, folder := range installable {
+	for _, folder := range renderings() {
+		found := 0
 		for _, object := range render(t, folder) {
 			if object.GetKind() == "DaemonSet" {
 				found++
 				t.Run(folder, func(t *testing.T) { requireConfined(t, folder, decode[appsv1.DaemonSet](t, object)) })
 			}
 		}
+		require.Equal(t, !has(folder, "direct"), found == 1, folder)
 	}
-	require.Equal(t, len(installable)-1, found, "all but overlays/direct")
 }
 
 func requireConfined(t *testing.T, folder string, set appsv1.DaemonSet) {
@@ -35,7 +35,7 @@ func requireConfined(t *testing.T, folder string, set appsv1.DaemonSet) {
 	require.Equal(t, "34%", set.Spec.UpdateStrategy.RollingUpdate.MaxUnavailable.String(), "a broken node does not stop the rest")
 	pod := set.Spec.Template.Spec
 	require.Empty(t, pod.PriorityClassName, "no VM makes room for the relay")
-	require.Equal(t, folder == "overlays/host-network", pod.HostNetwork)
+	require.Equal(t, has(folder, "host-network"), pod.HostNetwork)
 	require.False(t, pod.HostPID || pod.HostIPC)
 	require.Equal(t, corev1.SeccompProfileTypeRuntimeDefault, pod.SecurityContext.SeccompProfile.Type)
 	require.Len(t, pod.Containers, 1)
@@ -48,16 +48,16 @@ func requireConfined(t *testing.T, folder string, set appsv1.DaemonSet) {
 	require.True(t, *security.ReadOnlyRootFilesystem)
 	require.Equal(t, &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}, security.Capabilities)
 	require.Nil(t, security.SeccompProfile, "the pod's holds")
-	requireOneFolder(t, pod, relay)
+	requireOneFolder(t, kubeletPods(folder), pod, relay)
 }
 
-// requireOneFolder checks that of the node's files the relay alone sees one folder, and cannot write to it.
-func requireOneFolder(t *testing.T, pod corev1.PodSpec, relay corev1.Container) {
+// requireOneFolder checks that of the node's files the relay alone sees this folder, and cannot write to it.
+func requireOneFolder(t *testing.T, dir string, pod corev1.PodSpec, relay corev1.Container) {
 	t.Helper()
 	var fromNode []string
 	for _, volume := range pod.Volumes {
 		if volume.HostPath != nil {
-			require.Equal(t, "/var/lib/kubelet/pods", volume.HostPath.Path)
+			require.Equal(t, dir, volume.HostPath.Path)
 			fromNode = append(fromNode, volume.Name)
 		}
 	}
@@ -66,6 +66,8 @@ func requireOneFolder(t *testing.T, pod corev1.PodSpec, relay corev1.Container) 
 		require.True(t, mount.ReadOnly, mount.Name)
 		require.Nil(t, mount.MountPropagation, mount.Name)
 		if mount.Name == fromNode[0] {
+			require.Equal(t, dir, mount.MountPath)
+			require.Equal(t, "--kubelet-pods-dir="+dir, relay.Args[0])
 			require.NotNil(t, mount.RecursiveReadOnly)
 			require.Equal(t, corev1.RecursiveReadOnlyIfPossible, *mount.RecursiveReadOnly, "what is mounted below, too")
 		}

@@ -1,7 +1,6 @@
 package clustertest
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,10 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 
-	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
+	"kubevirt-hypervisor-exporter/internal/testkit/kustomizetest"
 )
 
 const (
@@ -28,15 +25,15 @@ const (
 	certsName         = "hypervisor-exporter-certs" // of everything that the certificate process has
 )
 
-// rendered caches what render has rendered: it takes most of a second.
+// rendered caches what render has rendered: many tests read the same.
 var rendered sync.Map
 
-// render returns what `kubectl apply -k` of the folder, relative to manifests, would send.
+// render returns what `kubectl apply -k` of the folder or combination would send.
 func render(t *testing.T, folder string) []*unstructured.Unstructured {
 	t.Helper()
 	cached, found := rendered.Load(folder)
 	if !found {
-		cached, _ = rendered.LoadOrStore(folder, renderFolder(t, filepath.Join(manifests, folder)))
+		cached, _ = rendered.LoadOrStore(folder, renderNamed(t, folder))
 	}
 	var objects []*unstructured.Unstructured
 	for _, object := range cached.([]*unstructured.Unstructured) {
@@ -45,14 +42,19 @@ func render(t *testing.T, folder string) []*unstructured.Unstructured {
 	return objects
 }
 
+// renderNamed renders a folder, relative to manifests, or a combination of components.
+func renderNamed(t *testing.T, name string) []*unstructured.Unstructured {
+	t.Helper()
+	if strings.HasPrefix(name, combined) {
+		return around(t, name, "")
+	}
+	return renderFolder(t, filepath.Join(manifests, name))
+}
+
 // renderFolder renders a folder that may be anywhere.
 func renderFolder(t *testing.T, folder string) []*unstructured.Unstructured {
 	t.Helper()
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
-	require.NoError(t, err)
-	content, err := resources.AsYaml()
-	require.NoError(t, err)
-	objects, err := apiservertest.Objects(bytes.NewReader(content))
+	objects, err := kustomizetest.Render(folder)
 	require.NoError(t, err)
 	return objects
 }
@@ -89,27 +91,28 @@ func decode[T any](t *testing.T, object *unstructured.Unstructured) T {
 
 // recipe is the line that docs/install.md asks for in a folder around the manifests.
 func recipe(folder string) string {
-	switch folder {
-	case "overlays/direct":
+	switch {
+	case has(folder, "direct"):
 		return "transformers: [MANIFESTS/settings/webhook]\n"
-	case policyOverlay:
+	case has(folder, "admission-policy"):
 		return "transformers: [MANIFESTS/settings/admission-policy, MANIFESTS/settings/relay]\n"
 	default:
 		return "transformers: [MANIFESTS/settings/webhook, MANIFESTS/settings/relay]\n"
 	}
 }
 
-// around renders a user's folder around one of the manifests'. MANIFESTS in the text becomes the path to them.
+// around renders a user's folder around one of the manifests', or with a combination of components. MANIFESTS in the text
+// becomes the path to them.
 func around(t *testing.T, folder, text string) []*unstructured.Unstructured {
 	t.Helper()
-	dir := t.TempDir()
-	absolute, err := filepath.Abs(manifests)
+	if components, found := strings.CutPrefix(folder, combined); found {
+		objects, err := kustomizetest.With(manifests, strings.Split(components, combined), text)
+		require.NoError(t, err)
+		return objects
+	}
+	objects, err := kustomizetest.Around(manifests, "resources: ["+filepath.Join("MANIFESTS", folder)+"]\n"+text)
 	require.NoError(t, err)
-	to, err := filepath.Rel(dir, absolute)
-	require.NoError(t, err)
-	text = "resources: [" + filepath.Join("MANIFESTS", folder) + "]\n" + text
-	writeFile(t, filepath.Join(dir, "kustomization.yaml"), strings.ReplaceAll(text, "MANIFESTS", to))
-	return renderFolder(t, dir)
+	return objects
 }
 
 func copyManifests(t *testing.T) string {
