@@ -58,6 +58,7 @@ test: ## Test each program against real libvirt, QEMU and Prometheus
 
 integration: integration-programs ## Test with a real kube-apiserver, Prometheus Operator and Helm
 	go test -race -vet=off -timeout 30m $$(go list ./... | grep -E '$(INTEGRATION)')
+	cd release && go test -vet=off ./...
 
 # Built first, so that no test's time is spent on it.
 integration-programs:
@@ -124,7 +125,7 @@ sign: bin/release ## Sign both there (COSIGN_KEY=FILE; without it, with the iden
 	bin/release references | xargs go run github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3 sign --yes $(COSIGN_KEY:%=--key=%)
 
 vulnerabilities: ## Check all dependencies for known vulnerabilities (asks vuln.go.dev)
-	@for module in . release e2e; do (set -x; cd $$module && go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...); done
+	cd .ci/tools && for module in . release e2e; do (set -x; go tool govulncheck -C ../../$$module ./...); done
 
 clean: ## Remove what was built
 	rm -rf bin dist

@@ -133,7 +133,7 @@ func (b Builder) build(ctx context.Context, s source) (Set, error) {
 	}
 	var downloaded struct{ Dir string }
 	if err := json.Unmarshal([]byte(module), &downloaded); err != nil {
-		return Set{}, fmt.Errorf("read what go mod download says of %s: %w", s.module, err)
+		return Set{}, fmt.Errorf("read what go mod download prints about %s: %w", s.module, err)
 	}
 	built, err := b.Cache.Make(ctx, s.folder, ingredients, func(ctx context.Context, into string) error {
 		flags := s.extra

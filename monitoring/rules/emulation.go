@@ -12,7 +12,7 @@ import (
 // lasting gives the VMs that are of that type now, were so before the duration, and
 // were of no type of resets since. It holds no state but what is recorded, so that a
 // migration (another node label), a restart of Prometheus or a gap of up to an hour
-// does not start the clock anew, as it would with `for`.
+// does not restart the clock, as it would with `for`.
 func lasting(kind, resets string, duration time.Duration) string {
 	same := recorded(Newest, fmt.Sprintf(`hypervisor_type=%q`, kind))
 	return fmt.Sprintf(`%[1]s

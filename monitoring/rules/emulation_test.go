@@ -15,7 +15,7 @@ func onEmulationScenarios() []scenario {
 		{rule: rule, kind: fires, story: "after ten minutes, not before", input: slow,
 			want:      []moment{at(10, emulatedOn("web", "node-1")), at(9)},
 			describes: "VM shop/web on node node-1 has run on software emulation (QEMU TCG), not on KVM, for more than 10 minutes. Expect it to be about ten times slower."},
-		{rule: rule, kind: fires, story: "a moment without libvirt does not start the clock anew",
+		{rule: rule, kind: fires, story: "a moment without libvirt does not restart the clock",
 			input: runs(vm("web", "node-1", "qemu-tcg", 0, 7), vm("web", "node-1", "unknown", 8, 9), vm("web", "node-1", "qemu-tcg", 10, 30)),
 			want:  []moment{at(12, emulatedOn("web", "node-1"))}},
 		{rule: rule, kind: fires, story: "two targets of one exporter are one alert", input: runs(vm("web", "node-1", "qemu-tcg", 0, 30), vm("web", "node-1", "qemu-tcg", 0, 30).in("shop", "second-target")), want: []moment{at(15, emulatedOn("web", "node-1"))}},

@@ -59,7 +59,7 @@ func otherTypeScenarios() []scenario {
 		{rule: rule, kind: resolves, story: "when the VM stops", input: runs(strange("web", "node-1", 0, 20)), want: []moment{at(20, hyperv("web", "node-1")), at(21)}},
 		{rule: rule, kind: restart, story: "of four minutes", input: awayBetween(20, 24, runs(strange("web", "node-1", 0, 40))),
 			want: []moment{at(22, hyperv("web", "node-1")), at(24, hyperv("web", "node-1"))}},
-		{rule: rule, kind: migration, story: "the clock starts anew on the other node",
+		{rule: rule, kind: migration, story: "the clock restarts on the other node",
 			input: runs(strange("web", "node-1", 0, 20), strange("web", "node-2", 20, 40)),
 			want:  []moment{at(20, hyperv("web", "node-1")), at(25), at(30, hyperv("web", "node-2"))}},
 		{rule: rule, kind: reboot, story: "silent while the VM is away",

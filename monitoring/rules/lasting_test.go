@@ -10,7 +10,7 @@ func (s stay) in(namespace, name, node string, first, last int) run {
 }
 
 // lastingScenarios are those of every alert that asks how long a VM has been of a type:
-// bad is that type, reset the one that starts the clock anew, and minutes how long.
+// bad is that type, reset the one that restarts the clock, and minutes how long.
 func lastingScenarios(rule string, bad, reset stay, hypervisor string, minutes int, around ...line) []scenario {
 	in := func(namespace, name, node string) labels {
 		return typed(name, node, hypervisor).with("namespace", namespace)
@@ -58,7 +58,7 @@ func neighbourScenarios() []scenario {
 			input: runs(slow("web", "node-1", 0, 20), mute("web", "node-1", 21, 40)), want: []moment{at(25)}},
 		scenario{rule: emulation, kind: silent, story: "unknown before, emulated since five minutes",
 			input: runs(mute("web", "node-1", 0, 20), slow("web", "node-1", 21, 40)), want: []moment{at(26), at(31, emulatedOn("web", "node-1"))}},
-		scenario{rule: beside, kind: silent, story: "emulated before, unknown now, whatever the page says of its domain",
+		scenario{rule: beside, kind: silent, story: "emulated before, unknown now, whatever the page says about its domain",
 			input: append(runs(slow("web", "node-1", 0, 20), mute("web", "node-1", 21, 40).of("qemu", "x86_64")), base...), want: []moment{at(25)}},
 		scenario{rule: beside, kind: silent, story: "unknown before, emulated since five minutes",
 			input: append(runs(mute("web", "node-1", 0, 20), slow("web", "node-1", 21, 40)), base...), want: []moment{at(26), at(31, emulatedOn("web", "node-1"))}},

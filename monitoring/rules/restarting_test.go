@@ -1,6 +1,6 @@
 package rules
 
-// dying is a VM whose exporter is started anew in those minutes.
+// dying is a VM whose exporter is restarted in those minutes.
 func dying(one run, minutes ...int) []line {
 	return append(one.lines(), counter("hypervisor_exporter_restarts_total", one.target(), one.first, one.last, minutes...))
 }

@@ -244,7 +244,7 @@ func joined(t *testing.T, lines []line) []line {
 		stretches := slices.Concat(all[i].stretches, one.stretches)
 		slices.SortFunc(stretches, func(a, b stretch) int { return a.first - b.first })
 		for k := range stretches[1:] {
-			require.Less(t, stretches[k].last, stretches[k+1].first, "%s is told twice", one.labels)
+			require.Less(t, stretches[k].last, stretches[k+1].first, "%s is shown twice", one.labels)
 		}
 		all[i].stretches = stretches
 	}

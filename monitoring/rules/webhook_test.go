@@ -72,7 +72,7 @@ func webhookErrorScenarios() []scenario {
 		{rule: rule, kind: silent, story: "a VM's pod that says it is the webhook is not believed", input: []line{counted(1, "panic", 10, 60).with("job", VMsJob)}, want: []moment{at(15)}},
 		{rule: rule, kind: resolves, story: "fifteen minutes after the last error", input: []line{counted(1, "panic", 10, 60)},
 			want: []moment{at(24, because("panic")), at(26)}},
-		{rule: rule, kind: restart, story: "an error meanwhile is told", input: awayBetween(8, 12, []line{counted(1, "panic", 10, 60)}),
+		{rule: rule, kind: restart, story: "an error meanwhile fires", input: awayBetween(8, 12, []line{counted(1, "panic", 10, 60)}),
 			want: []moment{at(12, because("panic"))}},
 		{rule: rule, kind: restart, story: "old errors are not told again", input: awayBetween(30, 50, []line{counted(1, "panic", 10, 80)}),
 			want: []moment{at(50), at(55)}},

@@ -1,6 +1,6 @@
 package rules
 
-// said is what KubeVirt says of a running VM, by the virt-controller of that number.
+// said is what KubeVirt shows for a running VM, by the virt-controller of that number.
 func said(one run, controller string) line {
 	return metric("kubevirt_vmi_info", labels{
 		"job": "kubevirt-prometheus-metrics", "pod": "virt-controller-" + controller, "container": "virt-controller",
@@ -61,7 +61,7 @@ func coverageScenarios() []scenario {
 			input: append(bare, metric("up", byHand.target(), 0, 0, 60)), want: []moment{at(20, of("web", "node-1"))}},
 		{rule: rule, kind: silent, story: "KubeVirt names no pod", input: []line{unnamed, enabled("shop", 0, 60)}, want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "the metric is there", input: append(bare, web.lines()...), want: []moment{at(20)}},
-		{rule: rule, kind: silent, story: "the target is down, which is told already",
+		{rule: rule, kind: silent, story: "the target is down, which has an alert of its own",
 			input: append(bare, deaf("web", "node-1", 0, 60)...), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "KubeVirt's metrics are not scraped", input: append(db.lines(), enabled("shop", 0, 60)), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "the namespace is not enabled", input: []line{said(web, "a"), unlabelled, enabled("other", 0, 60)}, want: []moment{at(20)}},

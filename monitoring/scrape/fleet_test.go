@@ -26,7 +26,7 @@ type moment struct {
 	turned bool          // whether node-3 has lost KVM
 }
 
-// discovered is what Prometheus' discovery of pods says of it.
+// discovered is what Prometheus' discovery of pods knows about it.
 func (p pod) discovered() map[string]string {
 	labels := map[string]string{
 		"namespace": p.namespace, "pod_name": p.name, "pod_uid": p.uid(), "pod_node_name": p.node, "pod_host_ip": "192.0.2.2",

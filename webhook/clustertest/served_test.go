@@ -99,7 +99,7 @@ func join(t testing.TB, port int) {
 	t.Cleanup(func() { leave(t, port) })
 }
 
-// leave takes the port out of the Service, as it happens when a pod is told to end.
+// leave takes the port out of the Service, as it happens when a pod is to end.
 func leave(t testing.TB, port int) {
 	t.Helper()
 	err := server.Client.DiscoveryV1().EndpointSlices(productNamespace).
