@@ -15,8 +15,8 @@ import (
 // valuesOf are the values of the chart that do what a component does.
 func valuesOf(component string) []string {
 	switch component {
-	case "openshift", "cluster-monitoring": // the chart has one value for both
-		return []string{"openshift=true"}
+	case "cluster-monitoring":
+		return []string{"monitoring.openshiftPlatform=true"}
 	case "priority-class":
 		return []string{"webhook.priorityClassName=hypervisor-exporter", "certificates.priorityClassName=hypervisor-exporter"}
 	case "kubelet-root-k0s":
@@ -66,10 +66,7 @@ func eachCombination(t *testing.T, most int, check func(t *testing.T, components
 	t.Helper()
 	for _, components := range kustomizetest.Combinations() {
 		name := strings.Join(components, "+")
-		if strings.Contains(name, "openshift") != strings.Contains(name, "cluster-monitoring") {
-			continue // the chart has one value for both
-		}
-		if len(components) <= most || testkit.Soak() || name == "openshift+cluster-monitoring" {
+		if len(components) <= most || testkit.Soak() {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				check(t, components)

@@ -59,11 +59,6 @@ func TestEveryOverlayHasItsValues(t *testing.T) {
 // Object by object and field by field. Only kustomize also makes the release's namespace, which helm requires to exist.
 func TestChartMakesWhatKustomizeMakes(t *testing.T) {
 	for _, installation := range installations {
-		if installation.folder == "overlays/openshift" {
-			// The chart's value also grants OpenShift's platform Prometheus what it needs: TestChartMakesWhatComponentsMake
-			// compares it with both components.
-			continue
-		}
 		t.Run(installation.folder, func(t *testing.T) {
 			objects := kustomize(t, installation.folder)
 			requireSame(t, usualNamespace, objects, render(t, installation.flags()...))

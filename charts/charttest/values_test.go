@@ -111,6 +111,7 @@ var others = map[string]string{
 	"networkPolicies.relayFrom":         `[{"ipBlock": {"cidr": "192.0.2.0/24"}}]`,
 	"networkPolicies.apiServer":         `[{"to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}], "ports": [{"port": 6443}]}]`,
 	"monitoring.docsURL":                `"https://docs.example.com"`,
+	"monitoring.openshiftPlatform":      `true`,
 	"monitoring.podMonitors.enabled":    `false`,
 	"monitoring.podMonitors.labels":     `{"release": "prometheus"}`,
 	"monitoring.prometheusRule.enabled": `false`,
