@@ -88,6 +88,7 @@ e2e-down: ## Remove that cluster
 e2e-image:
 	@.ci/packages $(E2E_PACKAGES)
 	@$(MAKE) image ARCHES=$(ARCH)
+	ARCHIVE=bin/release.oci.tar .ci/image localhost/kubevirt-hypervisor-exporter:v9.8.7 $(ARCH)
 	@$(MAKE) plugin PLATFORMS=linux-$(ARCH)
 	@$(MAKE) bin/release
 

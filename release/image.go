@@ -17,7 +17,7 @@ func imageArchive(version string) string { return product + "-" + version + ".oc
 
 // writeImage copies the archive that `make image` built, and keeps its digest: all else names the image by it.
 func (r *release) writeImage() error {
-	content, err := r.read("bin/image.oci.tar")
+	content, err := r.read(r.archive)
 	if err != nil {
 		return fmt.Errorf("%w (make image builds it)", err)
 	}

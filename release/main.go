@@ -46,6 +46,7 @@ func newCommand() *cobra.Command {
 	flags := root.Flags()
 	flags.StringVar(&r.root, "root", ".", "folder of the repository")
 	flags.StringVar(&r.out, "out", "dist", "folder to write to; what it holds is removed")
+	flags.StringVar(&r.archive, "image-archive", "bin/image.oci.tar", "the image that make has built, in the repository")
 	flags.StringVar(&r.version, "version", "", "version to release, such as v0.2.0")
 	flags.StringVar(&r.registry, "registry", "", "registry that the image and the chart are pushed to")
 	flags.StringVar(&r.repository, "repository", product, "the image's repository in that registry; the chart's is beside it")
@@ -65,7 +66,7 @@ const (
 
 // release is one version and where it goes.
 type release struct {
-	root, out                     string
+	root, out, archive            string
 	version, registry, repository string
 	docs, downloads               string
 	revision                      string

@@ -19,7 +19,8 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/programs"
 )
 
-// releaseVersion is newer than what is installed.
+// releaseVersion is newer than what is installed. Its image (Makefile) has a digest of its own: once a kubelet has pulled a
+// digest, it wants it pulled under every other name, too (KEP-2535), and the installed one is in no registry.
 const releaseVersion = "v9.8.7"
 
 // Installed from what a release publishes and nothing else, by kubectl and by Helm from a registry, it works: VMs get the
@@ -76,7 +77,7 @@ func (f *framework) release(r *imageRegistry) (dist string) {
 	again := filepath.Join(f.t.TempDir(), "dist")
 	for _, out := range []string{dist, again} {
 		f.releaseCommand("--root="+product(f.t), "--out="+out, "--version="+releaseVersion, "--registry="+r.name,
-			"--repository=exporter/kubevirt-hypervisor-exporter", "--platforms=linux-"+runtime.GOARCH)
+			"--repository=exporter/kubevirt-hypervisor-exporter", "--platforms=linux-"+runtime.GOARCH, "--image-archive=bin/release.oci.tar")
 	}
 	files, err := os.ReadDir(dist)
 	f.must(err)
