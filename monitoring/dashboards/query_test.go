@@ -88,7 +88,7 @@ func shown(panel Panel, query Query) []string {
 // promtool runs the test with the product's rules.
 func promtool(t *testing.T, test map[string]any) {
 	t.Helper()
-	content, err := rules.RulesFile()
+	content, err := rules.RulesFile(rules.Components())
 	require.NoError(t, err)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yaml"), content, 0o600))
