@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,29 +53,86 @@ var names = map[string][]string{
 // Each query of each panel returns what the panel shows, by Prometheus' own engine; and nothing, not 0, for a namespace
 // and a node that do not exist.
 func TestQueries(t *testing.T) {
-	var questions []any
-	ask := func(expr string, expected ...any) {
-		questions = append(questions, map[string]any{"expr": expr, "eval_time": "30m", "exp_samples": expected})
+	promtool(t, fleetSeries(), append(shownOf(t, ""), nothingShown()...))
+}
+
+// Of a cluster that is chosen, a Prometheus that has another with the same names shows the same.
+func TestQueriesOfOneCluster(t *testing.T) {
+	both := slices.Concat(in("prod-a", fleetSeries()), in("prod-b", twinSeries()))
+	promtool(t, both, append(shownOf(t, "prod-a"), nothingShown()...))
+}
+
+// inAll are the values where both clusters are chosen, none of which hides behind its namesake.
+var inAll = map[string]float64{
+	"Running VMs": 5 + 6, "On emulation": 2 + 2, "Share on emulation": 4. / 11, "Unknown": 1 + 0, "Nodes with emulated VMs": 2 + 1,
+	"Exporters that cannot be scraped": 1 + 0, "libvirt does not answer": 1 + 0, "VMs without an exporter": 2 + 0,
+	"Versions of the exporter": 3, "Replicas": 0, "Certificate ends in": 20 * 86400, "Nodes whose relay is down": 0 + 2,
+}
+
+func TestQueriesOfAllClusters(t *testing.T) {
+	both := slices.Concat(in("prod-a", fleetSeries()), in("prod-b", twinSeries()))
+	var questions []question
+	for _, panel := range panels() {
+		if _, isNumber := numbers[panel.Title]; isNumber {
+			questions = append(questions, ask(Expand(panel.Queries[0].Expr, "", "", ""), sample{"{}", inAll[panel.Title]}))
+		}
 	}
+	require.Len(t, questions, len(inAll))
+	promtool(t, both, questions)
+}
+
+// shownOf asks what the panels show of a cluster, whose name may be empty.
+func shownOf(t *testing.T, cluster string) []question {
+	t.Helper()
+	var questions []question
 	for _, panel := range panels() {
 		for _, query := range panel.Queries {
+			expr := Expand(query.Expr, cluster, "", "")
 			if number, ok := numbers[panel.Title]; ok {
-				ask(Expand(query.Expr, "", ""), map[string]any{"labels": "{}", "value": number})
-			} else {
-				require.Contains(t, names, panel.Title)
-				var expected []any
-				for _, labels := range names[panel.Title] {
-					expected = append(expected, map[string]any{"labels": labels, "value": 1})
-				}
-				ask(fmt.Sprintf("group by (%s) (%s)", strings.Join(shown(panel, query), ","), Expand(query.Expr, "", "")), expected...)
+				questions = append(questions, ask(expr, sample{"{}", number}))
+				continue
 			}
+			require.Contains(t, names, panel.Title)
+			labels := shown(panel, query)
+			var expected []sample
+			for _, series := range names[panel.Title] {
+				if cluster != "" && slices.Contains(labels, "cluster") {
+					series = strings.Replace(series, "{", fmt.Sprintf("{cluster=%q,", cluster), 1)
+				}
+				expected = append(expected, sample{series, 1})
+			}
+			questions = append(questions, ask(fmt.Sprintf("group by (%s) (%s)", strings.Join(labels, ","), expr), expected...))
+		}
+	}
+	return questions
+}
+
+// nothingShown asks for VMs that do not exist.
+func nothingShown() []question {
+	var questions []question
+	for _, panel := range panels() {
+		for _, query := range panel.Queries {
 			if strings.Contains(query.Expr, "$namespace") {
-				ask(Expand(query.Expr, "no-such-namespace", "no-such-node"))
+				questions = append(questions, ask(Expand(query.Expr, "", "no-such-namespace", "no-such-node")))
 			}
 		}
 	}
-	promtool(t, map[string]any{"name": "fleet", "interval": "1m", "input_series": fleetSeries(), "promql_expr_test": questions})
+	return questions
 }
+
+// A question is one of promtool's, with the samples that it expects.
+type question struct {
+	Expr     string   `yaml:"expr"`
+	Time     string   `yaml:"eval_time"`
+	Expected []sample `yaml:"exp_samples"`
+}
+
+type sample struct {
+	Labels string  `yaml:"labels"`
+	Value  float64 `yaml:"value"`
+}
+
+func ask(expr string, expected ...sample) question { return question{expr, "30m", expected} }
 
 // shown returns the labels by which the panel tells its series apart.
 func shown(panel Panel, query Query) []string {
@@ -85,9 +143,10 @@ func shown(panel Panel, query Query) []string {
 	return labels
 }
 
-// promtool runs the test with the product's rules.
-func promtool(t *testing.T, test map[string]any) {
+// promtool asks about the series, with the product's rules.
+func promtool(t *testing.T, input []series, questions []question) {
 	t.Helper()
+	test := map[string]any{"name": "fleet", "interval": "1m", "input_series": input, "promql_expr_test": questions}
 	content, err := rules.RulesFile(rules.Components())
 	require.NoError(t, err)
 	dir := t.TempDir()

@@ -37,7 +37,7 @@ func expressions() []string {
 	for _, row := range dashboards.Rows() {
 		for _, panel := range row.Panels {
 			for _, query := range panel.Queries {
-				all = append(all, dashboards.Expand(query.Expr, "", ""))
+				all = append(all, dashboards.Expand(query.Expr, "", "", ""))
 			}
 		}
 	}

@@ -199,12 +199,12 @@ func requirePanels(t *testing.T, p prometheus) {
 	for _, row := range dashboards.Rows() {
 		for _, panel := range row.Panels {
 			for _, query := range panel.Queries {
-				_, err := p.query(dashboards.Expand(query.Expr, "", ""))
+				_, err := p.query(dashboards.Expand(query.Expr, "", "", ""))
 				require.NoError(t, err, panel.Title)
 			}
 			if count, asked := want[panel.Title]; asked {
 				testkit.Eventually(t, func() error { // on a busy machine a scrape may be missing
-					got, err := p.query(dashboards.Expand(panel.Queries[0].Expr, "honest", ""))
+					got, err := p.query(dashboards.Expand(panel.Queries[0].Expr, "", "honest", ""))
 					if err == nil && (len(got) != 1 || got[0].Value[1] != count) {
 						err = fmt.Errorf("%s: %v, want %s", panel.Title, got, count)
 					}
