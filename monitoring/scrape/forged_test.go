@@ -149,7 +149,8 @@ func forgeries(metric string, one asked) []forgery {
 		return all
 	}
 	all := []forgery{{what: "one more label", more: []string{
-		series(metric, with("cluster", "prod-b"), "1"), series(metric, with("replica", "b"), "2")}}}
+		series(metric, with("cluster", "prod-b"), "1"), series(metric, with("replica", "b"), "2"),
+		series(metric, with("target_cluster", "=prod-b"), "1"), series(metric, with("exported_cluster", "prod-b"), "1")}}}
 	for _, label := range slices.Sorted(maps.Keys(one.labels)) {
 		all = append(all, forgery{what: "two " + label, more: []string{
 			series(metric, with(label, "a"), "1"), series(metric, with(label, "b"), "2")}})

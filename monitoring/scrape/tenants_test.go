@@ -219,7 +219,9 @@ func requirePanels(t *testing.T, p prometheus) {
 func requireClosed(t *testing.T, p prometheus) {
 	t.Helper()
 	const ofVMs = `{job="` + rules.VMsJob + `"}`
-	require.Subset(t, append(slices.Clone(targetLabels), pageLabels()...), p.labelNames(t, "labels", ofVMs))
+	require.Subset(t, slices.Concat(targetLabels, []string{targetCluster}, pageLabels()), p.labelNames(t, "labels", ofVMs))
+	require.Empty(t, p.labelNames(t, "label/cluster/values", ofVMs), "no target has one")
+	require.Equal(t, []string{"="}, p.labelNames(t, "label/"+targetCluster+"/values", ofVMs))
 	metrics := []string{"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "scrape_series_added"}
 	for _, shape := range exposition.Shapes() {
 		metrics = append(metrics, shape.Metric)
