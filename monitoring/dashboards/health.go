@@ -30,22 +30,27 @@ func counted(function, metric string, labels ...string) string {
 func health() Row {
 	running := fmt.Sprintf(`max by (cluster, namespace, name) (kubevirt_vmi_info{%s,phase="running",%s})`, rules.NotVMs, chosen)
 	return Row{Title: "Health of the monitoring", Panels: []Panel{
-		{Title: "Exporters that cannot be scraped", Kind: Stat, Unit: Number, Width: 6, Height: 4, Bad: 1, Queries: []Query{{Expr: failing("up")}}},
-		{Title: "libvirt does not answer", Kind: Stat, Unit: Number, Width: 6, Height: 4, Bad: 1,
-			Queries: []Query{{Expr: failing("hypervisor_exporter_libvirt_up")}}},
+		{Title: "Exporters down", Kind: Stat, Unit: Number, Width: 6, Height: 4, Bad: 1,
+			Description: "Their VMs' hypervisor type is not known meanwhile. HypervisorExporterTargetDown names them.",
+			Queries:     []Query{{Expr: failing("up")}}},
+		{Title: "libvirt unreachable", Kind: Stat, Unit: Number, Width: 6, Height: 4, Bad: 1,
+			Description: "Exporters that answer and whose libvirt does not. HypervisorExporterLibvirtUnreachable names them.",
+			Queries:     []Query{{Expr: failing("hypervisor_exporter_libvirt_up")}}},
 		{Title: "VMs without an exporter", Kind: Stat, Unit: Number, Width: 6, Height: 4,
 			Description: "VMs that run, by KubeVirt's own metrics, and have no exporter. VMs in namespaces that are not enabled count, too.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`count(%[1]s unless on (cluster, namespace, name) %[2]s) or count(%[1]s) * 0`, running, vms(""))}}},
-		{Title: "Versions of the exporter", Kind: Stat, Unit: Number, Width: 6, Height: 4,
+		{Title: "Exporter versions", Kind: Stat, Unit: Number, Width: 6, Height: 4,
 			Description: "More than one is normal after an upgrade: a VM keeps its exporter until it is restarted or migrated.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`count(count by (version) (hypervisor_exporter_build_info{job=%q,%s}))`, rules.VMsJob, chosen)}}},
-		{Title: "Exporters that cannot be scraped, by node", Kind: Lines, Unit: Number, Width: 8, Height: 7,
-			Queries: []Query{{Expr: fmt.Sprintf(`sum by (cluster, node) (max by (cluster, namespace, name, pod, node) (up{job=%q,%s}) == bool 0)`, rules.VMsJob, chosen), Legend: "{{node}} {{cluster}}"}}},
-		{Title: "Exporters that died, by node", Kind: Lines, Unit: Number, Width: 8, Height: 7,
+		{Title: "Exporters down, by node", Kind: Lines, Unit: Number, Width: 8, Height: 7,
+			Description: "All of one node: its relay or the node is down.",
+			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (cluster, node) (max by (cluster, namespace, name, pod, node) (up{job=%q,%s}) == bool 0)`, rules.VMsJob, chosen), Legend: "{{node}} {{cluster}}"}}},
+		{Title: "Exporter restarts, by node", Kind: Lines, Unit: Number, Width: 8, Height: 7,
 			Description: "The supervisor restarts each of them within its container.",
 			Queries:     []Query{{Expr: counted("increase", "hypervisor_exporter_restarts_total", "cluster", "node"), Legend: "{{node}} {{cluster}}"}}},
-		{Title: "Failed reads of a VM's type, by reason", Kind: Lines, Unit: Rate, Width: 8, Height: 7,
-			Queries: []Query{{Expr: counted("rate", "hypervisor_exporter_detection_errors_total", "reason"), Legend: "{{reason}}"}}},
+		{Title: "Detection errors, by reason", Kind: Lines, Unit: Rate, Width: 8, Height: 7,
+			Description: "Failed reads a second. docs/metrics.md explains the reasons.",
+			Queries:     []Query{{Expr: counted("rate", "hypervisor_exporter_detection_errors_total", "reason"), Legend: "{{reason}}"}}},
 	}}
 }
 
@@ -72,26 +77,31 @@ func webhook() Row {
   group by (cluster) (present_over_time(up{job=%[1]q,container!="certs",%[2]s}[1d])) * 0
 )
 or vector(0)`, rules.WebhookJob, inClusters)}}},
-		{Title: "Certificate ends in", Kind: Stat, Unit: Seconds, Width: 4, Height: 8, Bad: 7 * day, LowIsBad: true,
-			Queries: []Query{{Expr: fmt.Sprintf(`min(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds{job=%q,%s}) - time()`, rules.WebhookJob, inClusters)}}},
-		{Title: "Decisions", Kind: Areas, Unit: Rate, Width: 6, Height: 8,
+		{Title: "Certificate expires in", Kind: Stat, Unit: Seconds, Width: 4, Height: 8, Bad: 7 * day, LowIsBad: true,
+			Description: "The webhook's serving certificate that ends first. It is renewed with 10 days left.",
+			Queries:     []Query{{Expr: fmt.Sprintf(`min(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds{job=%q,%s}) - time()`, rules.WebhookJob, inClusters)}}},
+		{Title: "Admissions, by reason", Kind: Areas, Unit: Rate, Width: 6, Height: 8,
 			Description: "Admissions a second, by reason.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (reason) (rate(hypervisor_exporter_webhook_admissions_total{job=%q,%s}[$__rate_interval])) > 0`, rules.WebhookJob, inClusters), Legend: "{{reason}}"}}},
 		{Title: "Rejected requests", Kind: Areas, Unit: Rate, Width: 5, Height: 8,
 			Description: "Requests a second that are not admission reviews. Anyone who reaches the port can send them; no VM is affected.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (reason) (rate(hypervisor_exporter_webhook_rejected_requests_total{job=%q,%s}[$__rate_interval])) > 0`, rules.WebhookJob, inClusters), Legend: "{{reason}}"}}},
-		{Title: "Time to decide", Kind: Lines, Unit: Seconds, Width: 5, Height: 8,
-			Queries: quantiles("hypervisor_exporter_webhook_admission_duration_seconds", rules.WebhookJob)},
+		{Title: "Admission latency", Kind: Lines, Unit: Seconds, Width: 5, Height: 8,
+			Description: "Time that the webhook takes to answer an admission. The API server waits 2 s.",
+			Queries:     quantiles("hypervisor_exporter_webhook_admission_duration_seconds", rules.WebhookJob)},
 	}}
 }
 
 func relay() Row {
 	return Row{Title: "Relay", Panels: []Panel{
-		{Title: "Nodes whose relay is down", Kind: Stat, Unit: Number, Width: 8, Height: 8, Bad: 1,
-			Queries: []Query{{Expr: fmt.Sprintf(`count(max by (cluster, node) (up{job=%[1]q,%[2]s}) == 0) or count(up{job=%[1]q,%[2]s}) * 0`, rules.RelayJob, inClusters)}}},
-		{Title: "Scrapes carried, by result", Kind: Areas, Unit: Rate, Width: 8, Height: 8,
-			Queries: []Query{{Expr: fmt.Sprintf(`sum by (result) (rate(hypervisor_exporter_relay_scrapes_total{job=%q,%s}[$__rate_interval])) > 0`, rules.RelayJob, inClusters), Legend: "{{result}}"}}},
-		{Title: "Time to carry a scrape", Kind: Lines, Unit: Seconds, Width: 8, Height: 8,
-			Queries: quantiles("hypervisor_exporter_relay_scrape_duration_seconds", rules.RelayJob)},
+		{Title: "Relays down", Kind: Stat, Unit: Number, Width: 8, Height: 8, Bad: 1,
+			Description: "Nodes whose relay does not answer: none of their VMs can be scraped. HypervisorExporterRelayDown names them.",
+			Queries:     []Query{{Expr: fmt.Sprintf(`count(max by (cluster, node) (up{job=%[1]q,%[2]s}) == 0) or count(up{job=%[1]q,%[2]s}) * 0`, rules.RelayJob, inClusters)}}},
+		{Title: "Relay scrapes, by result", Kind: Areas, Unit: Rate, Width: 8, Height: 8,
+			Description: "Scrapes of VMs a second, by how they ended.",
+			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (result) (rate(hypervisor_exporter_relay_scrapes_total{job=%q,%s}[$__rate_interval])) > 0`, rules.RelayJob, inClusters), Legend: "{{result}}"}}},
+		{Title: "Relay scrape latency", Kind: Lines, Unit: Seconds, Width: 8, Height: 8,
+			Description: "How long scrapes of VMs take at the relay, failed ones included.",
+			Queries:     quantiles("hypervisor_exporter_relay_scrape_duration_seconds", rules.RelayJob)},
 	}}
 }

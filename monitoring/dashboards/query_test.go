@@ -21,9 +21,9 @@ import (
 
 // numbers are the values of the panels that show one.
 var numbers = map[string]float64{
-	"Running VMs": 5, "On emulation": 2, "Share on emulation": 0.4, "Unknown": 1, "Nodes with emulated VMs": 2,
-	"Exporters that cannot be scraped": 1, "libvirt does not answer": 1, "VMs without an exporter": 2,
-	"Versions of the exporter": 2, "Replicas": 2, "Certificate ends in": 20 * 86400, "Nodes whose relay is down": 0,
+	"Running VMs": 5, "On emulation": 2, "Share on emulation": 0.4, "Type unknown": 1, "Nodes with emulated VMs": 2,
+	"Exporters down": 1, "libvirt unreachable": 1, "VMs without an exporter": 2,
+	"Exporter versions": 2, "Replicas": 2, "Certificate expires in": 20 * 86400, "Relays down": 0,
 }
 
 // names are the series of the other panels, by the labels that the panel shows.
@@ -38,16 +38,16 @@ var names = map[string][]string{
 		`{node="node-1",hypervisor_type="kvm"}`, `{node="node-2",hypervisor_type="qemu-tcg"}`,
 		`{node="node-2",hypervisor_type="unknown"}`, `{node="node-3",hypervisor_type="qemu-tcg"}`,
 	},
-	"VMs by QEMU version":                       {`{hypervisor_version="9.1.0"}`, `{hypervisor_version="10.0.0"}`},
-	"VMs by libvirt version":                    {`{libvirt_version="10.10.0"}`},
-	"Exporters that cannot be scraped, by node": {`{node="node-1"}`, `{node="node-2"}`, `{node="node-3"}`},
-	"Exporters that died, by node":              {`{node="node-1"}`, `{node="node-2"}`, `{node="node-3"}`},
-	"Failed reads of a VM's type, by reason":    {`{reason="libvirt"}`},
-	"Decisions":                                 {`{reason="injected"}`},
-	"Rejected requests":                         {`{reason="not_a_review"}`},
-	"Time to decide":                            {`{}`},
-	"Scrapes carried, by result":                {`{result="ok"}`},
-	"Time to carry a scrape":                    {`{}`},
+	"VMs by QEMU version":         {`{hypervisor_version="9.1.0"}`, `{hypervisor_version="10.0.0"}`},
+	"VMs by libvirt version":      {`{libvirt_version="10.10.0"}`},
+	"Exporters down, by node":     {`{node="node-1"}`, `{node="node-2"}`, `{node="node-3"}`},
+	"Exporter restarts, by node":  {`{node="node-1"}`, `{node="node-2"}`, `{node="node-3"}`},
+	"Detection errors, by reason": {`{reason="libvirt"}`},
+	"Admissions, by reason":       {`{reason="injected"}`},
+	"Rejected requests":           {`{reason="not_a_review"}`},
+	"Admission latency":           {`{}`},
+	"Relay scrapes, by result":    {`{result="ok"}`},
+	"Relay scrape latency":        {`{}`},
 }
 
 // Each query of each panel returns what the panel shows, by Prometheus' own engine; and nothing, not 0, for a namespace
@@ -64,9 +64,9 @@ func TestQueriesOfOneCluster(t *testing.T) {
 
 // inAll are the values where both clusters are chosen, none of which hides behind its namesake.
 var inAll = map[string]float64{
-	"Running VMs": 5 + 6, "On emulation": 2 + 2, "Share on emulation": 4. / 11, "Unknown": 1 + 0, "Nodes with emulated VMs": 2 + 1,
-	"Exporters that cannot be scraped": 1 + 0, "libvirt does not answer": 1 + 0, "VMs without an exporter": 2 + 0,
-	"Versions of the exporter": 3, "Replicas": 0, "Certificate ends in": 20 * 86400, "Nodes whose relay is down": 0 + 2,
+	"Running VMs": 5 + 6, "On emulation": 2 + 2, "Share on emulation": 4. / 11, "Type unknown": 1 + 0, "Nodes with emulated VMs": 2 + 1,
+	"Exporters down": 1 + 0, "libvirt unreachable": 1 + 0, "VMs without an exporter": 2 + 0,
+	"Exporter versions": 3, "Replicas": 0, "Certificate expires in": 20 * 86400, "Relays down": 0 + 2,
 }
 
 func TestQueriesOfAllClusters(t *testing.T) {
@@ -156,6 +156,20 @@ func promtool(t *testing.T, input []series, questions []question) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "test.yaml"), content, 0o600))
 	output, err := exec.Command("promtool", "test", "rules", filepath.Join(dir, "test.yaml")).CombinedOutput()
 	require.NoError(t, err, "%s\npromtool: apt-get install -y --no-install-recommends prometheus", output)
+}
+
+// What a panel shows, and what to do about it, is said at the panel. An alert that is named exists.
+func TestEachPanelIsDescribed(t *testing.T) {
+	alerts := map[string]bool{}
+	for _, alert := range rules.Alerts() {
+		alerts[alert.Name] = true
+	}
+	for _, panel := range panels() {
+		require.Regexp(t, `^[A-Z].*\.$`, panel.Description, panel.Title)
+		for _, name := range regexp.MustCompile(`HypervisorExporter\w+|VirtualMachine[A-Z]\w+`).FindAllString(panel.Description, -1) {
+			require.True(t, alerts[name], "%s: there is no alert %s", panel.Title, name)
+		}
+	}
 }
 
 func panels() []Panel {

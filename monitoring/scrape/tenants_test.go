@@ -195,7 +195,7 @@ func requireEvaluates(t *testing.T, p prometheus) {
 // requirePanels: each query of the dashboard has an answer, and counts the honest VMs once each.
 func requirePanels(t *testing.T, p prometheus) {
 	t.Helper()
-	want := map[string]string{"Running VMs": "11", "On emulation": "4", "Unknown": "2"}
+	want := map[string]string{"Running VMs": "11", "On emulation": "4", "Type unknown": "2"}
 	for _, row := range dashboards.Rows() {
 		for _, panel := range row.Panels {
 			for _, query := range panel.Queries {
