@@ -160,7 +160,7 @@ func (f *framework) alerts(name string, labels map[string]string) (short, own *c
 			continue
 		}
 		specific := maps.Clone(alert.Labels)
-		for _, label := range []string{"alertname", "severity", shortMark} {
+		for _, label := range []string{"alertname", "severity", "operator_health_impact", "kubernetes_operator_part_of", "kubernetes_operator_component", shortMark} {
 			delete(specific, label)
 		}
 		switch {

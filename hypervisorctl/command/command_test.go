@@ -24,8 +24,14 @@ type answer struct {
 // call runs a command line without a kubeconfig, unless it names one.
 func call(t *testing.T, args ...string) answer {
 	t.Helper()
+	return callWith(t, "", args...)
+}
+
+// callWith runs a command line with that on its standard input.
+func callWith(t *testing.T, in string, args ...string) answer {
+	t.Helper()
 	var out, errOut bytes.Buffer
-	streams := genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &out, ErrOut: &errOut}
+	streams := genericiooptions.IOStreams{In: bytes.NewBufferString(in), Out: &out, ErrOut: &errOut}
 	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()
 	code := Run(ctx, streams, append([]string{"hypervisorctl", "--kubeconfig=/dev/null"}, args...))

@@ -70,21 +70,16 @@ func histogram(metric, labels string) []series {
 	return all
 }
 
+// fleetSeries are those of a cluster without a label: what the panels show of it is in numbers and names.
 func fleetSeries() []series {
 	all := []series{running("legacy", "mainframe", "node-3", "virt-launcher-mainframe")}
-	for _, one := range []vm{
-		{"shop", "web-1", "node-1", "kvm", "x86_64", "q35", "9.1.0", "v1", 0},
-		{"shop", "web-2", "node-1", "kvm", "x86_64", "q35", "10.0.0", "v2", 0},
-		{"shop", "slow", "node-2", "qemu-tcg", "x86_64", "q35", "9.1.0", "v1", 0},
-		{"office", "ledger", "node-2", "unknown", "", "", "", "v1", 0},
-		{"office", "scanner", "node-3", "", "", "", "", "", 0},
-		{"build", "arm", "node-3", "qemu-tcg", "aarch64", "virt", "9.1.0", "v1", 1},
-	} {
+	for _, one := range fleetVMs() {
 		all = append(all, one.series()...)
 	}
 	for number := range 2 {
-		replica := fmt.Sprintf("job=%q,pod=\"hypervisor-exporter-webhook-%d\"", rules.WebhookJob, number)
+		replica := fmt.Sprintf("job=%q,container=\"webhook\",pod=\"hypervisor-exporter-webhook-%d\"", rules.WebhookJob, number)
 		all = append(all,
+			constant("up", replica, 1),
 			constant("hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds", replica, 20*86400+30*60),
 			counter("hypervisor_exporter_webhook_admissions_total", replica+`,result="injected",reason="injected"`, 10),
 			counter("hypervisor_exporter_webhook_admissions_total", replica+`,result="error",reason="panic"`, 0),
@@ -96,6 +91,41 @@ func fleetSeries() []series {
 			counter("hypervisor_exporter_relay_scrapes_total", relay+`,result="ok"`, 34),
 			counter("hypervisor_exporter_relay_scrapes_total", relay+`,result="timeout"`, 0))
 		all = append(all, histogram("hypervisor_exporter_relay_scrape_duration_seconds", relay)...)
+	}
+	return all
+}
+
+func fleetVMs() []vm {
+	return []vm{
+		{"shop", "web-1", "node-1", "kvm", "x86_64", "q35", "9.1.0", "v1", 0},
+		{"shop", "web-2", "node-1", "kvm", "x86_64", "q35", "10.0.0", "v2", 0},
+		{"shop", "slow", "node-2", "qemu-tcg", "x86_64", "q35", "9.1.0", "v1", 0},
+		{"office", "ledger", "node-2", "unknown", "", "", "", "v1", 0},
+		{"office", "scanner", "node-3", "", "", "", "", "", 0},
+		{"build", "arm", "node-3", "qemu-tcg", "aarch64", "virt", "9.1.0", "v1", 1},
+	}
+}
+
+// twinSeries are those of a cluster with VMs and nodes of the same names in other states: what was on KVM is emulated and the
+// reverse, all that did not answer does, and the webhook and the relays, which did, do not.
+func twinSeries() []series {
+	other := map[string]string{"kvm": "qemu-tcg", "qemu-tcg": "kvm", "unknown": "kvm", "": "kvm"}
+	var all []series
+	for _, one := range fleetVMs() {
+		one.kind, one.arch, one.machine, one.qemu, one.version = other[one.kind], "x86_64", "q35", "8.2.0", "v3"
+		all = append(all, one.series()...)
+	}
+	for number := range 2 {
+		all = append(all, constant("up", fmt.Sprintf("job=%q,node=\"node-%d\"", rules.RelayJob, number), 0),
+			constant("up", fmt.Sprintf("job=%q,container=\"webhook\",pod=\"hypervisor-exporter-webhook-%d\"", rules.WebhookJob, number), 0))
+	}
+	return all
+}
+
+// in returns the series with the label of a cluster, which Prometheus adds when it sends them on.
+func in(cluster string, all []series) []series {
+	for i := range all {
+		all[i].Series = strings.Replace(all[i].Series, "{", fmt.Sprintf("{cluster=%q,", cluster), 1)
 	}
 	return all
 }

@@ -1,8 +1,12 @@
 package dashboards
 
 import (
+	"bytes"
 	"flag"
 	"os"
+	"os/exec"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,4 +24,24 @@ func TestGrafanaFile(t *testing.T) {
 	want, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.True(t, string(want) == string(got), "%s is stale; write it with: go test ./monitoring/dashboards -update", path)
+}
+
+// The command in docs/alerts.md renames the label of clusters, in queries and variables alike.
+func TestClusterLabelCommand(t *testing.T) {
+	page, err := os.ReadFile("../../docs/alerts.md")
+	require.NoError(t, err)
+	command := regexp.MustCompile("`(sed '[^']*' manifests/monitoring/dashboard.json)`").FindSubmatch(page)
+	require.NotNil(t, command)
+	shell := exec.Command("sh", "-c", string(command[1]))
+	shell.Dir = "../.."
+	got, err := shell.Output()
+	require.NoError(t, err)
+	want, err := Grafana()
+	require.NoError(t, err)
+	for _, place := range []string{"by (cluster", "on (cluster", `cluster=~\"$cluster\"`, `"name": "cluster"`, ", cluster)\"", "{{cluster}}", "var-cluster="} {
+		require.NotZero(t, bytes.Count(want, []byte(place)), place)
+		require.NotContains(t, string(got), place)
+		renamed := strings.ReplaceAll(place, "cluster", "region")
+		require.Equal(t, bytes.Count(want, []byte(place)), bytes.Count(got, []byte(renamed)), place)
+	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/stat"
 	"github.com/grafana/grafana-foundation-sdk/go/table"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+
+	"kubevirt-hypervisor-exporter/monitoring/rules"
 )
 
 // UID identifies the dashboard in its address and in links to it.
@@ -26,7 +28,9 @@ func Grafana() ([]byte, error) {
 		Tags([]string{"kubevirt"}).
 		Time("now-6h", "now").
 		Refresh("1m").
-		Tooltip(dashboard.DashboardCursorSyncCrosshair)
+		Tooltip(dashboard.DashboardCursorSyncCrosshair).
+		Link(dashboard.NewDashboardLinkBuilder("Alerts and runbooks").Type(dashboard.DashboardLinkTypeLink).
+			Url(rules.Docs + "/alerts.md").Icon("doc").TargetBlank(true))
 	for _, variable := range variables() {
 		builder.WithVariable(variable)
 	}

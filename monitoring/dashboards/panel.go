@@ -63,12 +63,11 @@ func Rows() []Row {
 }
 
 // Expand replaces Grafana's variables with values; an empty value means all.
-func Expand(expr, namespace, node string) string {
-	if namespace == "" {
-		namespace = ".*"
+func Expand(expr, cluster, namespace, node string) string {
+	for _, value := range []*string{&cluster, &namespace, &node} {
+		if *value == "" {
+			*value = ".*"
+		}
 	}
-	if node == "" {
-		node = ".*"
-	}
-	return strings.NewReplacer("$namespace", namespace, "$node", node, "$__rate_interval", "5m").Replace(expr)
+	return strings.NewReplacer("$cluster", cluster, "$namespace", namespace, "$node", node, "$__rate_interval", "5m").Replace(expr)
 }

@@ -21,7 +21,7 @@ func TestEachMetricExists(t *testing.T) {
 	var expressions []string
 	for _, panel := range panels() {
 		for _, query := range panel.Queries {
-			expressions = append(expressions, Expand(query.Expr, "", ""))
+			expressions = append(expressions, Expand(query.Expr, "", "", ""))
 		}
 	}
 	for _, alert := range rules.Alerts() {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,9 +21,9 @@ import (
 
 // numbers are the values of the panels that show one.
 var numbers = map[string]float64{
-	"Running VMs": 5, "On emulation": 2, "Share on emulation": 0.4, "Unknown": 1, "Nodes with emulated VMs": 2,
-	"Exporters that cannot be scraped": 1, "libvirt does not answer": 1, "VMs without an exporter": 2,
-	"Versions of the exporter": 2, "Replicas": 2, "Certificate ends in": 20 * 86400, "Nodes whose relay is down": 0,
+	"Running VMs": 5, "On emulation": 2, "Share on emulation": 0.4, "Type unknown": 1, "Nodes with emulated VMs": 2,
+	"Exporters down": 1, "libvirt unreachable": 1, "VMs without an exporter": 2,
+	"Exporter versions": 2, "Replicas": 2, "Certificate expires in": 20 * 86400, "Relays down": 0,
 }
 
 // names are the series of the other panels, by the labels that the panel shows.
@@ -37,44 +38,101 @@ var names = map[string][]string{
 		`{node="node-1",hypervisor_type="kvm"}`, `{node="node-2",hypervisor_type="qemu-tcg"}`,
 		`{node="node-2",hypervisor_type="unknown"}`, `{node="node-3",hypervisor_type="qemu-tcg"}`,
 	},
-	"VMs by QEMU version":                       {`{hypervisor_version="9.1.0"}`, `{hypervisor_version="10.0.0"}`},
-	"VMs by libvirt version":                    {`{libvirt_version="10.10.0"}`},
-	"Exporters that cannot be scraped, by node": {`{node="node-1"}`, `{node="node-2"}`, `{node="node-3"}`},
-	"Exporters that died, by node":              {`{node="node-1"}`, `{node="node-2"}`, `{node="node-3"}`},
-	"Failed reads of a VM's type, by reason":    {`{reason="libvirt"}`},
-	"Decisions":                                 {`{reason="injected"}`},
-	"Rejected requests":                         {`{reason="not_a_review"}`},
-	"Time to decide":                            {`{}`},
-	"Scrapes carried, by result":                {`{result="ok"}`},
-	"Time to carry a scrape":                    {`{}`},
+	"VMs by QEMU version":         {`{hypervisor_version="9.1.0"}`, `{hypervisor_version="10.0.0"}`},
+	"VMs by libvirt version":      {`{libvirt_version="10.10.0"}`},
+	"Exporters down, by node":     {`{node="node-1"}`, `{node="node-2"}`, `{node="node-3"}`},
+	"Exporter restarts, by node":  {`{node="node-1"}`, `{node="node-2"}`, `{node="node-3"}`},
+	"Detection errors, by reason": {`{reason="libvirt"}`},
+	"Admissions, by reason":       {`{reason="injected"}`},
+	"Rejected requests":           {`{reason="not_a_review"}`},
+	"Admission latency":           {`{}`},
+	"Relay scrapes, by result":    {`{result="ok"}`},
+	"Relay scrape latency":        {`{}`},
 }
 
 // Each query of each panel returns what the panel shows, by Prometheus' own engine; and nothing, not 0, for a namespace
 // and a node that do not exist.
 func TestQueries(t *testing.T) {
-	var questions []any
-	ask := func(expr string, expected ...any) {
-		questions = append(questions, map[string]any{"expr": expr, "eval_time": "30m", "exp_samples": expected})
+	promtool(t, fleetSeries(), append(shownOf(t, ""), nothingShown()...))
+}
+
+// Of a cluster that is chosen, a Prometheus that has another with the same names shows the same.
+func TestQueriesOfOneCluster(t *testing.T) {
+	both := slices.Concat(in("prod-a", fleetSeries()), in("prod-b", twinSeries()))
+	promtool(t, both, append(shownOf(t, "prod-a"), nothingShown()...))
+}
+
+// inAll are the values where both clusters are chosen, none of which hides behind its namesake.
+var inAll = map[string]float64{
+	"Running VMs": 5 + 6, "On emulation": 2 + 2, "Share on emulation": 4. / 11, "Type unknown": 1 + 0, "Nodes with emulated VMs": 2 + 1,
+	"Exporters down": 1 + 0, "libvirt unreachable": 1 + 0, "VMs without an exporter": 2 + 0,
+	"Exporter versions": 3, "Replicas": 0, "Certificate expires in": 20 * 86400, "Relays down": 0 + 2,
+}
+
+func TestQueriesOfAllClusters(t *testing.T) {
+	both := slices.Concat(in("prod-a", fleetSeries()), in("prod-b", twinSeries()))
+	var questions []question
+	for _, panel := range panels() {
+		if _, isNumber := numbers[panel.Title]; isNumber {
+			questions = append(questions, ask(Expand(panel.Queries[0].Expr, "", "", ""), sample{"{}", inAll[panel.Title]}))
+		}
 	}
+	require.Len(t, questions, len(inAll))
+	promtool(t, both, questions)
+}
+
+// shownOf asks what the panels show of a cluster, whose name may be empty.
+func shownOf(t *testing.T, cluster string) []question {
+	t.Helper()
+	var questions []question
 	for _, panel := range panels() {
 		for _, query := range panel.Queries {
+			expr := Expand(query.Expr, cluster, "", "")
 			if number, ok := numbers[panel.Title]; ok {
-				ask(Expand(query.Expr, "", ""), map[string]any{"labels": "{}", "value": number})
-			} else {
-				require.Contains(t, names, panel.Title)
-				var expected []any
-				for _, labels := range names[panel.Title] {
-					expected = append(expected, map[string]any{"labels": labels, "value": 1})
-				}
-				ask(fmt.Sprintf("group by (%s) (%s)", strings.Join(shown(panel, query), ","), Expand(query.Expr, "", "")), expected...)
+				questions = append(questions, ask(expr, sample{"{}", number}))
+				continue
 			}
+			require.Contains(t, names, panel.Title)
+			labels := shown(panel, query)
+			var expected []sample
+			for _, series := range names[panel.Title] {
+				if cluster != "" && slices.Contains(labels, "cluster") {
+					series = strings.Replace(series, "{", fmt.Sprintf("{cluster=%q,", cluster), 1)
+				}
+				expected = append(expected, sample{series, 1})
+			}
+			questions = append(questions, ask(fmt.Sprintf("group by (%s) (%s)", strings.Join(labels, ","), expr), expected...))
+		}
+	}
+	return questions
+}
+
+// nothingShown asks for VMs that do not exist.
+func nothingShown() []question {
+	var questions []question
+	for _, panel := range panels() {
+		for _, query := range panel.Queries {
 			if strings.Contains(query.Expr, "$namespace") {
-				ask(Expand(query.Expr, "no-such-namespace", "no-such-node"))
+				questions = append(questions, ask(Expand(query.Expr, "", "no-such-namespace", "no-such-node")))
 			}
 		}
 	}
-	promtool(t, map[string]any{"name": "fleet", "interval": "1m", "input_series": fleetSeries(), "promql_expr_test": questions})
+	return questions
 }
+
+// A question is one of promtool's, with the samples that it expects.
+type question struct {
+	Expr     string   `yaml:"expr"`
+	Time     string   `yaml:"eval_time"`
+	Expected []sample `yaml:"exp_samples"`
+}
+
+type sample struct {
+	Labels string  `yaml:"labels"`
+	Value  float64 `yaml:"value"`
+}
+
+func ask(expr string, expected ...sample) question { return question{expr, "30m", expected} }
 
 // shown returns the labels by which the panel tells its series apart.
 func shown(panel Panel, query Query) []string {
@@ -85,10 +143,11 @@ func shown(panel Panel, query Query) []string {
 	return labels
 }
 
-// promtool runs the test with the product's rules.
-func promtool(t *testing.T, test map[string]any) {
+// promtool asks about the series, with the product's rules.
+func promtool(t *testing.T, input []series, questions []question) {
 	t.Helper()
-	content, err := rules.RulesFile()
+	test := map[string]any{"name": "fleet", "interval": "1m", "input_series": input, "promql_expr_test": questions}
+	content, err := rules.RulesFile(rules.Components())
 	require.NoError(t, err)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yaml"), content, 0o600))
@@ -97,6 +156,20 @@ func promtool(t *testing.T, test map[string]any) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "test.yaml"), content, 0o600))
 	output, err := exec.Command("promtool", "test", "rules", filepath.Join(dir, "test.yaml")).CombinedOutput()
 	require.NoError(t, err, "%s\npromtool: apt-get install -y --no-install-recommends prometheus", output)
+}
+
+// What a panel shows, and what to do about it, is said at the panel. An alert that is named exists.
+func TestEachPanelIsDescribed(t *testing.T) {
+	alerts := map[string]bool{}
+	for _, alert := range rules.Alerts() {
+		alerts[alert.Name] = true
+	}
+	for _, panel := range panels() {
+		require.Regexp(t, `^[A-Z].*\.$`, panel.Description, panel.Title)
+		for _, name := range regexp.MustCompile(`HypervisorExporter\w+|VirtualMachine[A-Z]\w+`).FindAllString(panel.Description, -1) {
+			require.True(t, alerts[name], "%s: there is no alert %s", panel.Title, name)
+		}
+	}
 }
 
 func panels() []Panel {

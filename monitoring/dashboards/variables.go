@@ -12,8 +12,9 @@ import (
 func variables() []cog.Builder[dashboard.VariableModel] {
 	return []cog.Builder[dashboard.VariableModel]{
 		dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus"),
-		choice("namespace", "Namespace", fmt.Sprintf(`label_values(%s{%s}, namespace)`, rules.Newest, rules.NotVMs)),
-		choice("node", "Node", fmt.Sprintf(`label_values(%s{%s,namespace=~"$namespace"}, node)`, rules.Newest, rules.NotVMs)),
+		choice("cluster", "Cluster", fmt.Sprintf(`label_values(%s{%s}, cluster)`, rules.Newest, rules.NotVMs)),
+		choice("namespace", "Namespace", fmt.Sprintf(`label_values(%s{%s,%s}, namespace)`, rules.Newest, rules.NotVMs, inClusters)),
+		choice("node", "Node", fmt.Sprintf(`label_values(%s{%s,%s,namespace=~"$namespace"}, node)`, rules.Newest, rules.NotVMs, inClusters)),
 	}
 }
 
@@ -36,11 +37,12 @@ type link struct {
 	URL   string `json:"url"`
 }
 
-// tableLinks returns the links of the columns: from a node or namespace to the dashboard for it alone, and from a VM
+// tableLinks returns the links of the columns: from a cluster, node or namespace to the dashboard for it alone, and from a VM
 // to the runbook.
 func tableLinks() map[string][]link {
 	own := "/d/" + UID + "?${datasource:queryparam}&var-"
 	return map[string][]link{
+		"cluster":   {{"This cluster only", own + "cluster=${__value.text}"}},
 		"namespace": {{"This namespace only", own + "namespace=${__value.text}"}},
 		"node":      {{"This node only", own + "node=${__value.text}"}},
 		"name":      {{"What to do", rules.RunbookURL("VirtualMachineOnSoftwareEmulation")}},

@@ -5,10 +5,10 @@ import "time"
 func targetDown() Alert {
 	return Alert{
 		Name: "HypervisorExporterTargetDown",
-		Expr: `max by (namespace, name, node, pod) (up` + ofVMs + `) == 0
-unless on (namespace, pod)
+		Expr: `max by (cluster, namespace, name, node, pod) (up` + ofVMs + `) == 0
+unless on (cluster, namespace, pod)
   kube_pod_status_phase{` + NotVMs + `,phase!="Running"} == 1
-unless on (node)
+unless on (cluster, node)
   (` + relayDownExpr + `)`,
 		For:         10 * time.Minute,
 		Severity:    Warning,
@@ -21,7 +21,7 @@ unless on (node)
 func libvirtUnreachable() Alert {
 	return Alert{
 		Name:        "HypervisorExporterLibvirtUnreachable",
-		Expr:        `max by (namespace, name, node, pod) (hypervisor_exporter_libvirt_up` + ofVMs + `) == 0`,
+		Expr:        `max by (cluster, namespace, name, node, pod) (hypervisor_exporter_libvirt_up` + ofVMs + `) == 0`,
 		For:         5 * time.Minute,
 		Severity:    Warning,
 		Summary:     "A VM's libvirt does not answer the exporter.",
@@ -32,8 +32,8 @@ func libvirtUnreachable() Alert {
 func restarting() Alert {
 	return Alert{
 		Name: "HypervisorExporterRestarting",
-		Expr: `max by (namespace, name, node, pod) (increase(hypervisor_exporter_restarts_total` + ofVMs + `[30m])) >= 3
-and on (namespace, pod) up` + ofVMs,
+		Expr: `max by (cluster, namespace, name, node, pod) (increase(hypervisor_exporter_restarts_total` + ofVMs + `[30m])) >= 3
+and on (cluster, namespace, pod) up` + ofVMs,
 		Severity:    Warning,
 		Summary:     "A VM's exporter keeps dying.",
 		Description: `The exporter of VM {{ $labels.namespace }}/{{ $labels.name }} (pod {{ $labels.pod }}, node {{ $labels.node }}) died and was restarted about {{ $value | printf "%.0f" }} times in the last 30 minutes. The VM is not affected; some scrapes may fail.`,
@@ -45,8 +45,8 @@ and on (namespace, pod) up` + ofVMs,
 // does not show namespaces' labels, those that have an injected VM.
 const enabledNamespaces = `kube_namespace_labels{` + NotVMs + `,label_hypervisor_exporter_kubevirt_io_inject="enabled"}
   or (
-    group by (namespace) (up` + ofVMs + `)
-    unless on () kube_namespace_labels{` + NotVMs + `,label_hypervisor_exporter_kubevirt_io_inject!=""}
+    group by (cluster, namespace) (up` + ofVMs + `)
+    unless on (cluster) kube_namespace_labels{` + NotVMs + `,label_hypervisor_exporter_kubevirt_io_inject!=""}
   )`
 
 // optedOut are the pods whose VM wants no sidecar, by kube-state-metrics; without it, none.
@@ -60,13 +60,13 @@ const optedOut = `(
 func withoutMetric() Alert {
 	return Alert{
 		Name: "VirtualMachineWithoutHypervisorMetric",
-		Expr: `max by (namespace, name, node) (
+		Expr: `max by (cluster, namespace, name, node) (
   ` + namedPods + `
-  unless on (namespace, pod) ` + optedOut + `
-  unless on (namespace, name, pod) ` + info() + `
-  unless on (namespace, name, pod) up` + ofVMs + ` == 0
+  unless on (cluster, namespace, pod) ` + optedOut + `
+  unless on (cluster, namespace, name, pod) ` + info() + `
+  unless on (cluster, namespace, name, pod) up` + ofVMs + ` == 0
 )
-and on (namespace) (
+and on (cluster, namespace) (
   ` + enabledNamespaces + `
 )`,
 		For:         15 * time.Minute,

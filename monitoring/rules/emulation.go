@@ -16,9 +16,9 @@ import (
 func lasting(kind, resets string, duration time.Duration) string {
 	same := recorded(Newest, fmt.Sprintf(`hypervisor_type=%q`, kind))
 	return fmt.Sprintf(`%[1]s
-and on (namespace, name)
+and on (cluster, namespace, name)
   present_over_time(%[1]s[1h] offset %[3]s)
-unless on (namespace, name)
+unless on (cluster, namespace, name)
   present_over_time(%[2]s[%[3]s])`, same, recorded(Newest, resets), promDuration(duration))
 }
 
@@ -45,17 +45,17 @@ func besideKVM() Alert {
 	return Alert{
 		Name: "VirtualMachineOnSoftwareEmulationBesideKVM",
 		Expr: emulated() + `
-and on (namespace, name, node) (
+and on (cluster, namespace, name, node) (
   ` + domain(`domain_type="qemu"`) + `
-  and on (node, arch) (
+  and on (cluster, node, arch) (
     ` + domain("") + `
-    unless on (namespace, pod)
+    unless on (cluster, namespace, pod)
       ` + domain(`domain_type!="kvm"`) + `
-    and on (namespace, name, node)
+    and on (cluster, namespace, name, node)
       ` + recorded(Newest, `hypervisor_type="kvm"`) + `
   )
 )`,
-		Severity:    Critical,
+		Severity:    Warning,
 		Summary:     "A VM runs on software emulation although its node has KVM.",
 		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} has run on software emulation for more than 10 minutes on node {{ $labels.node }}, where other VMs of the same architecture run on KVM. The VM, or its access to the node's KVM device, is misconfigured.`,
 		Why:         "The architecture must be the same: a guest of an architecture other than its node's can only be emulated.",
@@ -65,9 +65,9 @@ and on (namespace, name, node) (
 func nodeTurned() Alert {
 	return Alert{
 		Name: "NodeTurnedToSoftwareEmulation",
-		Expr: `count by (node) (
+		Expr: `count by (cluster, node) (
   ` + recorded(Newest, `hypervisor_type="qemu-tcg"`) + `
-  and on (namespace, name)
+  and on (cluster, namespace, name)
   present_over_time(` + recorded(Newest, `hypervisor_type="kvm"`) + `[1d:10m])
 ) >= 2`,
 		Severity:    Critical,
@@ -81,7 +81,7 @@ func unknown() Alert {
 	return Alert{
 		Name: "VirtualMachineHypervisorUnknown",
 		Expr: lasting("unknown", `hypervisor_type!="unknown"`, unknownLasts) + `
-unless on (namespace, name, node)
+unless on (cluster, namespace, name, node)
   ` + otherDomain(),
 		Severity:    Warning,
 		Summary:     "A VM's hypervisor type has been unknown for 15 minutes.",
@@ -100,7 +100,7 @@ func otherDomain() string {
 func otherDomainType() Alert {
 	return Alert{
 		Name: "VirtualMachineDomainTypeOther",
-		Expr: `group by (namespace, name, node, domain_type) (
+		Expr: `group by (cluster, namespace, name, node, domain_type) (
   ` + otherDomain() + `
 )`,
 		For:         10 * time.Minute,

@@ -18,13 +18,13 @@ func rulesFailing(watched []Group) Alert {
 	}
 	return Alert{
 		Name: "HypervisorExporterRulesFailing",
-		Expr: `max by (group) (
+		Expr: `max by (cluster, group) (
   label_replace(
     increase(prometheus_rule_evaluation_failures_total{` + NotVMs + `,rule_group=~".*;(` + strings.Join(names, "|") + `)"}[15m]),
     "group", "$1", "rule_group", ".*;(.+)"
   )
 ) >= 2`,
-		Severity:    Critical,
+		Severity:    Warning,
 		Summary:     "Prometheus cannot evaluate a rule of the hypervisor exporter.",
 		Description: `Prometheus failed about {{ $value | printf "%.0f" }} times in the last 15 minutes to evaluate a rule of the group {{ $labels.group }}. Alerts and panels that depend on it show nothing meanwhile.`,
 		Why:         "Silent if Prometheus does not scrape itself.",

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func TestEachBrokenRuleIsNoticed(t *testing.T) {
 			delete(listed, rule+"/"+mutant.what)
 			t.Run(rule+"/"+mutant.what, func(t *testing.T) {
 				t.Parallel()
-				output, err := runPromtool(t, mutant.groups, rule)
+				output, err := runPromtool(t, mutant.groups, rule, noticing(t, rule, mutant.what)...)
 				if why != "" {
 					require.NoError(t, err, "it is listed as equivalent (%s), but a scenario notices it: %s", why, output)
 					return
@@ -43,6 +44,18 @@ func TestEachBrokenRuleIsNoticed(t *testing.T) {
 		}
 	}
 	require.Empty(t, listed, "listed as equivalent, but no rule is broken so")
+}
+
+// noticing returns the tests that can notice the mutant: a rule that is not otherwise in a fleet is broken alone, too.
+func noticing(t *testing.T, rule, what string) []testGroup {
+	t.Helper()
+	switch {
+	case strings.HasSuffix(what, " without cluster"):
+		return []testGroup{fleet(t, rule)}
+	case slices.ContainsFunc(scenariosOf(rule), func(s scenario) bool { return s.beside != nil }):
+		return append(alone(t, rule), fleet(t, rule))
+	}
+	return alone(t, rule)
 }
 
 // equivalents returns the mutants that mean the same as the rule, and why.

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,29 +51,25 @@ type (
 	}
 )
 
-// TestRules runs each scenario in Prometheus' own rule engine.
+// TestRules runs each scenario in Prometheus' own rule engine, in a Prometheus of its own and beside all others of the rule.
 func TestRules(t *testing.T) {
 	for _, rule := range ruleNames() {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
-			output, err := runPromtool(t, Groups(), rule)
+			output, err := runPromtool(t, Groups(), rule, append(alone(t, rule), fleet(t, rule))...)
 			require.NoError(t, err, output)
 		})
 	}
 }
 
-// runPromtool runs the scenarios of one rule. It returns an error if one of them fails; the output names it.
-func runPromtool(t *testing.T, groups []Group, rule string) (string, error) {
+// runPromtool runs tests of one rule. It returns an error if one of them fails; the output names it.
+func runPromtool(t *testing.T, groups []Group, rule string, tests ...testGroup) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
 	file, test := filepath.Join(dir, "rules.yaml"), filepath.Join(dir, "test.yaml")
 	content, err := encode(groupsNode(needed(groups, rule)))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(file, content, 0o600))
-	var tests []testGroup
-	for _, one := range scenariosOf(rule) {
-		tests = append(tests, group(t, one))
-	}
 	content, err = yaml.Marshal(unitTest{RuleFiles: []string{file}, EvaluationInterval: "1m", Tests: tests})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(test, content, 0o600))
@@ -113,29 +110,75 @@ func promtool(t *testing.T) string {
 	return program
 }
 
-func group(t *testing.T, story scenario) testGroup {
+// alone returns each scenario of the rule in a Prometheus of its own, whose series have no label cluster.
+func alone(t *testing.T, rule string) []testGroup {
 	t.Helper()
-	result := testGroup{Name: story.rule + ": " + story.story, Interval: "1m"}
-	for _, one := range joined(t, slices.Concat(story.input, forgedByPages(story.input))) {
-		result.Input = append(result.Input, testSeries{one.labels.String(), one.values()})
+	var tests []testGroup
+	for _, story := range scenariosOf(rule) {
+		test := testGroup{Name: rule + ": " + story.story, Interval: "1m", Input: series(t, story, "")}
+		for _, moment := range story.want {
+			test.Questions = append(test.Questions, question(t, rule, "", moment))
+		}
+		if story.describes != "" {
+			test.Alerts = append(test.Alerts, described(t, story))
+		}
+		tests = append(tests, test)
 	}
-	for _, moment := range story.want {
-		result.Questions = append(result.Questions, question(t, story.rule, moment))
-	}
-	if story.describes != "" {
-		result.Alerts = append(result.Alerts, described(t, story))
-	}
-	return result
+	return tests
 }
 
-// question asks for the recorded series or, of an alert, for what fires.
-func question(t *testing.T, rule string, m moment) exprTest {
+// fleet returns one Prometheus with all scenarios of the rule, each in a cluster of its own. The clusters have nodes,
+// namespaces and VMs of the same names, in other states. In each is seen what is seen in it alone.
+func fleet(t *testing.T, rule string) testGroup {
 	t.Helper()
-	test := exprTest{Expr: rule + `{job=""}`, EvalTime: fmt.Sprintf("%dm", m.minute)}
+	test := testGroup{Name: rule + ": a fleet of clusters", Interval: "1m"}
+	for i, story := range scenariosOf(rule) {
+		cluster := fmt.Sprintf("%02d: %s", i, story.story)
+		test.Input = append(test.Input, series(t, story, cluster)...)
+		want := story.beside
+		if want == nil {
+			want = story.want
+		}
+		for _, moment := range want {
+			test.Questions = append(test.Questions, question(t, rule, cluster, moment))
+		}
+		test.Questions = append(test.Questions, exprTest{Expr: asked(rule, `cluster=""`), EvalTime: fmt.Sprintf("%dm", want[0].minute)})
+	}
+	return test
+}
+
+// series returns the input of a scenario, with what pages forge.
+func series(t *testing.T, story scenario, cluster string) []testSeries {
+	t.Helper()
+	var all []testSeries
+	for _, one := range joined(t, slices.Concat(story.input, forgedByPages(story.input))) {
+		if cluster != "" {
+			one = one.with("cluster", cluster)
+		}
+		all = append(all, testSeries{one.labels.String(), one.values()})
+	}
+	return all
+}
+
+// asked selects the recorded series or, of an alert, what fires.
+func asked(rule, matcher string) string {
+	if isRecording(rule) {
+		return rule + `{job="",` + matcher + `}`
+	}
+	return fmt.Sprintf(`ALERTS{alertname=%q,alertstate="firing",%s}`, rule, matcher)
+}
+
+// question asks for what is seen of the rule in the cluster or, if that is empty, at all.
+func question(t *testing.T, rule, cluster string, m moment) exprTest {
+	t.Helper()
+	test := exprTest{Expr: asked(rule, ""), EvalTime: fmt.Sprintf("%dm", m.minute)}
 	base := labels{"__name__": rule}
 	if !isRecording(rule) {
-		test.Expr = fmt.Sprintf(`ALERTS{alertname=%q,alertstate="firing"}`, rule)
-		base = labels{"__name__": "ALERTS", "alertname": rule, "alertstate": "firing", "severity": alert(t, rule).Severity.String()}
+		base = labelled(t, rule).with("__name__", "ALERTS", "alertname", rule, "alertstate", "firing")
+	}
+	if cluster != "" {
+		test.Expr = asked(rule, fmt.Sprintf("cluster=%q", cluster))
+		base = base.with("cluster", cluster)
 	}
 	value := m.value
 	if value == 0 {
@@ -161,15 +204,24 @@ func described(t *testing.T, story scenario) alertTest {
 	t.Helper()
 	rule, first := alert(t, story.rule), story.want[0]
 	require.Len(t, first.series, 1)
+	expected := labelled(t, rule.Name)
+	maps.Copy(expected, first.series[0])
 	return alertTest{
 		EvalTime: fmt.Sprintf("%dm", first.minute), Name: rule.Name,
 		Expected: []expectedAlert{{
-			Labels: first.series[0].with("severity", rule.Severity.String()),
+			Labels: expected,
 			Annotations: map[string]string{
 				"summary": rule.Summary, "description": story.describes, "runbook_url": RunbookURL(rule.Name),
 			},
 		}},
 	}
+}
+
+// labelled returns the labels that the rule gives its alert.
+func labelled(t *testing.T, name string) labels {
+	t.Helper()
+	rule := alert(t, name)
+	return labels(rule.Labels).with("severity", string(rule.Severity))
 }
 
 func alert(t *testing.T, name string) Alert {

@@ -3,23 +3,19 @@ package rules
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 )
 
-const generated = "# Generated from monitoring/rules by: go test ./monitoring/rules -update\n"
-
-// PrometheusRules returns the YAML of one PrometheusRule for each component in that namespace. An overlay leaves out the
-// objects of what it does not install.
-func PrometheusRules(namespace string) ([]byte, error) {
+// PrometheusRules returns the YAML of one PrometheusRule for each component.
+func PrometheusRules(components []Component) ([]byte, error) {
 	var out bytes.Buffer
-	out.WriteString(generated)
-	for _, component := range Components() {
-		if component.Namespace != namespace {
-			continue
-		}
+	for _, component := range components {
 		content, err := encode(object(component))
 		if err != nil {
 			return nil, fmt.Errorf("write the PrometheusRule %s: %w", component.Object, err)
@@ -30,9 +26,10 @@ func PrometheusRules(namespace string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// RulesFile returns the YAML of all groups, for rule_files of a Prometheus without the operator.
-func RulesFile() ([]byte, error) {
-	content, err := encode(groupsNode(Groups()))
+// RulesFile returns the YAML of the components' groups, for rule_files of a Prometheus without the operator, and for the
+// rulers of Thanos and Mimir.
+func RulesFile(components []Component) ([]byte, error) {
+	content, err := encode(groupsNode(groupsOf(components)))
 	if err != nil {
 		return nil, fmt.Errorf("write the rules file: %w", err)
 	}
@@ -98,12 +95,8 @@ func alertNode(a Alert) *yaml.Node {
 		node.Content = append(node.Content, text("for"), text(promDuration(a.For)))
 	}
 	node.Content = append(node.Content,
-		text("labels"), mapping("severity", text(a.Severity.String())),
-		text("annotations"), mapping(
-			"summary", text(a.Summary),
-			"description", text(a.Description),
-			"runbook_url", text(RunbookURL(a.Name)),
-		),
+		text("labels"), sorted(mapping("severity", text(string(a.Severity))), a.Labels),
+		text("annotations"), sorted(mapping("summary", text(a.Summary), "description", text(a.Description)), a.Annotations),
 	)
 	node.HeadComment = wrap(a.Why)
 	return node
@@ -133,6 +126,14 @@ func mapping(pairs ...any) *yaml.Node {
 	return node
 }
 
+// sorted appends more pairs to a mapping, by key.
+func sorted(node *yaml.Node, more map[string]string) *yaml.Node {
+	for _, key := range slices.Sorted(maps.Keys(more)) {
+		node.Content = append(node.Content, text(key), text(more[key]))
+	}
+	return node
+}
+
 func text(value string) *yaml.Node {
 	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value}
 	if strings.Contains(value, "\n") {
@@ -141,7 +142,5 @@ func text(value string) *yaml.Node {
 	return node
 }
 
-// promDuration writes whole minutes as Prometheus does: 10m, not Go's 10m0s.
-func promDuration(d time.Duration) string {
-	return fmt.Sprintf("%dm", int(d.Minutes()))
-}
+// promDuration writes a duration as Prometheus does: 10m, not Go's 10m0s.
+func promDuration(d time.Duration) string { return model.Duration(d).String() }

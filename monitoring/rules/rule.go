@@ -1,34 +1,18 @@
 package rules
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
-// Severity is how soon someone should act.
-type Severity int
+// Severity is how soon someone should act: the value of the label severity.
+type Severity string
 
 const (
 	// Info is for when there is time.
-	Info Severity = iota
-	// Warning is for the next working day.
-	Warning
-	// Critical is for now: many VMs are slow, or nothing would report it.
-	Critical
+	Info Severity = "info"
+	// Warning is for the next working day: the VMs run as before, or one of them is slow.
+	Warning Severity = "warning"
+	// Critical is for now, day or night: many VMs are slow, or each VM that starts until someone acts is harmed.
+	Critical Severity = "critical"
 )
-
-// String is the value of the label severity.
-func (s Severity) String() string {
-	switch s {
-	case Info:
-		return "info"
-	case Warning:
-		return "warning"
-	case Critical:
-		return "critical"
-	}
-	return fmt.Sprintf("severity_%d", int(s))
-}
 
 // An Alert fires for each series that Expr gives.
 type Alert struct {
@@ -41,6 +25,9 @@ type Alert struct {
 	Description string
 	// Why explains the expression, as a comment in the generated rules.
 	Why string
+
+	// Labels are those beside severity. Annotations are all. Settings fill both.
+	Labels, Annotations map[string]string
 }
 
 // Recording is a series computed from others.
@@ -74,8 +61,11 @@ const (
 	relayNamespace   = "hypervisor-exporter-relay"
 )
 
-// Components lists all rules, in the order of the generated files.
-func Components() []Component {
+// Components lists all rules with the default settings, in the order of the generated files.
+func Components() []Component { return Settings{}.Components() }
+
+// components lists all rules before any setting.
+func components() []Component {
 	watched := []Group{vms(), nodes(), webhook(), certs(), relay()}
 	return []Component{
 		{Name: "sidecar", Object: "hypervisor-exporter-vms", Namespace: productNamespace, Groups: []Group{vms(), nodes(), evaluation(watched...)}},
@@ -104,9 +94,11 @@ func Recordings() []Recording {
 }
 
 // Groups lists the groups of all components.
-func Groups() []Group {
+func Groups() []Group { return groupsOf(Components()) }
+
+func groupsOf(components []Component) []Group {
 	var all []Group
-	for _, component := range Components() {
+	for _, component := range components {
 		all = append(all, component.Groups...)
 	}
 	return all

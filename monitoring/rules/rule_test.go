@@ -54,7 +54,7 @@ func isApart(name string) bool {
 
 // What Prometheus of Debian 12 reads, later ones do.
 func TestPromtoolReadsTheRules(t *testing.T) {
-	content, err := RulesFile()
+	content, err := RulesFile(Components())
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "rules.yaml")
 	require.NoError(t, os.WriteFile(path, content, 0o600))

@@ -24,6 +24,8 @@ type scenario struct {
 	story string
 	input []line
 	want  []moment
+	// beside is what is to be seen if the Prometheus has other clusters, too; nil is the same.
+	beside []moment
 	// describes is the description of the one alert at the first moment.
 	describes string
 }

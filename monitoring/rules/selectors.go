@@ -51,7 +51,7 @@ func selector(name, job, matchers string) string {
 // namedPods is 1 for each running VMI, with the name of its pod by KubeVirt's metric. The aggregation leaves one series for
 // each pod, so label_replace never makes two with the same labels.
 const namedPods = `label_replace(
-      group by (namespace, name, node, vmi_pod) (kubevirt_vmi_info{` + NotVMs + `,phase="running",vmi_pod!~"|<none>"}),
+      group by (cluster, namespace, name, node, vmi_pod) (kubevirt_vmi_info{` + NotVMs + `,phase="running",vmi_pod!~"|<none>"}),
       "pod", "$1", "vmi_pod", "(.+)"
     )`
 

@@ -40,11 +40,11 @@ func nodes() Group {
 func newest() Recording {
 	return Recording{
 		Name: Newest,
-		Expr: `group by (namespace, name, node, hypervisor_type) (
-  topk by (namespace, name) (1,
+		Expr: `group by (cluster, namespace, name, node, hypervisor_type) (
+  topk by (cluster, namespace, name) (1,
     (` + info() + `)
-    * on (namespace, name, node, pod) group_left ()
-    max by (namespace, name, node, pod) (
+    * on (cluster, namespace, name, node, pod) group_left ()
+    max by (cluster, namespace, name, node, pod) (
       1e11 * ` + namedPods + `
       or
       clamp(hypervisor_exporter_last_change_timestamp_seconds` + ofVMs + `, 0, time())
@@ -59,7 +59,7 @@ func newest() Recording {
 func nodeCount() Recording {
 	return Recording{
 		Name:    NodeCount,
-		Expr:    `count by (node, hypervisor_type) (` + recorded(Newest, "") + `)`,
+		Expr:    `count by (cluster, node, hypervisor_type) (` + recorded(Newest, "") + `)`,
 		Meaning: "VMs of each type on each node. A type that no VM of the node has is absent, not 0.",
 	}
 }
@@ -67,17 +67,17 @@ func nodeCount() Recording {
 func clusterCount() Recording {
 	return Recording{
 		Name:    ClusterCount,
-		Expr:    `count by (hypervisor_type) (` + recorded(Newest, "") + `)`,
+		Expr:    `count by (cluster, hypervisor_type) (` + recorded(Newest, "") + `)`,
 		Meaning: "VMs of each type in the cluster. A type that no VM has is absent, not 0.",
 	}
 }
 
 func emulatedRatio() Recording {
-	all := `sum(` + recorded(ClusterCount, "") + `)`
+	all := `sum by (cluster) (` + recorded(ClusterCount, "") + `)`
 	return Recording{
 		Name: EmulatedRatio,
 		Expr: `(
-  sum(` + recorded(ClusterCount, `hypervisor_type="qemu-tcg"`) + `)
+  sum by (cluster) (` + recorded(ClusterCount, `hypervisor_type="qemu-tcg"`) + `)
   or
   ` + all + ` * 0
 )

@@ -21,22 +21,33 @@ func certs() Group {
 	return Group{Name: "hypervisor-exporter-certs", Alerts: []Alert{certificateExpiring()}}
 }
 
+// replicas are the webhook's targets. With the admission policy, its job has the certificate process only.
+const replicas = `up{job="` + WebhookJob + `",container!="certs"}[1d]`
+
+// webhookDown asks for each cluster that had a webhook within the last day; if none had, absent_over_time makes it fire once,
+// so that a Prometheus of one cluster reports a webhook that it has never seen.
 func webhookDown() Alert {
 	return Alert{
-		Name:        "HypervisorExporterWebhookDown",
-		Expr:        `absent(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds` + ofWebhook + ` > time())`,
+		Name: "HypervisorExporterWebhookDown",
+		Expr: `group by (cluster) (
+  present_over_time(` + replicas + `)
+  or
+  absent_over_time(` + replicas + `)
+)
+unless on (cluster)
+  hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds` + ofWebhook + ` > time()`,
 		For:         5 * time.Minute,
 		Severity:    Critical,
 		Summary:     "No replica of the webhook can inject the exporter.",
 		Description: `Prometheus has seen no replica of the webhook with a valid certificate for 5 minutes. VMs that start now have no exporter until they are restarted or migrated.`,
-		Why:         "A replica without a valid certificate is up, but the API server cannot use it.",
+		Why:         "A replica without a valid certificate is up, but the API server cannot use it. Beside other clusters, a cluster is known by the webhook's targets of the last day.",
 	}
 }
 
 func webhookErrors() Alert {
 	return Alert{
 		Name:        "HypervisorExporterWebhookErrors",
-		Expr:        `sum by (reason) (increase(hypervisor_exporter_webhook_admissions_total{job="` + WebhookJob + `",result="error"}[15m])) > 0`,
+		Expr:        `sum by (cluster, reason) (increase(hypervisor_exporter_webhook_admissions_total{job="` + WebhookJob + `",result="error"}[15m])) > 0`,
 		Severity:    Warning,
 		Summary:     "The webhook could not answer an admission because of an internal error.",
 		Description: `The webhook had an internal error in about {{ $value | printf "%.0f" }} admissions in the last 15 minutes (reason {{ $labels.reason }}). VMs among them started without an exporter.`,
@@ -52,13 +63,13 @@ const failOpen = `apiserver_admission_webhook_fail_open_count{` + NotVMs + `,nam
 func webhookBypassed() Alert {
 	return Alert{
 		Name: "HypervisorExporterWebhookBypassed",
-		Expr: `sum(
+		Expr: `sum by (cluster) (
   increase(` + failOpen + `[15m]) > 0
   or
   (
     ` + failOpen + `
     unless ` + failOpen + ` offset 15m
-    and on (job, instance) up{` + NotVMs + `} offset 15m
+    and on (cluster, job, instance) up{` + NotVMs + `} offset 15m
   )
 ) > 0`,
 		Severity:    Warning,
@@ -71,7 +82,7 @@ func webhookBypassed() Alert {
 func podsRefused() Alert {
 	return Alert{
 		Name:        "HypervisorExporterPodsRefused",
-		Expr:        `sum(increase(hypervisor_exporter_webhook_admissions_total{job="` + WebhookJob + `",reason="refused_before"}[30m])) > 0`,
+		Expr:        `sum by (cluster) (increase(hypervisor_exporter_webhook_admissions_total{job="` + WebhookJob + `",reason="refused_before"}[30m])) > 0`,
 		Severity:    Warning,
 		Summary:     "VMs start without the exporter because something refuses their pods with it.",
 		Description: `The API server refused pods of VMs that contained the exporter. So the webhook left about {{ $value | printf "%.0f" }} of the pods that followed unchanged in the last 30 minutes. Their VMs start without an exporter, or something else still refuses them. The webhook's log names the VMs; the VMs' events name what refuses their pods.`,
@@ -88,17 +99,17 @@ func certificateExpiring() Alert {
 		Name: "HypervisorExporterCertificateExpiring",
 		Expr: `label_replace(
   label_replace(
-    min(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds` + ofWebhook + `),
+    min by (cluster) (hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds` + ofWebhook + `),
     "serves", "webhook", "", ""
   ),
   "certificate", "serving", "", ""
 ) - time() < ` + servingLeft + `
 or
-min by (serves, certificate) (
+min by (cluster, serves, certificate) (
   ` + inSecret + `{job="` + WebhookJob + `",serves="relay",certificate="serving"}
 ) - time() < ` + servingLeft + `
 or
-min by (serves, certificate) (
+min by (cluster, serves, certificate) (
   ` + inSecret + `{job="` + WebhookJob + `",certificate="authority"}
 ) - time() < ` + caLeft,
 		For:         10 * time.Minute,

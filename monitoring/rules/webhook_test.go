@@ -28,28 +28,42 @@ func serving(number int, notAfter float64, first, last int) line {
 	return metric(served, replica(number), notAfter, first, last)
 }
 
+// stood is a replica that was a target, and had a certificate until then.
+func stood(number int, notAfter float64, first, last int) []line {
+	return []line{serving(number, notAfter, first, last), metric("up", replica(number), 1, first, last)}
+}
+
 func webhookDownScenarios() []scenario {
 	const rule = "HypervisorExporterWebhookDown"
-	forged := metric(served, vm("web", "node-1", "kvm", 0, 60).target(), 20*day, 0, 60)
+	forged := []line{
+		metric(served, vm("web", "node-1", "kvm", 0, 60).target(), 20*day, 0, 60),
+		metric("up", vm("web", "node-1", "kvm", 0, 60).target(), 1, 0, 60),
+	}
+	certs := metric("up", replica(1).with("container", "certs"), 1, 0, 60)
 	down := at(40, labels{})
+	unknown := []moment{at(40)}
 	return []scenario{
 		{rule: rule, kind: fires, story: "five minutes after the last replica, not before",
-			input:     []line{serving(1, 20*day, 0, 30), serving(2, 20*day, 0, 20), metric("up", replica(1), 0, 31, 60)},
+			input:     slices.Concat(stood(1, 20*day, 0, 30), stood(2, 20*day, 0, 20), []line{metric("up", replica(1), 0, 32, 60)}),
 			want:      []moment{at(36, labels{}), at(30), at(35), down},
 			describes: "Prometheus has seen no replica of the webhook with a valid certificate for 5 minutes. VMs that start now have no exporter until they are restarted or migrated."},
 		{rule: rule, kind: fires, story: "replicas without a certificate", input: []line{metric("up", replica(1), 1, 0, 60)}, want: []moment{down}},
 		{rule: rule, kind: fires, story: "replicas with a certificate that has ended",
-			input: []line{serving(1, 30*60, 0, 60)}, want: []moment{at(36, labels{}), at(29), at(34), down}},
-		{rule: rule, kind: fires, story: "a VM's pod that says it is the webhook is not believed", input: []line{forged}, want: []moment{down}},
-		{rule: rule, kind: silent, story: "one of two replicas", input: []line{serving(1, 20*day, 0, 60), serving(2, 20*day, 0, 10)}, want: []moment{at(30)}},
+			input: stood(1, 30*60, 0, 60), want: []moment{at(36, labels{}), at(29), at(34), down}},
+		{rule: rule, kind: fires, story: "a VM's pod that says it is the webhook is not believed", input: forged, want: []moment{down}, beside: unknown},
+		{rule: rule, kind: fires, story: "no replica ever, only the certificate process", input: []line{certs}, want: []moment{down}, beside: unknown},
+		{rule: rule, kind: fires, story: "replicas that were gone for a day and longer", input: stood(1, 20*day, 0, 10),
+			want:   []moment{at(1440, labels{}), at(1470, labels{}), at(1600, labels{})},
+			beside: []moment{at(1440, labels{}), at(1470)}},
+		{rule: rule, kind: silent, story: "one of two replicas", input: append(stood(1, 20*day, 0, 60), stood(2, 20*day, 0, 10)...), want: []moment{at(30)}},
 		{rule: rule, kind: silent, story: "replicas that are replaced",
-			input: []line{serving(1, 20*day, 0, 10), serving(2, 20*day, 13, 60)}, want: []moment{at(12), at(20)}},
-		{rule: rule, kind: resolves, story: "when a replica is back", input: []line{serving(1, 20*day, 0, 10), serving(2, 20*day, 30, 60)},
+			input: append(stood(1, 20*day, 0, 10), stood(2, 20*day, 13, 60)...), want: []moment{at(12), at(20)}},
+		{rule: rule, kind: resolves, story: "when a replica is back", input: append(stood(1, 20*day, 0, 10), stood(2, 20*day, 30, 60)...),
 			want: []moment{at(29, labels{}), at(30)}},
-		{rule: rule, kind: restart, story: "of twenty minutes", input: awayBetween(10, 30, []line{serving(1, 20*day, 0, 60)}),
+		{rule: rule, kind: restart, story: "of twenty minutes", input: awayBetween(10, 30, stood(1, 20*day, 0, 60)),
 			want: []moment{at(10), at(14), at(30), at(40)}},
 		{rule: rule, kind: reboot, story: "of the node of one of two replicas",
-			input: []line{serving(1, 20*day, 0, 10), serving(1, 20*day, 20, 60), serving(2, 20*day, 0, 60)}, want: []moment{at(18), at(30)}},
+			input: slices.Concat(stood(1, 20*day, 0, 10), stood(1, 20*day, 20, 60), stood(2, 20*day, 0, 60)), want: []moment{at(18), at(30)}},
 	}
 }
 

@@ -17,6 +17,7 @@ type pod struct {
 	namespace, name, node string
 	vm                    string            // the name in its controller's reference
 	meta                  map[string]string // further __meta_kubernetes_ labels, by the rest of their names
+	cluster               string            // the label that the administrator gives the target, none if empty
 	page                  func(now moment) string
 }
 
@@ -38,6 +39,9 @@ func (p pod) discovered() map[string]string {
 		labels[name] = value
 	}
 	all := map[string]string{}
+	if p.cluster != "" {
+		all["cluster"] = p.cluster
+	}
 	for name, value := range labels {
 		all["__meta_kubernetes_"+name] = value
 	}

@@ -37,7 +37,7 @@ func expressions() []string {
 	for _, row := range dashboards.Rows() {
 		for _, panel := range row.Panels {
 			for _, query := range panel.Queries {
-				all = append(all, dashboards.Expand(query.Expr, "", ""))
+				all = append(all, dashboards.Expand(query.Expr, "", "", ""))
 			}
 		}
 	}
@@ -149,7 +149,8 @@ func forgeries(metric string, one asked) []forgery {
 		return all
 	}
 	all := []forgery{{what: "one more label", more: []string{
-		series(metric, with("cluster", "prod-b"), "1"), series(metric, with("replica", "b"), "2")}}}
+		series(metric, with("cluster", "prod-b"), "1"), series(metric, with("replica", "b"), "2"),
+		series(metric, with("target_cluster", "=prod-b"), "1"), series(metric, with("exported_cluster", "prod-b"), "1")}}}
 	for _, label := range slices.Sorted(maps.Keys(one.labels)) {
 		all = append(all, forgery{what: "two " + label, more: []string{
 			series(metric, with(label, "a"), "1"), series(metric, with(label, "b"), "2")}})

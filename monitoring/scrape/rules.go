@@ -48,6 +48,9 @@ func Targets() []Rule {
 	}
 }
 
+// targetCluster is a target's label cluster after an equals sign. It is never empty, so that no page can set it.
+const targetCluster = "target_cluster"
+
 // Names says what a target is called. The VM's name is its controller's, which its owner
 // cannot change.
 func Names() []Rule {
@@ -59,8 +62,14 @@ func Names() []Rule {
 	}
 }
 
-// targetLabels are those that a target has: Names, and what Prometheus and its operator add.
-var targetLabels = []string{"__name__", "job", "instance", "namespace", "name", "node", "pod", "container", "endpoint"}
+// Clusters keeps the label cluster that a scrape class or podTargetLabels set.
+func Clusters() []Rule {
+	return []Rule{{Source: []string{"cluster"}, TargetLabel: targetCluster, Replacement: "=$1",
+		Why: "Never empty, so that no page can set it: see the rules for the page."}}
+}
+
+// targetLabels are those that a target has: Names, and what Prometheus, its operator and its administrator add.
+var targetLabels = []string{"__name__", "job", "instance", "namespace", "name", "node", "pod", "container", "endpoint", "cluster"}
 
 // Page says which series of a page are kept. Labels of the page can have the names of target
 // labels (they become exported_…), of external labels such as cluster, or any other: none of
@@ -70,8 +79,10 @@ func Page() []Rule {
 	return []Rule{
 		{Action: "keep", Source: append([]string{"__name__"}, labels...), Regex: pattern(labels),
 			Why: "Each metric with the labels that it has, and the values that they can have. The labels are in the order of sourceLabels."},
+		{Source: []string{targetCluster}, Regex: "=(.*)", TargetLabel: "cluster",
+			Why: "The rules tell clusters apart by this label, so it must be the target's, as that of KubeVirt's series is, or none."},
 		{Action: "labelkeep", Regex: strings.Join(append(slices.Clone(targetLabels), labels...), "|"),
-			Why: "A label that no target has, such as cluster, would win over Prometheus' external labels."},
+			Why: "A label that no target has, such as replica, would win over Prometheus' external labels."},
 	}
 }
 

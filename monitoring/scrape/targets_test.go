@@ -24,6 +24,7 @@ func TestTargets(t *testing.T) {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
 	}
 	good := serve(page(onKVM().lines()))
+	claims := serve(strings.ReplaceAll(page(onKVM().lines()), "{", `{cluster="prod-b",target_cluster="=prod-b",`))
 	var many []string
 	for i := range 300 {
 		many = append(many, fmt.Sprintf(`kubevirt_vmi_hypervisor_domain_info{machine="%d"} 1`, i))
@@ -33,9 +34,13 @@ func TestTargets(t *testing.T) {
 		answer   http.HandlerFunc
 		instance string // none is no target
 		lastErr  string // none is up
+		cluster  string // the target's label
 	}{
 		"ipv4":            {answer: good, instance: "192.0.2.2:9478"},
-		"ipv6":            {map[string]string{"pod_host_ip": "fd00::1"}, good, "[fd00::1]:9478", ""},
+		"ipv6":            {meta: map[string]string{"pod_host_ip": "fd00::1"}, answer: good, instance: "[fd00::1]:9478"},
+		"of-a-cluster":    {answer: good, instance: "192.0.2.2:9478", cluster: "prod-a"},
+		"of-another":      {answer: claims, instance: "192.0.2.2:9478", cluster: "prod-a"},
+		"of-none":         {answer: claims, instance: "192.0.2.2:9478"},
 		"many-samples":    {answer: serve(page(nil, many...)), instance: "192.0.2.2:9478", lastErr: "sample limit exceeded"},
 		"large":           {answer: serve("# " + strings.Repeat("x", 300_000) + "\n"), instance: "192.0.2.2:9478", lastErr: "body size limit exceeded"},
 		"redirect":        {answer: http.RedirectHandler("http://127.0.0.1/", http.StatusFound).ServeHTTP, instance: "192.0.2.2:9478", lastErr: "302 Found"},
@@ -55,7 +60,7 @@ func TestTargets(t *testing.T) {
 	t.Cleanup(server.Close)
 	var pods []pod
 	for name, c := range cases {
-		pods = append(pods, pod{namespace: "n", name: name, node: "node-1", vm: "vm-" + name, meta: c.meta})
+		pods = append(pods, pod{namespace: "n", name: name, node: "node-1", vm: "vm-" + name, meta: c.meta, cluster: c.cluster})
 	}
 	p := startPrometheus(t, map[string]any{
 		"global": map[string]any{"scrape_interval": "1s"}, "scrape_configs": []any{scrapeVMs(t, server.Listener.Addr().String(), pods)},
@@ -84,13 +89,17 @@ func TestTargets(t *testing.T) {
 			continue
 		}
 		series := p.await(t, fmt.Sprintf("kubevirt_vmi_hypervisor_info{pod=%q}", name), 1)
-		require.Equal(t, map[string]string{
+		want := map[string]string{
 			"__name__": "kubevirt_vmi_hypervisor_info", "hypervisor_type": "kvm", "namespace": "n", "name": "vm-" + name, "node": "node-1",
 			"pod": name, "container": "hypervisor-exporter", "endpoint": "hv-metrics", "job": rules.VMsJob, "instance": c.instance,
-		}, series[0].Metric)
+		}
+		if c.cluster != "" {
+			want["cluster"] = c.cluster
+		}
+		require.Equal(t, want, series[0].Metric)
 	}
-	p.await(t, "kubevirt_vmi_hypervisor_info", 2)
-	p.await(t, "kubevirt_vmi_hypervisor_domain_info", 2)
+	p.await(t, "kubevirt_vmi_hypervisor_info", 5)
+	p.await(t, "kubevirt_vmi_hypervisor_domain_info", 5)
 }
 
 // target is one that Prometheus scrapes. Its Health is unknown until it was scraped once.

@@ -40,7 +40,7 @@ var minutes = regexp.MustCompile(`\b(\d+)m\b`)
 // shortRules returns the product's rules with shorter minutes, and onceBroken.
 func shortRules(t *testing.T) []byte {
 	t.Helper()
-	content, err := rules.RulesFile()
+	content, err := rules.RulesFile(rules.Components())
 	require.NoError(t, err)
 	var file map[string]any
 	short := minutes.ReplaceAllStringFunc(string(content), func(duration string) string {
@@ -99,13 +99,14 @@ func TestNoPageHarmsTheRules(t *testing.T) {
 	}
 }
 
-// alertText is an alert with all its labels but the severity, in short.
+// alertText is an alert with the labels of its series, in short.
 func alertText(labels map[string]string) string {
 	text := fmt.Sprintf("%s %s/%s %s ", labels["alertname"], labels["namespace"], labels["name"], labels["node"])
 	var more []string
 	for _, label := range slices.Sorted(maps.Keys(labels)) {
 		switch label {
-		case "__name__", "alertname", "alertstate", "severity", "namespace", "name", "node", "hypervisor_type":
+		case "__name__", "alertname", "alertstate", "namespace", "name", "node", "hypervisor_type":
+		case "severity", "operator_health_impact", "kubernetes_operator_part_of", "kubernetes_operator_component": // of the rule
 		default:
 			more = append(more, labels[label])
 		}
@@ -194,16 +195,16 @@ func requireEvaluates(t *testing.T, p prometheus) {
 // requirePanels: each query of the dashboard has an answer, and counts the honest VMs once each.
 func requirePanels(t *testing.T, p prometheus) {
 	t.Helper()
-	want := map[string]string{"Running VMs": "11", "On emulation": "4", "Unknown": "2"}
+	want := map[string]string{"Running VMs": "11", "On emulation": "4", "Type unknown": "2"}
 	for _, row := range dashboards.Rows() {
 		for _, panel := range row.Panels {
 			for _, query := range panel.Queries {
-				_, err := p.query(dashboards.Expand(query.Expr, "", ""))
+				_, err := p.query(dashboards.Expand(query.Expr, "", "", ""))
 				require.NoError(t, err, panel.Title)
 			}
 			if count, asked := want[panel.Title]; asked {
 				testkit.Eventually(t, func() error { // on a busy machine a scrape may be missing
-					got, err := p.query(dashboards.Expand(panel.Queries[0].Expr, "honest", ""))
+					got, err := p.query(dashboards.Expand(panel.Queries[0].Expr, "", "honest", ""))
 					if err == nil && (len(got) != 1 || got[0].Value[1] != count) {
 						err = fmt.Errorf("%s: %v, want %s", panel.Title, got, count)
 					}
@@ -218,7 +219,9 @@ func requirePanels(t *testing.T, p prometheus) {
 func requireClosed(t *testing.T, p prometheus) {
 	t.Helper()
 	const ofVMs = `{job="` + rules.VMsJob + `"}`
-	require.Subset(t, append(slices.Clone(targetLabels), pageLabels()...), p.labelNames(t, "labels", ofVMs))
+	require.Subset(t, slices.Concat(targetLabels, []string{targetCluster}, pageLabels()), p.labelNames(t, "labels", ofVMs))
+	require.Empty(t, p.labelNames(t, "label/cluster/values", ofVMs), "no target has one")
+	require.Equal(t, []string{"="}, p.labelNames(t, "label/"+targetCluster+"/values", ofVMs))
 	metrics := []string{"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "scrape_series_added"}
 	for _, shape := range exposition.Shapes() {
 		metrics = append(metrics, shape.Metric)

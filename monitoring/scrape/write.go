@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -98,7 +99,7 @@ func alternatives(text string) []string {
 	return append(parts, text[start:])
 }
 
-var blocks = map[string][]Rule{"targets": append(Targets(), Names()...), "page": Page()}
+var blocks = map[string][]Rule{"targets": slices.Concat(Targets(), Names(), Clusters()), "page": Page()}
 
 var block = regexp.MustCompile(`(?m)^( *)# BEGIN generated (\w+)[^\n]*\n(?s:.*?)^ *# END generated\n`)
 
