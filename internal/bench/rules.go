@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"kubevirt-hypervisor-exporter/internal/testkit"
+	"kubevirt-hypervisor-exporter/monitoring/rules"
+)
+
+func milli(v float64) string { return fmt.Sprintf("%.0f ms", v*1e3) }
+
+// rules measures how long a real Prometheus that holds 10,000 VMs evaluates each rule: as it is, and without the label of
+// clusters. Only the expressions are measured, not how their results are written.
+func (b *bench) rules(ctx context.Context) (*table, error) {
+	folder, now := filepath.Join(b.folder, "rules"), time.Now().Truncate(10*time.Minute).Add(-24*time.Hour)
+	progress("rules: writing the series")
+	if err := writeHistory(ctx, folder, pick(b, 10_000, 200), now.Unix()); err != nil {
+		return nil, err
+	}
+	server, stop, err := b.prometheus(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	none := ""
+	settings := []rules.Settings{{}, {ClusterLabel: &none}}
+	t := newTable([]string{"now", "without clusters"})
+	for round := range pick(b, 15, 2) {
+		progress(fmt.Sprintf("rules: round %d", round+1))
+		for i := range settings {
+			column := (i + round) % len(settings) // each goes first in turn
+			one, all := settings[column], 0.
+			for _, component := range one.Components() {
+				for _, group := range component.Groups {
+					for name, expr := range expressions(group) {
+						took, err := evaluate(ctx, server, expr, now)
+						if err != nil {
+							return nil, fmt.Errorf("%s: %w", name, err)
+						}
+						if group.Interval == 0 {
+							all += took
+						} else { // rarer than the others
+							t.add(column, name, milli, took)
+						}
+					}
+				}
+			}
+			t.add(column, "all rules of each interval", milli, all)
+		}
+	}
+	return t, nil
+}
+
+func expressions(group rules.Group) map[string]string {
+	all := map[string]string{}
+	for _, one := range group.Recordings {
+		all[one.Name] = one.Expr
+	}
+	for _, one := range group.Alerts {
+		all[one.Name] = one.Expr
+	}
+	return all
+}
+
+// evaluate returns the seconds that Prometheus says it needed.
+func evaluate(ctx context.Context, server, expr string, at time.Time) (float64, error) {
+	form := url.Values{"query": {expr}, "time": {strconv.FormatInt(at.Unix(), 10)}, "stats": {"all"}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server+"/api/v1/query", strings.NewReader(form.Encode()))
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	var answer struct {
+		Error string
+		Data  struct {
+			Stats struct {
+				Timings struct{ EvalTotalTime float64 }
+			}
+		}
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return 0, err
+	}
+	if answer.Error != "" {
+		return 0, fmt.Errorf("%s: %s", expr, answer.Error)
+	}
+	return answer.Data.Stats.Timings.EvalTotalTime, nil
+}
+
+// prometheus starts one of Debian's package over the blocks in the folder, and returns its URL.
+func (b *bench) prometheus(ctx context.Context, folder string) (server string, stop func(), err error) {
+	config := filepath.Join(folder, "prometheus.yml")
+	if err := os.WriteFile(config, []byte("global: {}\n"), 0o600); err != nil {
+		return "", nil, err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return "", nil, err
+	}
+	process, err := testkit.Start(filepath.Join(b.folder, "prometheus.log"), exec.Command("prometheus", "--config.file="+config,
+		"--storage.tsdb.path="+filepath.Join(folder, "blocks"), "--storage.tsdb.retention.time=10y", "--web.listen-address="+address))
+	if err != nil {
+		return "", nil, err
+	}
+	for began := time.Now(); ; {
+		if _, err = evaluate(ctx, "http://"+address, "vector(1)", began); err == nil {
+			return "http://" + address, process.Kill, nil
+		}
+		if pause(ctx, 10*time.Millisecond) != nil || time.Since(began) > testkit.Patience {
+			process.Kill()
+			return "", nil, fmt.Errorf("prometheus does not answer: %w\n%s", err, process.LogTail())
+		}
+	}
+}
+
+// writeHistory makes blocks with what Prometheus holds of that many VMs, 100 on each node: the series that the rules ask for, at
+// an interval of 30 s, as far back as a rule looks. One VM of 20 is emulated; of one of 100, the type is unknown.
+func writeHistory(ctx context.Context, folder string, vms int, now int64) (err error) {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	path := filepath.Join(folder, "history")
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(file, 1<<20)
+	for i := range vms {
+		writeVM(out, i, now)
+	}
+	line := lines(out, now)
+	for i := range 50 {
+		line("kube_namespace_labels", fmt.Sprintf(`job="kube-state-metrics",namespace="team-%d",label_hypervisor_exporter_kubevirt_io_inject="enabled"`, i), 1, 120)
+	}
+	for i := range vms / 100 {
+		line("up", fmt.Sprintf(`job=%q,node="node-%d"`, rules.RelayJob, i), 1, 120)
+	}
+	for i := range 2 {
+		replica := fmt.Sprintf(`job=%q,container="webhook",pod="webhook-%d"`, rules.WebhookJob, i)
+		line("up", replica, 1, 86400)
+		line("hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds", replica, float64(now+20*86400), 120)
+	}
+	_, _ = out.WriteString("# EOF\n")
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	output, err := exec.CommandContext(ctx, "promtool", "tsdb", "create-blocks-from", "openmetrics", path, filepath.Join(folder, "blocks")).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("promtool (apt-get install -y --no-install-recommends prometheus): %w\n%s", err, output)
+	}
+	return os.Remove(path)
+}
+
+// lines returns a function that writes a sample every 30 s, from so many seconds ago until now. The buffer keeps its error.
+func lines(out *bufio.Writer, now int64) func(metric, labels string, value float64, back int64) {
+	return func(metric, labels string, value float64, back int64) {
+		for at := now - back; at <= now; at += 30 {
+			_, _ = fmt.Fprintf(out, "%s{%s} %g %d\n", metric, labels, value, at)
+		}
+	}
+}
+
+func writeVM(out *bufio.Writer, i int, now int64) {
+	kind, domain := "kvm", "kvm"
+	switch {
+	case i%20 == 0:
+		kind, domain = "qemu-tcg", "qemu"
+	case i%100 == 1:
+		kind, domain = "unknown", ""
+	}
+	vm := fmt.Sprintf(`namespace="team-%d",name="vm-%d",node="node-%d"`, i%50, i, i/100)
+	pod := fmt.Sprintf("virt-launcher-vm-%d-abcde", i)
+	target := fmt.Sprintf(`job=%q,%s,pod=%q,container="hypervisor-exporter",endpoint="hv-metrics",instance="10.0.%d.%d:9478"`, rules.VMsJob, vm, pod, i/250, i%250)
+	kubevirt := fmt.Sprintf(`job="kubevirt-prometheus-metrics",%s,phase="running",vmi_pod=%q,pod="virt-controller-1",os="linux"`, vm, pod)
+	state := fmt.Sprintf(`job="kube-state-metrics",namespace="team-%d",pod=%q`, i%50, pod)
+	line := lines(out, now)
+	libvirt := 1.
+	if domain == "" {
+		libvirt = 0
+	} else {
+		line("kubevirt_vmi_hypervisor_domain_info", fmt.Sprintf(`%s,domain_type=%q,arch="x86_64",machine="pc-q35-9.1",hypervisor_version="9.1.0",libvirt_version="10.10.0"`, target, domain), 1, 120)
+	}
+	line("up", target, 1, 120)
+	line("hypervisor_exporter_libvirt_up", target, libvirt, 120)
+	line("hypervisor_exporter_last_change_timestamp_seconds", target, float64(now-90000+int64(i)), 120)
+	line("hypervisor_exporter_restarts_total", target, 0, 1800)
+	line("kubevirt_vmi_hypervisor_info", fmt.Sprintf(`%s,hypervisor_type=%q`, target, kind), 1, 120)
+	line("kubevirt_vmi_info", kubevirt, 1, 120)
+	line("kube_pod_labels", state+`,label_hypervisor_exporter_kubevirt_io_inject="true"`, 1, 120)
+	line("kube_pod_annotations", state, 1, 120)
+	for _, phase := range []string{"Pending", "Running", "Succeeded", "Failed", "Unknown"} {
+		value := 0.
+		if phase == "Running" {
+			value = 1
+		}
+		line("kube_pod_status_phase", fmt.Sprintf(`%s,phase=%q`, state, phase), value, 120)
+	}
+	recorded := fmt.Sprintf(`%s,hypervisor_type=%q`, vm, kind)
+	for at := now - 86400; at < now-4200; at += 600 { // the nodes' rule looks back over a day, in steps of ten minutes
+		_, _ = fmt.Fprintf(out, "%s{%s} 1 %d\n", rules.Newest, recorded, at)
+	}
+	line(rules.Newest, recorded, 1, 4200)
+}
