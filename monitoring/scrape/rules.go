@@ -62,7 +62,7 @@ func Names() []Rule {
 	}
 }
 
-// Clusters keeps the label cluster that a scrape class or podTargetLabels set.
+// Clusters keeps the label cluster that a scrape class set.
 func Clusters() []Rule {
 	return []Rule{{Source: []string{"cluster"}, TargetLabel: targetCluster, Replacement: "=$1",
 		Why: "Never empty, so that no page can set it: see the rules for the page."}}
