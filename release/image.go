@@ -2,9 +2,11 @@ package main
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -15,23 +17,47 @@ import (
 // imageArchive is the image for all architectures, as an OCI archive.
 func imageArchive(version string) string { return product + "-" + version + ".oci.tar" }
 
-// writeImage copies the archive that `make image` built, and keeps its digest: all else names the image by it.
+// writeImage writes the archive that `make image` built, with the times of the commit in place of those of the build, and
+// keeps the image's digest: all else names the image by it.
 func (r *release) writeImage() error {
-	content, err := r.read(r.archive)
+	folder, err := os.MkdirTemp("", "release-")
 	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	if err := unpack(filepath.Join(r.root, r.archive), folder); err != nil {
 		return fmt.Errorf("%w (make image builds it)", err)
 	}
-	if err := r.write(imageArchive(r.version), content); err != nil {
-		return err
+	index, err := readLayout(folder)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.archive, err)
 	}
-	index, done, err := readArchive(filepath.Join(r.out, imageArchive(r.version)))
+	digest, err := index.Digest()
 	if err != nil {
 		return err
 	}
-	defer done()
-	digest, err := index.Digest()
 	r.digest = digest.String()
-	return err
+	var files []archived
+	err = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error { // in the order of names
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(folder, path)
+		if err != nil {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		files = append(files, archived{name, 0o644, content})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if err := tarFiles(&out, files, r.time); err != nil {
+		return err
+	}
+	return r.write(imageArchive(r.version), out.Bytes())
 }
 
 // readArchive opens the index over all architectures in an OCI archive. done removes what was unpacked.
@@ -49,19 +75,24 @@ func readArchive(path string) (index v1.ImageIndex, done func(), err error) {
 	if err := unpack(path, folder); err != nil {
 		return nil, nil, err
 	}
+	index, err = readLayout(folder)
+	return index, done, err
+}
+
+// readLayout returns the index over all architectures in an OCI layout.
+func readLayout(folder string) (v1.ImageIndex, error) {
 	outer, err := layout.ImageIndexFromPath(folder)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	manifest, err := outer.IndexManifest()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if len(manifest.Manifests) != 1 || !manifest.Manifests[0].MediaType.IsIndex() {
-		return nil, nil, fmt.Errorf("%s does not hold one image for several architectures", path)
+		return nil, errors.New("it does not hold one image for several architectures")
 	}
-	index, err = outer.ImageIndex(manifest.Manifests[0].Digest)
-	return index, done, err
+	return outer.ImageIndex(manifest.Manifests[0].Digest)
 }
 
 // unpack writes the regular files of an archive of ours.

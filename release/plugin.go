@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -103,7 +104,7 @@ func pack(p platform, files []archived, at time.Time) (archive []byte, extension
 	if p.os == "windows" {
 		return finish(&out, ".zip", zipFiles(&out, files, at))
 	}
-	return finish(&out, ".tar.gz", tarFiles(&out, files, at))
+	return finish(&out, ".tar.gz", zippedTar(&out, files, at))
 }
 
 func finish(out *bytes.Buffer, extension string, err error) ([]byte, string, error) {
@@ -124,9 +125,16 @@ func zipFiles(out *bytes.Buffer, files []archived, at time.Time) error {
 	return writer.Close()
 }
 
-func tarFiles(out *bytes.Buffer, files []archived, at time.Time) error {
+func zippedTar(out *bytes.Buffer, files []archived, at time.Time) error {
 	zipped := gzip.NewWriter(out)
-	writer := tar.NewWriter(zipped)
+	if err := tarFiles(zipped, files, at); err != nil {
+		return err
+	}
+	return zipped.Close()
+}
+
+func tarFiles(out io.Writer, files []archived, at time.Time) error {
+	writer := tar.NewWriter(out)
 	for _, file := range files {
 		if err := writer.WriteHeader(&tar.Header{Name: file.name, Mode: file.mode, Size: int64(len(file.content)), ModTime: at}); err != nil {
 			return err
@@ -135,8 +143,5 @@ func tarFiles(out *bytes.Buffer, files []archived, at time.Time) error {
 			return err
 		}
 	}
-	if err := writer.Close(); err != nil {
-		return err
-	}
-	return zipped.Close()
+	return writer.Close()
 }

@@ -15,6 +15,10 @@ import (
 	"time"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/stretchr/testify/require"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"sigs.k8s.io/krew/pkg/index"
@@ -189,4 +193,29 @@ func TestWrongFlagsAreRefused(t *testing.T) {
 		command.SetErr(io.Discard)
 		require.ErrorContains(t, command.Execute(), says, flags)
 	}
+}
+
+// The image's archive does not show when it was built, only what is in it.
+func TestImageArchive(t *testing.T) {
+	r := ofRepository(t)
+	r.archive = "image.oci.tar"
+	image, err := random.Image(100, 1)
+	require.NoError(t, err)
+	folder := t.TempDir()
+	_, err = layout.Write(folder, mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: image})}))
+	require.NoError(t, err)
+	var written [][]byte
+	for _, at := range []string{"2026-01-01", "2026-02-02"} {
+		output, err := exec.Command("tar", "--mtime="+at, "-C", folder, "-cf", filepath.Join(r.root, r.archive), ".").CombinedOutput()
+		require.NoError(t, err, "%s", output)
+		require.NoError(t, r.writeImage())
+		written = append(written, r.written(t, imageArchive(r.version)))
+	}
+	require.True(t, bytes.Equal(written[0], written[1]))
+	index, done, err := readArchive(filepath.Join(r.out, imageArchive(r.version)))
+	require.NoError(t, err)
+	defer done()
+	digest, err := index.Digest()
+	require.NoError(t, err)
+	require.Equal(t, r.digest, digest.String())
 }
