@@ -19,6 +19,7 @@ import (
 	"kubevirt-hypervisor-exporter/internal/certificate"
 	"kubevirt-hypervisor-exporter/internal/serving"
 	"kubevirt-hypervisor-exporter/relay/authorization"
+	"kubevirt-hypervisor-exporter/relay/node"
 	"kubevirt-hypervisor-exporter/relay/podsocket"
 	"kubevirt-hypervisor-exporter/relay/scrape"
 )
@@ -48,6 +49,7 @@ func serve(ctx context.Context, o *options, logger *slog.Logger) error {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		versioncollector.NewCollector("hypervisor_exporter_relay"),
+		node.NewCollector(os.DirFS("/")),
 	)
 	api, protect, closeClient, err := authorizer(o, registry, logger)
 	if err != nil {

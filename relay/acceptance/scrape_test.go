@@ -73,7 +73,7 @@ func TestScrape(t *testing.T) {
 	for _, series := range []string{
 		`hypervisor_exporter_relay_scrapes_total{result="refused"}`, `hypervisor_exporter_relay_requests_total{code="404",handler="pods"}`,
 		"hypervisor_exporter_relay_scrape_duration_seconds_count", "hypervisor_exporter_relay_scrapes_in_flight 0", "hypervisor_exporter_relay_build_info{",
-		"process_resident_memory_bytes",
+		"process_resident_memory_bytes", "kubevirt_node_virtualization_info{",
 	} {
 		require.Contains(t, page, series)
 	}
