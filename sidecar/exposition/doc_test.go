@@ -75,6 +75,23 @@ Prometheus keeps a series only with these values, so that no pod can put other t
 	for _, name := range []string{"hypervisor_type", "domain_type", "arch", "reason", "machine", "hypervisor_version", "libvirt_version"} {
 		fmt.Fprintf(w, "| `%s` | `%s` |\n", name, strings.ReplaceAll(labelPattern(name), "|", "\\|"))
 	}
+	fmt.Fprint(w, `
+## Of the node
+
+The relay serves this on its own page, once for each node. The label `+"`node`"+` is the target's, from the API server.
+
+| metric | type | labels | meaning |
+|---|---|---|---|
+| `+"`kubevirt_node_virtualization_info`"+` | gauge | `+"`virtualization` `hardware_paging` `nested`"+` | Whether the node is itself a VM; the value is always 1. |
+
+| label | values |
+|---|---|
+| `+"`virtualization`"+` | `+"`none`, `kvm`, `hyperv`, `vmware`, `xen`, `other`"+` (emulation by QEMU included), `+"`unknown`"+` (what a container can read does not decide it). Read when the relay starts |
+| `+"`hardware_paging`"+` | `+"`on`, `off`"+`: Intel EPT or AMD NPT, as KVM's module has it; absent if that cannot be read |
+| `+"`nested`"+` | `+"`on`, `off`"+`: whether VMs here may run VMs, as KVM's module has it; absent if that cannot be read |
+
+hardware_paging and nested are read at each scrape. They are absent if the module was loaded, or loaded again, after the relay's start.
+`)
 }
 
 func kind(t prometheus.ValueType) string {
