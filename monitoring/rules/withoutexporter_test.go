@@ -75,7 +75,7 @@ func nodeWithoutDeviceScenarios() []scenario {
 		{rule: rule, kind: fires, story: "after ten minutes, not before", input: lacking, want: []moment{at(10, on("node-1")), at(9)},
 			describes: "Node node-1 runs KubeVirt and offers VMs no KVM device: /dev/kvm is missing. VMs cannot start there, or run on software emulation if useEmulation is set."},
 		{rule: rule, kind: fires, story: "a device that was never there, beside a node that has it",
-			input: []line{offers("node-1", tun, 1000, 0, 40), offers("node-2", tun, 1000, 0, 40), offers("node-2", kvm, 1000, 0, 40)}, want: []moment{at(15, on("node-1"))}},
+			input: []line{offers("node-1", tun, 1, 0, 40), offers("node-2", tun, 1000, 0, 40), offers("node-2", kvm, 1000, 0, 40)}, want: []moment{at(15, on("node-1"))}},
 		{rule: rule, kind: silent, story: "one device is offered", input: []line{offers("node-1", tun, 1000, 0, 40), offers("node-1", kvm, 1, 0, 40)}, want: []moment{at(15)}},
 		{rule: rule, kind: silent, story: "the device of MSHV", input: []line{offers("node-1", tun, 1, 0, 40), offers("node-1", mshv, 1000, 0, 40)}, want: []moment{at(15)}},
 		{rule: rule, kind: silent, story: "a node without KubeVirt", input: []line{offers("node-1", "memory", 1e9, 0, 40)}, want: []moment{at(15)}},
