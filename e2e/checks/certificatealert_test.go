@@ -20,45 +20,46 @@ import (
 const certsProcess = "hypervisor-exporter-certs"
 
 // While the process that renews certificates is away, as under cert-manager, the webhook's and the relay's come near their
-// end, and an alert reports each; when the process is back, it renews them, and the alerts end. To have certificates that end
-// in six days, the check signs them with the CAs' keys, as the process did 24 days ago.
+// end, and an alert reports each. The relay's ends when it has its certificate back; the webhook's when the process is back
+// and renews it. The process would not renew the relay's for ten minutes (--relay-settle). To have certificates that end in
+// six days, the check signs them with the CAs' keys, as the process did 24 days ago.
 func TestCertificateExpiring(t *testing.T) {
 	t.Parallel()
 	f := connect(t)
 	intact.RLock()
 	t.Cleanup(intact.RUnlock)
 	f.scale(certsProcess, "certs", 0, 1)
-	servers := map[string]struct{ namespace, name string }{ // by the label serves
-		"webhook": {cluster.Product, webhook},
-		"relay":   {cluster.Relay, cluster.Relay},
-	}
-	for _, server := range servers {
-		f.age(server.namespace, server.name)
-	}
-	labels := func(serves string) map[string]string {
-		return map[string]string{"serves": serves, "certificate": "serving"}
-	}
-	for serves := range servers {
-		f.awaitAlert("HypervisorExporterCertificateExpiring", labels(serves))
-	}
+	f.age(cluster.Product, webhook)
+	renewRelay := f.age(cluster.Relay, cluster.Relay)
+	const alert = "HypervisorExporterCertificateExpiring"
+	ofWebhook := map[string]string{"serves": "webhook", "certificate": "serving"}
+	ofRelay := map[string]string{"serves": "relay", "certificate": "serving"}
+	f.awaitAlert(alert, ofWebhook)
+	f.awaitAlert(alert, ofRelay)
+	renewRelay()
+	f.awaitResolved(alert, ofRelay)
 	f.setReplicas(certsProcess, "certs", 1)
-	for serves := range servers {
-		f.awaitResolved("HypervisorExporterCertificateExpiring", labels(serves))
-	}
+	f.awaitResolved(alert, ofWebhook)
 }
 
-// age replaces a server's certificate by an old one of the same CA.
-func (f *framework) age(namespace, name string) {
+// age replaces a server's certificate by an old one of the same CA. The function that it returns puts back what was there.
+func (f *framework) age(namespace, name string) func() {
 	secrets := f.CoreV1().Secrets(namespace)
 	ca, err := secrets.Get(f.ctx, name+"-ca", metav1.GetOptions{})
 	require.NoError(f.t, err)
-	serving, err := secrets.Get(f.ctx, name+"-tls", metav1.GetOptions{})
+	before, err := secrets.Get(f.ctx, name+"-tls", metav1.GetOptions{})
 	require.NoError(f.t, err)
 	signer, err := tls.X509KeyPair(ca.Data["tls.crt"], ca.Data["tls.key"])
 	require.NoError(f.t, err)
-	serving.Data["tls.crt"], serving.Data["tls.key"] = oldCertificate(f.t, signer, name+"."+namespace+".svc")
-	_, err = secrets.Update(f.ctx, serving, metav1.UpdateOptions{})
+	old := before.DeepCopy()
+	old.Data["tls.crt"], old.Data["tls.key"] = oldCertificate(f.t, signer, name+"."+namespace+".svc")
+	_, err = secrets.Update(f.ctx, old, metav1.UpdateOptions{})
 	require.NoError(f.t, err)
+	return func() {
+		before.ResourceVersion = "" // unconditional
+		_, err := secrets.Update(f.ctx, before, metav1.UpdateOptions{})
+		require.NoError(f.t, err)
+	}
 }
 
 // oldCertificate is a serving certificate for the name, and its key, of 30 days of which 24 are over.
