@@ -82,8 +82,16 @@ func (r *release) writeMonitoring() error {
 	if err := r.write("dashboard.json", []byte(strings.ReplaceAll(string(dashboard), unsetDocs, r.docs))); err != nil {
 		return err
 	}
+	if err := r.writeRules("rules.yaml", "manifests/monitoring/prometheusrule.yaml", "manifests/relay/monitoring/prometheusrule.yaml"); err != nil {
+		return err
+	}
+	return r.writeRules("rules-without-exporter.yaml", "manifests/without-exporter/prometheusrule.yaml")
+}
+
+// writeRules writes the groups of PrometheusRules as one rules file.
+func (r *release) writeRules(name string, sources ...string) error {
 	groups := []any{}
-	for _, file := range []string{"manifests/monitoring/prometheusrule.yaml", "manifests/relay/monitoring/prometheusrule.yaml"} {
+	for _, file := range sources {
 		text, err := r.read(file)
 		if err != nil {
 			return err
@@ -100,5 +108,5 @@ func (r *release) writeMonitoring() error {
 	if err != nil {
 		return err
 	}
-	return r.write("rules.yaml", []byte(strings.ReplaceAll(string(rules), unsetDocs, r.docs)))
+	return r.write(name, []byte(strings.ReplaceAll(string(rules), unsetDocs, r.docs)))
 }

@@ -73,6 +73,7 @@ func TestManifestsNameTheImageByDigestAndOurLinks(t *testing.T) {
 	}
 	require.Contains(t, string(r.written(t, "install.yaml")), "runbook_url: https://docs.example/docs/runbooks/")
 	require.Contains(t, string(r.written(t, "rules.yaml")), "runbook_url: https://docs.example/docs/runbooks/")
+	require.Contains(t, string(r.written(t, "rules-without-exporter.yaml")), "runbook_url: https://docs.example/docs/runbooks/")
 	require.True(t, json.Valid(r.written(t, "dashboard.json")))
 }
 

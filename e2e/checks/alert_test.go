@@ -38,9 +38,16 @@ var minutes = regexp.MustCompile(`\b(\d+)m\b`)
 // shortMark is a label of the short copies' alerts, and of no other.
 const shortMark = "e2e"
 
-// productRules are the groups of all rules of the product.
-func (f *framework) productRules() (groups []ruleGroup) {
-	for _, object := range f.productObjects("manifests/monitoring/prometheusrule.yaml", "manifests/relay/monitoring/prometheusrule.yaml") {
+// withoutExporter are the alerts for clusters without the product. checkWithoutExporter applies them.
+const withoutExporter = "manifests/without-exporter/prometheusrule.yaml"
+
+// productRules are the groups of all rules that are installed with the product.
+func (f *framework) productRules() []ruleGroup {
+	return f.ruleGroups("manifests/monitoring/prometheusrule.yaml", "manifests/relay/monitoring/prometheusrule.yaml")
+}
+
+func (f *framework) ruleGroups(paths ...string) (groups []ruleGroup) {
+	for _, object := range f.productObjects(paths...) {
 		text, err := json.Marshal(object.Object["spec"])
 		f.must(err)
 		var spec struct{ Groups []ruleGroup }
@@ -69,10 +76,14 @@ func shortened(groups []ruleGroup) (short []ruleGroup) {
 
 // installShortRules puts the short copies beside the product's rules, in a namespace that no check deletes.
 func (f *framework) installShortRules() {
-	spec, err := json.Marshal(map[string]any{"groups": shortened(f.productRules())})
+	f.applyRules("e2e-short", shortened(f.productRules()))
+}
+
+func (f *framework) applyRules(name string, groups []ruleGroup) {
+	spec, err := json.Marshal(map[string]any{"groups": groups})
 	f.must(err)
-	f.apply(`{"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {"name": "e2e-short", "namespace": %q}, "spec": %s}`,
-		cluster.Monitoring, spec)
+	f.apply(`{"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {"name": %q, "namespace": %q}, "spec": %s}`,
+		name, cluster.Monitoring, spec)
 }
 
 // podLabels are those of an alert about a VM's pod.
@@ -176,7 +187,11 @@ func (f *framework) alerts(name string, labels map[string]string) (short, own *c
 }
 
 func (f *framework) alertRule(name string) rule {
-	for _, group := range f.productRules() {
+	groups := f.productRules()
+	if name == "VirtualMachineWithoutKVMDevice" || name == "KubeVirtSoftwareEmulationEnabled" {
+		groups = f.ruleGroups(withoutExporter)
+	}
+	for _, group := range groups {
 		if i := slices.IndexFunc(group.Rules, func(r rule) bool { return r.Alert == name }); i >= 0 {
 			return group.Rules[i]
 		}

@@ -24,9 +24,10 @@ func TestEmulated(t *testing.T) {
 	}{
 		{"with-and-without", pairs},
 		{"one", map[string]func(*framework){
-			"start":       func(f *framework) { f.checkStart("qemu-tcg") },
-			"guest":       checkGuest,
-			"soft-reboot": checkSoftReboot,
+			"start":            func(f *framework) { f.checkStart("qemu-tcg") },
+			"guest":            checkGuest,
+			"soft-reboot":      checkSoftReboot,
+			"without-exporter": checkWithoutExporter,
 		}},
 		{"no-kubelet", map[string]func(*framework){"back-off": checkBackOff}}, // by itself: it stops the kubelet
 	} {

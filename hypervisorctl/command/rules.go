@@ -18,8 +18,9 @@ const (
 
 type rulesOptions struct {
 	*flags
-	output   string
-	settings string
+	output          string
+	settings        string
+	withoutExporter bool
 }
 
 func newRulesCommand(common *flags, name string) *cobra.Command {
@@ -29,13 +30,15 @@ func newRulesCommand(common *flags, name string) *cobra.Command {
 		Short: "Print the alerts and recording rules with settings of your own",
 		Long: "Print the alerts and recording rules with settings of your own: severities, durations, labels, and the label that\n" +
 			"tells clusters apart. docs/alerts.md describes the settings. No request goes to a cluster.",
-		Example: examples(name, "rules --settings rules-settings.yaml | kubectl apply -f -", "rules -o rules-file > rules.yaml"),
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return options.run(cmd.InOrStdin()) },
+		Example: examples(name, "rules --settings rules-settings.yaml | kubectl apply -f -", "rules -o rules-file > rules.yaml",
+			"rules --without-exporter | kubectl apply -n monitoring -f -"),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return options.run(cmd.InOrStdin()) },
 	}
 	set := command.Flags()
 	set.StringVarP(&options.output, "output", "o", outputPrometheusRule, "prometheusrule, or rules-file for a Prometheus without the operator")
 	set.StringVar(&options.settings, "settings", "", "file with settings, - for standard input; none are the rules of the manifests")
+	set.BoolVar(&options.withoutExporter, "without-exporter", false, "print instead the alerts for clusters without the exporter, from the metrics of KubeVirt and\nkube-state-metrics")
 	return command
 }
 
@@ -52,7 +55,11 @@ func (o *rulesOptions) run(in io.Reader) error {
 		return fmt.Errorf("--settings=%s: %w", o.settings, err)
 	}
 	settings.Namespace, settings.RelayNamespace = o.exporter, o.relay
-	content, err := render(settings.Components())
+	components := settings.Components()
+	if o.withoutExporter {
+		components = []rules.Component{settings.WithoutExporter()}
+	}
+	content, err := render(components)
 	if err != nil {
 		return err
 	}

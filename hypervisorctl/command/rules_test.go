@@ -24,6 +24,22 @@ func TestRulesAreThoseOfTheManifests(t *testing.T) {
 	require.Equal(t, want, got.out)
 }
 
+// The alerts for clusters without the exporter are those of their manifest, and have settings, too.
+func TestRulesWithoutExporter(t *testing.T) {
+	content, err := os.ReadFile("../../manifests/without-exporter/prometheusrule.yaml")
+	require.NoError(t, err)
+	_, want, _ := strings.Cut(string(content), "\n")
+	got := call(t, "rules", "--without-exporter")
+	require.Zero(t, got.code, got.err)
+	require.Equal(t, want, got.out)
+
+	got = callWith(t, "alerts: {NodeWithoutKVMDevice: {severity: page}, KubeVirtSoftwareEmulationEnabled: {disabled: true}}",
+		"rules", "--without-exporter", "--settings=-", "-o", "rules-file")
+	require.Zero(t, got.code, got.err)
+	require.Equal(t, 1, strings.Count(got.out, "severity: page\n"))
+	require.NotContains(t, got.out, "KubeVirtSoftwareEmulationEnabled")
+}
+
 func TestRulesWithSettings(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "settings.yaml")
 	require.NoError(t, os.WriteFile(path, []byte("alerts:\n  HypervisorExporterRelayDown: {severity: page}\n"), 0o600))

@@ -82,6 +82,16 @@ func source() common.DataSourceRef {
 	return common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
 }
 
+// runbooks links the panel to what to do about it.
+func runbooks(p Panel) []cog.Builder[dashboard.DashboardLink] {
+	var links []cog.Builder[dashboard.DashboardLink]
+	for _, alert := range p.Alerts {
+		links = append(links, dashboard.NewDashboardLinkBuilder("Runbook: "+alert).Type(dashboard.DashboardLinkTypeLink).
+			Url(rules.RunbookURL(alert)).TargetBlank(true))
+	}
+	return links
+}
+
 func targets(p Panel) []cog.Builder[variants.Dataquery] {
 	var all []cog.Builder[variants.Dataquery]
 	for i, query := range p.Queries {
@@ -107,7 +117,7 @@ func newestValue() *common.ReduceDataOptionsBuilder {
 }
 
 func statPanel(p Panel) cog.Builder[dashboard.Panel] {
-	return stat.NewPanelBuilder().Title(p.Title).Description(p.Description).Datasource(source()).
+	return stat.NewPanelBuilder().Title(p.Title).Description(p.Description).Links(runbooks(p)).Datasource(source()).
 		Span(p.Width).Height(p.Height).Unit(p.Unit).Targets(targets(p)).
 		ReduceOptions(newestValue()).GraphMode(common.BigValueGraphModeNone).
 		NoValue("no data").Thresholds(limits(p))
@@ -129,7 +139,7 @@ func limits(p Panel) *dashboard.ThresholdsConfigBuilder {
 }
 
 func timePanel(p Panel) cog.Builder[dashboard.Panel] {
-	panel := timeseries.NewPanelBuilder().Title(p.Title).Description(p.Description).Datasource(source()).
+	panel := timeseries.NewPanelBuilder().Title(p.Title).Description(p.Description).Links(runbooks(p)).Datasource(source()).
 		Span(p.Width).Height(p.Height).Unit(p.Unit).Min(0).Targets(targets(p)).
 		Legend(common.NewVizLegendOptionsBuilder().DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom).ShowLegend(true)).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti))
@@ -145,7 +155,7 @@ func timePanel(p Panel) cog.Builder[dashboard.Panel] {
 }
 
 func barPanel(p Panel) cog.Builder[dashboard.Panel] {
-	return bargauge.NewPanelBuilder().Title(p.Title).Description(p.Description).Datasource(source()).
+	return bargauge.NewPanelBuilder().Title(p.Title).Description(p.Description).Links(runbooks(p)).Datasource(source()).
 		Span(p.Width).Height(p.Height).Unit(p.Unit).Min(0).Targets(targets(p)).
 		ReduceOptions(newestValue()).Orientation(common.VizOrientationHorizontal).
 		DisplayMode(common.BarGaugeDisplayModeBasic).Thresholds(limits(p))
@@ -156,7 +166,7 @@ func tablePanel(p Panel) cog.Builder[dashboard.Panel] {
 	for i, column := range p.Columns {
 		order[column] = i
 	}
-	panel := table.NewPanelBuilder().Title(p.Title).Description(p.Description).Datasource(source()).
+	panel := table.NewPanelBuilder().Title(p.Title).Description(p.Description).Links(runbooks(p)).Datasource(source()).
 		Span(p.Width).Height(p.Height).Targets(targets(p)).
 		WithTransformation(dashboard.DataTransformerConfig{
 			Id: "organize", Options: map[string]any{"excludeByName": hidden, "indexByName": order},

@@ -31,12 +31,15 @@ func health() Row {
 	running := fmt.Sprintf(`max by (cluster, namespace, name) (kubevirt_vmi_info{%s,phase="running",%s})`, rules.NotVMs, chosen)
 	return Row{Title: "Health of the monitoring", Panels: []Panel{
 		{Title: "Exporters down", Kind: Stat, Unit: Number, Width: 6, Height: 4, Bad: 1,
+			Alerts:      []string{"HypervisorExporterTargetDown"},
 			Description: "Their VMs' hypervisor type is not known meanwhile. HypervisorExporterTargetDown names them.",
 			Queries:     []Query{{Expr: failing("up")}}},
 		{Title: "libvirt unreachable", Kind: Stat, Unit: Number, Width: 6, Height: 4, Bad: 1,
+			Alerts:      []string{"HypervisorExporterLibvirtUnreachable"},
 			Description: "Exporters that answer and whose libvirt does not. HypervisorExporterLibvirtUnreachable names them.",
 			Queries:     []Query{{Expr: failing("hypervisor_exporter_libvirt_up")}}},
 		{Title: "VMs without an exporter", Kind: Stat, Unit: Number, Width: 6, Height: 4,
+			Alerts:      []string{"VirtualMachineWithoutHypervisorMetric"},
 			Description: "VMs that run, by KubeVirt's own metrics, and have no exporter. VMs in namespaces that are not enabled count, too.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`count(%[1]s unless on (cluster, namespace, name) %[2]s) or count(%[1]s) * 0`, running, vms(""))}}},
 		{Title: "Exporter versions", Kind: Stat, Unit: Number, Width: 6, Height: 4,
@@ -46,6 +49,7 @@ func health() Row {
 			Description: "All of one node: its relay or the node is down.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (cluster, node) (max by (cluster, namespace, name, pod, node) (up{job=%q,%s}) == bool 0)`, rules.VMsJob, chosen), Legend: "{{node}} {{cluster}}"}}},
 		{Title: "Exporter restarts, by node", Kind: Lines, Unit: Number, Width: 8, Height: 7,
+			Alerts:      []string{"HypervisorExporterRestarting"},
 			Description: "The supervisor restarts each of them within its container.",
 			Queries:     []Query{{Expr: counted("increase", "hypervisor_exporter_restarts_total", "cluster", "node"), Legend: "{{node}} {{cluster}}"}}},
 		{Title: "Detection errors, by reason", Kind: Lines, Unit: Rate, Width: 8, Height: 7,
@@ -70,6 +74,7 @@ func webhook() Row {
 	const day = 86400
 	return Row{Title: "Webhook", Panels: []Panel{
 		{Title: "Replicas", Kind: Stat, Unit: Number, Width: 4, Height: 8, Bad: 1, LowIsBad: true,
+			Alerts:      []string{"HypervisorExporterWebhookDown"},
 			Description: "Replicas that have a valid certificate, in the cluster that has the fewest. A cluster that had a webhook within the last day counts.",
 			Queries: []Query{{Expr: fmt.Sprintf(`min(
   count by (cluster) (hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds{job=%[1]q,%[2]s} > time())
@@ -78,9 +83,11 @@ func webhook() Row {
 )
 or vector(0)`, rules.WebhookJob, inClusters)}}},
 		{Title: "Certificate expires in", Kind: Stat, Unit: Seconds, Width: 4, Height: 8, Bad: 7 * day, LowIsBad: true,
+			Alerts:      []string{"HypervisorExporterCertificateExpiring"},
 			Description: "The webhook's serving certificate that ends first. It is renewed with 10 days left.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`min(hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds{job=%q,%s}) - time()`, rules.WebhookJob, inClusters)}}},
 		{Title: "Admissions, by reason", Kind: Areas, Unit: Rate, Width: 6, Height: 8,
+			Alerts:      []string{"HypervisorExporterWebhookErrors", "HypervisorExporterPodsRefused", "HypervisorExporterWebhookBypassed"},
 			Description: "Admissions a second, by reason.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`sum by (reason) (rate(hypervisor_exporter_webhook_admissions_total{job=%q,%s}[$__rate_interval])) > 0`, rules.WebhookJob, inClusters), Legend: "{{reason}}"}}},
 		{Title: "Rejected requests", Kind: Areas, Unit: Rate, Width: 5, Height: 8,
@@ -95,6 +102,7 @@ or vector(0)`, rules.WebhookJob, inClusters)}}},
 func relay() Row {
 	return Row{Title: "Relay", Panels: []Panel{
 		{Title: "Relays down", Kind: Stat, Unit: Number, Width: 8, Height: 8, Bad: 1,
+			Alerts:      []string{"HypervisorExporterRelayDown"},
 			Description: "Nodes whose relay does not answer: none of their VMs can be scraped. HypervisorExporterRelayDown names them.",
 			Queries:     []Query{{Expr: fmt.Sprintf(`count(max by (cluster, node) (up{job=%[1]q,%[2]s}) == 0) or count(up{job=%[1]q,%[2]s}) * 0`, rules.RelayJob, inClusters)}}},
 		{Title: "Relay scrapes, by result", Kind: Areas, Unit: Rate, Width: 8, Height: 8,

@@ -49,6 +49,7 @@ type Panel struct {
 	Columns     []string // of a table, in order
 	Bad         float64  // of a stat: red from this value on; 0 is never
 	LowIsBad    bool     // of a stat: red below Bad
+	Alerts      []string // the panel links to their runbooks
 }
 
 // A Row is a heading and the panels under it.

@@ -55,12 +55,15 @@ func servedMetrics(t *testing.T) map[string]bool {
 	require.Greater(t, len(known), 5, "no table of metrics found in docs/metrics.md")
 	admission.NewMetrics(known)
 	certs.NewMetrics(known)
-	known.MustRegister(certificate.NewCollector("hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds", nil))
+	for _, part := range []string{"webhook", "relay"} {
+		known.MustRegister(certificate.NewCollector("hypervisor_exporter_"+part+"_certificate_not_after_timestamp_seconds", nil))
+	}
 	for _, name := range []string{
 		"hypervisor_exporter_relay_scrapes_total", "hypervisor_exporter_relay_scrape_duration_seconds_bucket", // relay/scrape/metrics.go
 		"up", "prometheus_rule_evaluation_failures_total", // Prometheus
-		"kubevirt_vmi_info",                                                                         // KubeVirt, vmistats_collector.go
+		"kubevirt_vmi_info", "kubevirt_configuration_emulation_enabled", // KubeVirt, vmistats_collector.go and leader_metrics.go
 		"kube_namespace_labels", "kube_pod_labels", "kube_pod_annotations", "kube_pod_status_phase", // kube-state-metrics
+		"kube_pod_container_resource_requests", "kube_node_status_allocatable",
 		"apiserver_admission_webhook_fail_open_count",
 	} {
 		known[name] = true

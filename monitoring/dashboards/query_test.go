@@ -172,6 +172,25 @@ func TestEachPanelIsDescribed(t *testing.T) {
 	}
 }
 
+// Each alert of the product has its runbook at a panel, but the one about the rules themselves, which no panel shows.
+func TestEachAlertIsLinkedFromAPanel(t *testing.T) {
+	linked := map[string]bool{"HypervisorExporterRulesFailing": true}
+	for _, panel := range panels() {
+		for _, name := range panel.Alerts {
+			linked[name] = true
+		}
+	}
+	want := map[string]bool{}
+	for _, component := range rules.Components() {
+		for _, group := range component.Groups {
+			for _, alert := range group.Alerts {
+				want[alert.Name] = true
+			}
+		}
+	}
+	require.Equal(t, want, linked)
+}
+
 func panels() []Panel {
 	var all []Panel
 	for _, row := range Rows() {

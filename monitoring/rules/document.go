@@ -10,18 +10,21 @@ var block = regexp.MustCompile(`(?s)(<!-- BEGIN generated (\w+): [^\n]* -->\n).*
 
 // Document returns docs/alerts.md with its generated blocks rewritten.
 func Document(page []byte) []byte {
-	blocks := map[string]string{"alerts": alertTable(), "recordings": recordingTable(), "expressions": expressionSections()}
+	blocks := map[string]string{"alerts": alertTable(Components()...), "withoutExporter": alertTable(WithoutExporter()),
+		"recordings": recordingTable(), "expressions": expressionSections()}
 	return block.ReplaceAllFunc(page, func(old []byte) []byte {
 		match := block.FindSubmatch(old)
 		return fmt.Append(nil, string(match[1]), blocks[string(match[2])], string(match[3]))
 	})
 }
 
-func alertTable() string {
+func alertTable(components ...Component) string {
 	var out strings.Builder
 	out.WriteString("| alert | severity | meaning |\n|---|---|---|\n")
-	for _, alert := range Alerts() {
-		fmt.Fprintf(&out, "| [%[1]s](runbooks/%[1]s.md) | %[2]s | %[3]s |\n", alert.Name, alert.Severity, alert.Summary)
+	for _, group := range groupsOf(components) {
+		for _, alert := range group.Alerts {
+			fmt.Fprintf(&out, "| [%[1]s](runbooks/%[1]s.md) | %[2]s | %[3]s |\n", alert.Name, alert.Severity, alert.Summary)
+		}
 	}
 	return out.String()
 }

@@ -31,6 +31,10 @@ func TestGeneratedFiles(t *testing.T) {
 	for path, render := range map[string]func() ([]byte, error){
 		"../../manifests/monitoring/prometheusrule.yaml":       func() ([]byte, error) { return inNamespace(productNamespace) },
 		"../../manifests/relay/monitoring/prometheusrule.yaml": func() ([]byte, error) { return inNamespace(relayNamespace) },
+		"../../manifests/without-exporter/prometheusrule.yaml": func() ([]byte, error) {
+			content, err := PrometheusRules([]Component{WithoutExporter()})
+			return append([]byte(header), content...), err
+		},
 		alertsPage: func() ([]byte, error) { return Document(page), nil },
 	} {
 		got, err := render()

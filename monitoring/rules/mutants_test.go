@@ -79,8 +79,9 @@ func equivalents() map[string]string {
 		bypassed + "/12 no matcher job":                                   excluded,
 		bypassed + "/12 no matcher name":                                  excluded,
 		bypassed + "/13 no matcher job":                                   excluded,
+		"VirtualMachineWithoutKVMDevice/05 no matcher vmi_pod":            "no pod has such a name",
 		"VirtualMachineHypervisorUnknown/03 no matcher hypervisor_type":   "a VM that is of another type now was so within 15 minutes",
-		"HypervisorExporterCertificateExpiring/23 no matcher certificate": "a CA with less than 7 days has less than 20, and the alert has the same labels",
+		"HypervisorExporterCertificateExpiring/31 no matcher certificate": "a CA with less than 7 days has less than 20, and the alert has the same labels",
 	}
 }
 

@@ -48,17 +48,18 @@ func encode(node *yaml.Node) ([]byte, error) {
 }
 
 func object(c Component) *yaml.Node {
+	metadata := mapping("name", text(c.Object))
+	if c.Namespace != "" {
+		metadata.Content = append(metadata.Content, text("namespace"), text(c.Namespace))
+	}
+	metadata.Content = append(metadata.Content, text("labels"), mapping(
+		"app.kubernetes.io/name", text("kubevirt-hypervisor-exporter"),
+		"app.kubernetes.io/component", text(c.Name),
+	))
 	return mapping(
 		"apiVersion", text("monitoring.coreos.com/v1"),
 		"kind", text("PrometheusRule"),
-		"metadata", mapping(
-			"name", text(c.Object),
-			"namespace", text(c.Namespace),
-			"labels", mapping(
-				"app.kubernetes.io/name", text("kubevirt-hypervisor-exporter"),
-				"app.kubernetes.io/component", text(c.Name),
-			),
-		),
+		"metadata", metadata,
 		"spec", groupsNode(c.Groups),
 	)
 }

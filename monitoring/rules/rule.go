@@ -52,7 +52,7 @@ type Group struct {
 type Component struct {
 	Name      string // the value of the label app.kubernetes.io/component
 	Object    string // the PrometheusRule's name
-	Namespace string // the PrometheusRule's namespace
+	Namespace string // the PrometheusRule's namespace; empty is the one it is applied to
 	Groups    []Group
 }
 
@@ -75,7 +75,7 @@ func components() []Component {
 	}
 }
 
-// Alerts lists the alerts of all components.
+// Alerts lists the alerts of all components, and those that need none.
 func Alerts() []Alert {
 	var all []Alert
 	for _, group := range Groups() {
@@ -93,8 +93,8 @@ func Recordings() []Recording {
 	return all
 }
 
-// Groups lists the groups of all components.
-func Groups() []Group { return groupsOf(Components()) }
+// Groups lists the groups of all components, and those that need none.
+func Groups() []Group { return groupsOf(append(Components(), WithoutExporter())) }
 
 func groupsOf(components []Component) []Group {
 	var all []Group

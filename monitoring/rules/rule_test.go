@@ -44,7 +44,7 @@ func TestEachRuleHasEachKindOfScenario(t *testing.T) {
 
 // isApart reports whether a migration does not concern the alert.
 func isApart(name string) bool {
-	for _, alert := range slices.Concat(webhook().Alerts, certs().Alerts, evaluation().Alerts) {
+	for _, alert := range slices.Concat(webhook().Alerts, certs().Alerts, evaluation().Alerts, []Alert{nodeWithoutDevice(), emulationEnabled()}) {
 		if alert.Name == name {
 			return true
 		}
@@ -54,7 +54,7 @@ func isApart(name string) bool {
 
 // What Prometheus of Debian 12 reads, later ones do.
 func TestPromtoolReadsTheRules(t *testing.T) {
-	content, err := RulesFile(Components())
+	content, err := RulesFile(append(Components(), WithoutExporter()))
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "rules.yaml")
 	require.NoError(t, os.WriteFile(path, content, 0o600))

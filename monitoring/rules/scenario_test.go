@@ -46,7 +46,7 @@ func of(name, node string, more ...string) labels {
 
 func scenarios() []scenario {
 	return slices.Concat(recordingScenarios(), emulationScenarios(), judgementScenarios(), neighbourScenarios(),
-		targetScenarios(), coverageScenarios(), webhookScenarios(), certificateScenarios(), relayScenarios(), evaluationScenarios())
+		targetScenarios(), coverageScenarios(), webhookScenarios(), certificateScenarios(), relayScenarios(), evaluationScenarios(), withoutExporterScenarios())
 }
 
 // scenariosOf gives those of one rule.

@@ -139,14 +139,26 @@ func (s Settings) Components() []Component {
 		case component.Namespace == relayNamespace && s.RelayNamespace != "":
 			component.Namespace = s.RelayNamespace
 		}
-		var groups []Group
-		for _, group := range component.Groups {
-			if group = s.group(group); len(group.Recordings)+len(group.Alerts) > 0 {
-				groups = append(groups, group)
-			}
-		}
-		if component.Groups = groups; len(groups) > 0 {
+		if component.Groups = s.groups(component.Groups); len(component.Groups) > 0 {
 			all = append(all, component)
+		}
+	}
+	return all
+}
+
+// WithoutExporter is WithoutExporter with the settings.
+func (s Settings) WithoutExporter() Component {
+	component := withoutExporter()
+	component.Groups = s.groups(component.Groups)
+	return component
+}
+
+// groups applies the settings. A group without rules is left out.
+func (s Settings) groups(groups []Group) []Group {
+	var all []Group
+	for _, group := range groups {
+		if group = s.group(group); len(group.Recordings)+len(group.Alerts) > 0 {
+			all = append(all, group)
 		}
 	}
 	return all

@@ -90,20 +90,27 @@ func podsRefused() Alert {
 	}
 }
 
-// inSecret is the end of the certificates in the Secrets. For the webhook's serving certificate, what the replicas serve
-// counts instead.
+// inSecret is the end of the certificates in the Secrets, which only the certificate process shows.
 const inSecret = "hypervisor_exporter_webhook_rotation_certificate_not_after_timestamp_seconds"
+
+// inUse is the end of the serving certificates that the webhook's replicas and the relays use, whatever issued them.
+const inUse = `label_replace(
+  label_replace(
+    min by (cluster) (hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds` + ofWebhook + `),
+    "serves", "webhook", "", ""
+  )
+  or
+  label_replace(
+    min by (cluster) (hypervisor_exporter_relay_certificate_not_after_timestamp_seconds` + ofRelay + `),
+    "serves", "relay", "", ""
+  ),
+  "certificate", "serving", "", ""
+)`
 
 func certificateExpiring() Alert {
 	return Alert{
 		Name: "HypervisorExporterCertificateExpiring",
-		Expr: `label_replace(
-  label_replace(
-    min by (cluster) (hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds` + ofWebhook + `),
-    "serves", "webhook", "", ""
-  ),
-  "certificate", "serving", "", ""
-) - time() < ` + servingLeft + `
+		Expr: inUse + ` - time() < ` + servingLeft + `
 or
 min by (cluster, serves, certificate) (
   ` + inSecret + `{job="` + WebhookJob + `",serves="relay",certificate="serving"}
@@ -116,6 +123,6 @@ min by (cluster, serves, certificate) (
 		Severity:    Warning,
 		Summary:     "A certificate of the webhook or the relay was not renewed in time.",
 		Description: `The {{ $labels.serves }}'s {{ $labels.certificate }} certificate expires in {{ $value | humanizeDuration }}. It should have been renewed days ago. Once it has expired, VMs start without an exporter (webhook) or cannot be scraped (relay).`,
-		Why:         "The serving certificate is renewed with 10 days left and the CA with 30, so both limits mean days of failed renewal.",
+		Why:         "The serving certificate is renewed with 10 days left and the CA with 30, so both limits mean days of failed renewal. Prometheus cannot scrape a relay whose certificate has expired; the Secret keeps the alert firing then. The CA is known only from our certificate process: with cert-manager, use its own metrics.",
 	}
 }

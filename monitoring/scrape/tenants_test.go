@@ -40,7 +40,7 @@ var minutes = regexp.MustCompile(`\b(\d+)m\b`)
 // shortRules returns the product's rules with shorter minutes, and onceBroken.
 func shortRules(t *testing.T) []byte {
 	t.Helper()
-	content, err := rules.RulesFile(rules.Components())
+	content, err := rules.RulesFile(append(rules.Components(), rules.WithoutExporter()))
 	require.NoError(t, err)
 	var file map[string]any
 	short := minutes.ReplaceAllStringFunc(string(content), func(duration string) string {

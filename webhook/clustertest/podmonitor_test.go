@@ -60,8 +60,17 @@ func TestPlainScrapeConfigIsAsStrictAsThePodMonitor(t *testing.T) {
 	require.Subset(t, theirs["relabel_configs"], identity(ours["relabel_configs"].([]any)))
 }
 
+// The operator makes the same scrape configuration for a PrometheusAgent as for a Prometheus.
+func TestPrometheusAgentScrapesAsPrometheusDoes(t *testing.T) {
+	var server, agent scrapeConfigs
+	require.NoError(t, yaml.Unmarshal(operatorConfig(t), &server))
+	require.NoError(t, yaml.Unmarshal(operatorConfig(t, "agent"), &agent))
+	require.Len(t, server.ScrapeConfigs, 3)
+	require.Equal(t, server, agent)
+}
+
 // operatorConfig is what the operator makes of the PodMonitors, and of the Secret and the ConfigMap that they name.
-func operatorConfig(t *testing.T) []byte {
+func operatorConfig(t *testing.T, arguments ...string) []byte {
 	t.Helper()
 	kind := func(name string) metav1.TypeMeta { return metav1.TypeMeta{APIVersion: "v1", Kind: name} }
 	objects := []any{
@@ -81,7 +90,7 @@ func operatorConfig(t *testing.T) []byte {
 		require.NoError(t, err)
 		fmt.Fprintf(&documents, "---\n%s\n", document)
 	}
-	generate := exec.Command("go", "run", ".")
+	generate := exec.Command("go", append([]string{"run", "."}, arguments...)...)
 	generate.Dir, generate.Env = "operatorconfig", append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	generate.Stdin, generate.Stderr = &documents, os.Stderr
 	config, err := generate.Output()

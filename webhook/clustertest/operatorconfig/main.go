@@ -1,5 +1,5 @@
 // Operatorconfig prints the Prometheus configuration that the Prometheus operator makes of PodMonitors and the Secrets
-// and ConfigMaps that they name.
+// and ConfigMaps that they name: a Prometheus' or, with the argument agent, a PrometheusAgent's.
 // It is a module of its own, so that the operator's dependencies never become ours.
 package main
 
@@ -11,8 +11,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	monitoringv1alpha1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1alpha1"
 	"github.com/prometheus-operator/prometheus-operator/pkg/assets"
 	"github.com/prometheus-operator/prometheus-operator/pkg/prometheus"
 	corev1 "k8s.io/api/core/v1"
@@ -21,23 +23,16 @@ import (
 )
 
 func main() {
-	if err := run(os.Stdin, os.Stdout); err != nil {
+	if err := run(os.Stdin, os.Stdout, slices.Equal(os.Args[1:], []string{"agent"})); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(in io.Reader, out io.Writer) error {
+func run(in io.Reader, out io.Writer, agent bool) error {
 	monitors, named, err := read(in)
 	if err != nil {
 		return err
-	}
-	target := &monitoringv1.Prometheus{ObjectMeta: metav1.ObjectMeta{Namespace: "monitoring", Name: "test"}}
-	target.Spec.ScrapeInterval, target.Spec.EvaluationInterval = "30s", "30s"
-	logger := slog.New(slog.NewTextHandler(os.Stderr, nil)) // it says there which fields a version does not know
-	generator, err := prometheus.NewConfigGenerator(logger, target)
-	if err != nil {
-		return fmt.Errorf("make a configuration generator: %w", err)
 	}
 	store := assets.NewTestStoreBuilder(named...)
 	for _, monitor := range monitors {
@@ -45,12 +40,38 @@ func run(in io.Reader, out io.Writer) error {
 			return fmt.Errorf("%s/%s: %w", monitor.Namespace, monitor.Name, err)
 		}
 	}
-	config, err := generator.GenerateServerConfiguration(target, nil, monitors, nil, nil, store, nil, nil, nil, nil)
+	generate := server
+	if agent {
+		generate = agentOf
+	}
+	config, err := generate(slog.New(slog.NewTextHandler(os.Stderr, nil)), monitors, store) // it logs which fields a version does not know
 	if err != nil {
 		return fmt.Errorf("generate the configuration: %w", err)
 	}
 	_, err = out.Write(config)
 	return err
+}
+
+var meta = metav1.ObjectMeta{Namespace: "monitoring", Name: "test"}
+
+func server(logger *slog.Logger, monitors map[string]*monitoringv1.PodMonitor, store *assets.StoreBuilder) ([]byte, error) {
+	target := &monitoringv1.Prometheus{ObjectMeta: meta}
+	target.Spec.ScrapeInterval, target.Spec.EvaluationInterval = "30s", "30s"
+	generator, err := prometheus.NewConfigGenerator(logger, target)
+	if err != nil {
+		return nil, err
+	}
+	return generator.GenerateServerConfiguration(target, nil, monitors, nil, nil, store, nil, nil, nil, nil)
+}
+
+func agentOf(logger *slog.Logger, monitors map[string]*monitoringv1.PodMonitor, store *assets.StoreBuilder) ([]byte, error) {
+	target := &monitoringv1alpha1.PrometheusAgent{ObjectMeta: meta}
+	target.Spec.ScrapeInterval = "30s"
+	generator, err := prometheus.NewConfigGenerator(logger, target)
+	if err != nil {
+		return nil, err
+	}
+	return generator.GenerateAgentConfiguration(nil, monitors, nil, nil, store, nil)
 }
 
 // refer looks up what the monitor names, as the operator does when it selects it.
