@@ -67,6 +67,7 @@ integration-programs:
 	@for module in $$(git ls-files '*/clustertest/*go.mod'); do \
 	  (set -x; cd "$${module%/go.mod}" && CGO_ENABLED=0 go build -o /dev/null ./...); done
 	cd charts/charttest/helm && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v4/cmd/helm
+	cd charts/charttest/helm3 && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v3/cmd/helm
 
 soak: integration-programs ## Run all tests with their long loops, and break each alert in each way
 	@.ci/packages $(TEST_PACKAGES)

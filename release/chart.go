@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	"helm.sh/helm/v4/pkg/chart/common"
+	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/chart/v2/util"
+	"sigs.k8s.io/yaml"
 )
 
 // chartFile is what Helm calls a chart's archive.
@@ -25,20 +27,28 @@ func (r *release) chartRepository() string {
 
 // writeChart writes the chart with the release's version, image and links as defaults.
 func (r *release) writeChart() error {
-	chart, err := loader.LoadDir(filepath.Join(r.root, "charts", product))
+	made, err := loader.LoadDir(filepath.Join(r.root, "charts", product))
 	if err != nil {
 		return err
 	}
-	chart.Metadata.Version, chart.Metadata.AppVersion = strings.TrimPrefix(r.version, "v"), r.version
-	for _, file := range chart.Raw {
+	made.Metadata.Version, made.Metadata.AppVersion = strings.TrimPrefix(r.version, "v"), r.version
+	if err := r.annotate(made.Metadata); err != nil {
+		return err
+	}
+	for _, file := range made.Raw {
 		if file.Name == "values.yaml" {
 			if err := r.setDefaults(file); err != nil {
 				return err
 			}
 		}
 	}
-	chart.StampModTimes(r.time)
-	_, err = util.Save(chart, r.out)
+	for _, file := range made.Files {
+		if file.Name == "README.md" {
+			file.Data = bytes.ReplaceAll(file.Data, []byte(unsetDocs), []byte(r.docs))
+		}
+	}
+	made.StampModTimes(r.time)
+	_, err = util.Save(made, r.out)
 	return err
 }
 
@@ -53,4 +63,49 @@ func (r *release) setDefaults(values *common.File) error {
 		values.Data = bytes.Replace(values.Data, []byte(from), []byte(to), 1)
 	}
 	return nil
+}
+
+// annotate writes what Artifact Hub shows of a version: our links, the image and what has changed.
+func (r *release) annotate(metadata *chart.Metadata) error {
+	metadata.Home = strings.ReplaceAll(metadata.Home, unsetDocs, r.docs)
+	for name, text := range metadata.Annotations {
+		metadata.Annotations[name] = strings.ReplaceAll(text, unsetDocs, r.docs)
+	}
+	notes, err := r.notes()
+	if err != nil {
+		return err
+	}
+	for name, list := range map[string]any{
+		"images":  []map[string]any{{"name": product, "image": r.image() + ":" + r.version, "platforms": []string{"linux/amd64", "linux/arm64", "linux/s390x"}}},
+		"changes": changes(strings.ReplaceAll(notes, "](docs/", "]("+r.docs+"/")),
+	} {
+		text, err := yaml.Marshal(list)
+		if err != nil {
+			return err
+		}
+		metadata.Annotations["artifacthub.io/"+name] = string(text)
+	}
+	return nil
+}
+
+// change is one of Artifact Hub's.
+type change struct {
+	Kind        string `json:"kind"`
+	Description string `json:"description"`
+}
+
+// changes are the items of a section of CHANGELOG.md, whose headings Artifact Hub has as kinds.
+func changes(notes string) (all []change) {
+	kind := ""
+	for line := range strings.Lines(notes) {
+		line = strings.TrimRight(line, "\n")
+		if heading, found := strings.CutPrefix(line, "### "); found {
+			kind = strings.ToLower(heading)
+		} else if item, found := strings.CutPrefix(line, "- "); found {
+			all = append(all, change{Kind: kind, Description: item})
+		} else if more, found := strings.CutPrefix(line, "  "); found && len(all) > 0 {
+			all[len(all)-1].Description += " " + strings.TrimSpace(more)
+		}
+	}
+	return all
 }

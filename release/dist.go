@@ -18,15 +18,19 @@ const checksums = "SHA256SUMS"
 
 // writeNotes writes the version's section of CHANGELOG.md, or the one that is not released yet.
 func (r *release) writeNotes() error {
-	changelog, err := r.read("CHANGELOG.md")
-	if err != nil {
-		return err
-	}
-	notes, err := section(string(changelog), strings.TrimPrefix(r.version, "v"), "Unreleased")
+	notes, err := r.notes()
 	if err != nil {
 		return err
 	}
 	return r.write("NOTES.md", []byte(notes))
+}
+
+func (r *release) notes() (string, error) {
+	changelog, err := r.read("CHANGELOG.md")
+	if err != nil {
+		return "", err
+	}
+	return section(string(changelog), strings.TrimPrefix(r.version, "v"), "Unreleased")
 }
 
 // section returns the text under the first of the headings that there is.

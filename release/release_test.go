@@ -87,6 +87,32 @@ func TestChart(t *testing.T) {
 	require.Equal(t, "registry.example:5000/exporter/"+product, chart.Values["image"].(map[string]any)["repository"])
 	require.Equal(t, "https://docs.example/docs", chart.Values["monitoring"].(map[string]any)["docsURL"])
 	require.Equal(t, "registry.example:5000/exporter/charts/"+product, r.chartRepository())
+	require.Equal(t, "https://docs.example/docs/install.md", chart.Metadata.Home)
+	for name, text := range chart.Metadata.Annotations {
+		require.NotContains(t, text, unsetDocs, name)
+		require.NotContains(t, text, "](docs/", name)
+	}
+	for _, file := range chart.Files {
+		if file.Name == "README.md" {
+			require.NotContains(t, string(file.Data), "(https://hypervisor-exporter.invalid")
+			require.Contains(t, string(file.Data), "(https://docs.example/docs/install.md)")
+		}
+	}
+	var images []map[string]any
+	require.NoError(t, yaml.Unmarshal([]byte(chart.Metadata.Annotations["artifacthub.io/images"]), &images))
+	require.Equal(t, r.image()+":v0.2.0", images[0]["image"])
+	var made []change
+	require.NoError(t, yaml.Unmarshal([]byte(chart.Metadata.Annotations["artifacthub.io/changes"]), &made))
+	require.NotEmpty(t, made)
+	for _, one := range made { // https://artifacthub.io/docs/topics/annotations/helm
+		require.Contains(t, []string{"added", "changed", "deprecated", "removed", "fixed", "security"}, one.Kind)
+		require.NotEmpty(t, one.Description)
+	}
+}
+
+func TestChangesOfASection(t *testing.T) {
+	require.Equal(t, []change{{"added", "One thing, on two lines."}, {"fixed", "Another."}},
+		changes("Read this.\n\n### Added\n\n- One thing,\n  on two lines.\n\n### Fixed\n\n- Another.\n"))
 }
 
 // krew installs the plugin by its manifest, and each archive is what the manifest says.

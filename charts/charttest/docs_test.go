@@ -13,23 +13,24 @@ import (
 
 const (
 	installPage = "../../docs/install.md"
-	// The table is under this heading, at the end of the page.
-	valuesHeading = "## Values of the chart\n"
+	readme      = chart + "/README.md"
+	// The table is after this line, at the end of the README.
+	beforeValues = "`go test ./charts/... -run Values -update`.\n"
 )
 
-func TestInstallPageHasAllValues(t *testing.T) {
-	content, err := os.ReadFile(installPage)
+func TestReadmeHasAllValues(t *testing.T) {
+	content, err := os.ReadFile(readme)
 	require.NoError(t, err)
-	before, got, found := strings.Cut(string(content), valuesHeading)
+	before, got, found := strings.Cut(string(content), beforeValues)
 	require.True(t, found)
 	var want strings.Builder
-	want.WriteString("\nMade from `values.yaml` by `go test ./charts/... -run InstallPage -update`.\n\n| value | default | |\n|---|---|---|\n")
+	want.WriteString("\n| value | default | |\n|---|---|---|\n")
 	for _, value := range documentedValues(t) {
 		require.NotContains(t, value.comment+value.what, "|", "%s: it would end the cell", value.path)
 		fmt.Fprintf(&want, "| `%s` | `%s` | %s |\n", value.path, value.what, value.comment)
 	}
 	if *update {
-		require.NoError(t, os.WriteFile(installPage, []byte(before+valuesHeading+want.String()), 0o644))
+		require.NoError(t, os.WriteFile(readme, []byte(before+beforeValues+want.String()), 0o644))
 		return
 	}
 	require.Equal(t, want.String(), got)

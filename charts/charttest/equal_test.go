@@ -87,11 +87,25 @@ func requireSame(t *testing.T, namespace string, kustomized, rendered []*unstruc
 	want := byIdentity(t, kustomized)
 	require.Contains(t, want, "v1 Namespace "+namespace)
 	delete(want, "v1 Namespace "+namespace)
+	for _, object := range rendered {
+		removeReleaseLabels(t, object)
+	}
 	got := byIdentity(t, rendered)
 	require.ElementsMatch(t, slices.Collect(maps.Keys(want)), slices.Collect(maps.Keys(got)))
 	for identity := range want {
 		require.Equal(t, want[identity], got[identity], identity)
 	}
+}
+
+// removeReleaseLabels removes the labels that only Helm's objects have. Each object must have them, and no selector has.
+func removeReleaseLabels(t *testing.T, object *unstructured.Unstructured) {
+	t.Helper()
+	labels := object.GetLabels()
+	for _, name := range []string{"app.kubernetes.io/instance", "app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart"} {
+		require.NotEmpty(t, labels[name], "%s %s: %s", object.GetKind(), object.GetName(), name)
+		delete(labels, name)
+	}
+	object.SetLabels(labels)
 }
 
 // kustomize returns what `kubectl apply -k` of the folder would send.

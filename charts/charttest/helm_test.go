@@ -16,17 +16,20 @@ import (
 	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
 )
 
-// helmClient is helm as the module ./helm pins it; its dependencies never become ours.
+// helmClient is helm as the module ./helm or ./helm3 pins it; its dependencies never become ours.
 type helmClient struct {
 	path string
 	// home keeps helm away from whatever the user of this machine has configured.
 	home string
 }
 
-func buildHelm(dir string) (helmClient, error) {
-	c := helmClient{path: filepath.Join(dir, "helm"), home: filepath.Join(dir, "home")}
-	command := exec.Command("go", "build", "-o", c.path, "helm.sh/helm/v4/cmd/helm")
-	command.Dir = "helm"
+// buildHelm builds the program of the module, with the version of Kubernetes that Helm 3 assumes without a cluster; Helm's own
+// build sets it in the same way.
+func buildHelm(dir, module, program string) (helmClient, error) {
+	c := helmClient{path: filepath.Join(dir, module), home: filepath.Join(dir, module+"-home")}
+	const assumed = "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36"
+	command := exec.Command("go", "build", "-ldflags", assumed, "-o", c.path, program)
+	command.Dir = module
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	if output, err := command.CombinedOutput(); err != nil {
 		return c, fmt.Errorf("build helm: %w\n%s", err, output)
@@ -59,7 +62,7 @@ func (c helmClient) inCluster(t *testing.T, args ...string) string {
 
 // template renders the chart in the usual namespace and with the manifests' images; flags may name others.
 func (c helmClient) template(ctx context.Context, flags ...string) (string, error) {
-	return c.run(ctx, append([]string{"template", release, chart, "--namespace=" + usualNamespace, withImages}, flags...)...)
+	return c.run(ctx, append([]string{"template", release, chart, "--namespace=" + usualNamespace, withImages, withOperator}, flags...)...)
 }
 
 // render returns the objects of template.

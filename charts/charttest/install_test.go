@@ -2,6 +2,7 @@ package charttest
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,10 +44,18 @@ func TestEverythingSetIsAppliedStrictly(t *testing.T) {
 // of helm 3.
 func TestReleaseLeavesAloneWhatTheCertificateProcessWrote(t *testing.T) {
 	server.Define(t, apiservertest.CertManager, apiservertest.PodMonitors, apiservertest.PrometheusRules)
-	for _, way := range []string{"true", "false"} {
-		t.Run("server-side="+way, func(t *testing.T) {
+	for name, way := range map[string]struct {
+		client helmClient
+		flags  []string
+	}{
+		"server-side":       {client, []string{"--server-side=true"}},
+		"three-way merge":   {client, []string{"--server-side=false"}},
+		"helm 3, its merge": {client3, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := way.client
 			namespace := server.Namespace(t, "release", nil)
-			flags := []string{release, chart, withImages, "--namespace=" + namespace, "--server-side=" + way}
+			flags := append([]string{release, chart, withImages, "--namespace=" + namespace}, way.flags...)
 			notes := client.inCluster(t, append([]string{"install"}, flags...)...)
 			require.Contains(t, notes, "hypervisor-exporter.kubevirt.io/inject=enabled")
 			require.Contains(t, notes, "kubectl -n "+namespace+"-relay rollout status daemonset/hypervisor-exporter-relay")
@@ -55,7 +64,7 @@ func TestReleaseLeavesAloneWhatTheCertificateProcessWrote(t *testing.T) {
 			client.inCluster(t, append([]string{"upgrade"}, append(flags, "--set=webhook.replicas=3,image.tag=v9")...)...)
 			require.EqualValues(t, 3, replicas(t, namespace))
 			requireCertificates(t, namespace)
-			client.inCluster(t, "rollback", release, "1", "--namespace="+namespace, "--server-side="+way)
+			client.inCluster(t, append([]string{"rollback", release, "1", "--namespace=" + namespace}, way.flags...)...)
 			require.EqualValues(t, 2, replicas(t, namespace))
 			requireCertificates(t, namespace)
 
@@ -64,6 +73,26 @@ func TestReleaseLeavesAloneWhatTheCertificateProcessWrote(t *testing.T) {
 			for _, object := range objects {
 				requireGone(t, object)
 			}
+		})
+	}
+}
+
+// Without the Prometheus operator's CRDs, the chart installs what else there is and says so. It does with Helm 3, too.
+func TestInstallWithoutThePrometheusOperator(t *testing.T) {
+	for name, client := range map[string]helmClient{"helm 4": client, "helm 3": client3} {
+		t.Run(name, func(t *testing.T) {
+			server.Define(t, apiservertest.PodMonitors, apiservertest.PrometheusRules)
+			server.Undefine(t, "podmonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com")
+			namespace := "alone-" + strings.ReplaceAll(name, " ", "-")
+			flags := []string{release, chart, withImages, "--namespace=" + namespace}
+			notes := client.inCluster(t, append([]string{"install", "--create-namespace"}, flags...)...)
+			require.Contains(t, notes, "Nothing is scraped yet")
+			require.EqualValues(t, 2, replicas(t, namespace))
+
+			server.Define(t, apiservertest.PodMonitors, apiservertest.PrometheusRules)
+			notes = client.inCluster(t, append([]string{"upgrade"}, flags...)...)
+			require.NotContains(t, notes, "Nothing is scraped yet")
+			client.inCluster(t, "uninstall", release, "--namespace="+namespace)
 		})
 	}
 }

@@ -16,14 +16,17 @@ const (
 	// With this name and namespace the chart makes what the manifests make.
 	release        = "hypervisor-exporter"
 	usualNamespace = "hypervisor-exporter"
+	// As on a cluster with the Prometheus operator's CRDs.
+	withOperator = "--api-versions=monitoring.coreos.com/v1/PodMonitor,monitoring.coreos.com/v1/PrometheusRule"
 	// The chart has no images of its own.
 	withImages = "--values=testdata/images.yaml"
 )
 
 var (
-	update = flag.Bool("update", false, "write the table of values in docs/install.md")
+	update = flag.Bool("update", false, "write the table of values in the chart's README.md")
 	server *apiservertest.Server
-	client helmClient
+	// helm 4, and helm 3
+	client, client3 helmClient
 )
 
 func TestMain(m *testing.M) {
@@ -34,7 +37,10 @@ func TestMain(m *testing.M) {
 			return failed(err)
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
-		if client, err = buildHelm(dir); err != nil {
+		if client, err = buildHelm(dir, "helm", "helm.sh/helm/v4/cmd/helm"); err != nil {
+			return failed(err)
+		}
+		if client3, err = buildHelm(dir, "helm3", "helm.sh/helm/v3/cmd/helm"); err != nil {
 			return failed(err)
 		}
 		return apiservertest.Run(m, func(s *apiservertest.Server) { server = s })

@@ -73,6 +73,26 @@ var others = map[string]string{
 	"exposure":                                   `"direct"`,
 	"injector":                                   `"admissionPolicy"`,
 	"openshift":                                  `true`,
+	"commonLabels":                               `{"team": "virtualization"}`,
+	"global.imageRegistry":                       `"mirror.example:5000/proxy"`,
+	"global.imagePullSecrets":                    `[{"name": "mirror"}, "other"]`,
+	"webhook.extraArgs":                          `["--log-format=logfmt", "--sidecar-memory=32Mi"]`,
+	"webhook.podLabels":                          `{"cost-center": "a"}`,
+	"webhook.podAnnotations":                     `{"example.com/a": "b"}`,
+	"webhook.serviceAccount.annotations":         `{"example.com/a": "b"}`,
+	"relay.extraArgs":                            `["--log-format=logfmt"]`,
+	"relay.podLabels":                            `{"cost-center": "a"}`,
+	"relay.podAnnotations":                       `{"example.com/a": "b"}`,
+	"relay.serviceAccount.annotations":           `{"example.com/a": "b"}`,
+	"relay.affinity":                             `{"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "DoesNotExist"}]}]}}}`,
+	"certificates.extraArgs":                     `["--ca-lifetime=720h"]`,
+	"certificates.podLabels":                     `{"cost-center": "a"}`,
+	"certificates.podAnnotations":                `{"example.com/a": "b"}`,
+	"certificates.serviceAccount.annotations":    `{"example.com/a": "b"}`,
+	"monitoring.podMonitors.interval":            `"30s"`,
+	"monitoring.podMonitors.scrapeTimeout":       `"20s"`,
+	"monitoring.podMonitors.namespaceSelector":   `{"matchNames": ["shop"]}`,
+	"monitoring.podMonitors.relabelings":         `[{"targetLabel": "environment", "replacement": "production"}]`,
 	"image.pullSecrets":                          `["mirror"]`,
 	"image.repository":                           `"registry.example:5000/own"`,
 	"image.tag":                                  `"v9"`,
@@ -221,7 +241,7 @@ func TestPackageIsTheChart(t *testing.T) {
 	require.Len(t, packages, 1)
 	want, err := client.template(t.Context())
 	require.NoError(t, err)
-	got, err := client.run(t.Context(), "template", release, packages[0], "--namespace="+usualNamespace, withImages)
+	got, err := client.run(t.Context(), "template", release, packages[0], "--namespace="+usualNamespace, withImages, withOperator)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }

@@ -54,9 +54,8 @@ func TestRelease(t *testing.T) {
 	f.must(f.Client.Delete(f.ctx, objects...))
 	f.requireGone(objects)
 
-	f.must(f.Apply(f.ctx, f.productObjects("manifests/base/namespace.yaml")...)) // as docs/install.md has it
 	f.helm("install", "hypervisor-exporter", "oci://"+registry.name+"/exporter/charts/kubevirt-hypervisor-exporter", "--plain-http",
-		"--version="+strings.TrimPrefix(releaseVersion, "v"), "--namespace="+cluster.Product)
+		"--version="+strings.TrimPrefix(releaseVersion, "v"), "--namespace="+cluster.Product, "--create-namespace")
 	f.must(f.WaitProduct(f.ctx))
 	charted := vm{namespace: labelled, name: "release-chart"}
 	f.start(charted)

@@ -15,22 +15,44 @@ hypervisor-exporter-relay.{{ include "relayNamespace" . }}.svc
 {{ list .Release.Namespace (include "relayNamespace" .) "kube-system" | uniq | toJson }}
 {{- end }}
 
-{{/* Takes the component's name. */}}
-{{- define "labels" -}}
+{{/* The labels that select pods; they never change. Takes the component's name. */}}
+{{- define "selector" -}}
 app.kubernetes.io/name: kubevirt-hypervisor-exporter
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 
-{{/* Takes the component's name and further labels. */}}
-{{- define "labelsAnd" -}}
-{{- toYaml (merge (include "labels" (index . 0) | fromYaml) (index . 1)) }}
+{{/* The labels that every object of a release has, and no object of manifests. Takes the chart. */}}
+{{- define "releaseLabels" -}}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
+{{/* The labels of an object. Takes the chart and the component's name. */}}
+{{- define "labels" -}}
+{{ include "selector" (index . 1) }}
+{{ include "releaseLabels" (index . 0) }}
+{{- end }}
+
+{{/* The manifest with the labels of a release. Takes the chart and the text of a file. */}}
+{{- define "withLabels" -}}
+{{- index . 1 | replace "\n  labels:\n" (printf "\n  labels:\n%s\n" (include "releaseLabels" (index . 0) | indent 4)) }}
+{{- end }}
+
+{{/* The image's name. A registry is a first part with a dot or a port, as for containerd; global.imageRegistry replaces it. */}}
 {{- define "image" -}}
 {{- $image := .Values.image }}
+{{- $repository := $image.repository }}
+{{- with .Values.global.imageRegistry }}
+{{- $repository = printf "%s/%s" . (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") }}
+{{- end }}
 {{- $tag := $image.tag }}
 {{- if not (or $image.tag $image.digest) }}
 {{- $tag = .Chart.AppVersion }}
 {{- end }}
-{{- $image.repository }}{{ with $tag }}:{{ . }}{{ end }}{{ with $image.digest }}@{{ . }}{{ end }}
+{{- $repository }}{{ with $tag }}:{{ . }}{{ end }}{{ with $image.digest }}@{{ . }}{{ end }}
 {{- end }}

@@ -2,10 +2,10 @@
 {{- define "podOptions" -}}
 {{- $chart := index . 0 }}
 {{- $workload := index . 1 }}
-{{- with $chart.Values.image.pullSecrets }}
+{{- with include "pullSecrets" $chart | fromYamlArray }}
 imagePullSecrets:
 {{- range . }}
-- name: {{ . | quote }}
+- {{ dict "name" . | toYaml }}
 {{- end }}
 {{- end }}
 {{- with $workload.priorityClassName }}
@@ -25,14 +25,54 @@ affinity:
 {{- end }}
 {{- end }}
 
-{{/* Labels and annotations of all our pods: no service mesh puts a proxy in front of their ports. */}}
-{{- define "noMeshLabels" -}}
-sidecar.istio.io/inject: "false"
-istio.io/dataplane-mode: none
+{{/* Names of the Secrets that our pods pull with. */}}
+{{- define "pullSecrets" -}}
+{{- $names := .Values.image.pullSecrets }}
+{{- range .Values.global.imagePullSecrets }}
+{{- if kindIs "string" . }}
+{{- $names = append $names . }}
+{{- else }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- end }}
+{{- uniq $names | toYaml }}
 {{- end }}
 
-{{- define "noMeshAnnotations" -}}
-linkerd.io/inject: disabled
+{{/* Metadata of a pod: no service mesh puts a proxy in front of its port. Takes the chart, the component's name and its values. */}}
+{{- define "podMetadata" -}}
+{{- $chart := index . 0 }}
+{{- $component := index . 1 }}
+{{- $workload := index . 2 -}}
+labels:
+  {{- include "selector" $component | nindent 2 }}
+  sidecar.istio.io/inject: "false"
+  istio.io/dataplane-mode: none
+  {{- with merge (deepCopy $workload.podLabels) $chart.Values.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+annotations:
+  {{- if ne $component "certs" }}
+  kubectl.kubernetes.io/default-container: {{ $component }}
+  {{- end }}
+  linkerd.io/inject: disabled
+  {{- with $workload.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{/* Annotations of a ServiceAccount. Takes the values of the workload. */}}
+{{- define "serviceAccountAnnotations" -}}
+{{- with .serviceAccount.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- end }}
+
+{{/* Further arguments of a container. Takes them. */}}
+{{- define "extraArgs" -}}
+{{- range . }}
+- {{ . | quote }}
+{{- end }}
 {{- end }}
 
 {{/* The image of a container and when it is pulled. */}}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubevirt-hypervisor-exporter/internal/testkit"
@@ -84,4 +85,22 @@ func moduleFolder(t testing.TB, module string) string {
 	var downloaded struct{ Dir string }
 	require.NoError(t, json.Unmarshal([]byte(output), &downloaded))
 	return downloaded.Dir
+}
+
+// Undefine deletes definitions and waits until they are gone.
+func (s *Server) Undefine(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		definition := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": map[string]any{"name": name},
+		}}
+		require.NoError(t, s.Delete(t.Context(), definition))
+		testkit.Eventually(t, func() error {
+			_, err := s.Get(t.Context(), definition)
+			if !apierrors.IsNotFound(err) {
+				return fmt.Errorf("%s is still there: %w", name, err)
+			}
+			return nil
+		})
+	}
 }

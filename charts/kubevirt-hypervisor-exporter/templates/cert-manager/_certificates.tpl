@@ -1,18 +1,19 @@
 {{/*
-A self-signed CA and a certificate. Takes the namespace, the user (webhook or relay) and the name by which clients verify it.
+A self-signed CA and a certificate. Takes the chart, the namespace, the user (webhook or relay) and the name by which clients verify it.
 The CA lasts ten years and keeps its key on renewal: its clients know one CA at a time.
 */}}
 {{- define "certManagerCertificates" -}}
-{{- $namespace := index . 0 }}
-{{- $whose := index . 1 }}
-{{- $dnsName := index . 2 -}}
+{{- $chart := index . 0 }}
+{{- $namespace := index . 1 }}
+{{- $whose := index . 2 }}
+{{- $dnsName := index . 3 -}}
 apiVersion: cert-manager.io/v1
 kind: Issuer
 metadata:
   name: hypervisor-exporter-selfsigned
   namespace: {{ $namespace }}
   labels:
-    {{- include "labels" "certs" | nindent 4 }}
+    {{- include "labels" (list $chart "certs") | nindent 4 }}
 spec:
   selfSigned: {}
 ---
@@ -22,7 +23,7 @@ metadata:
   name: hypervisor-exporter-{{ $whose }}-ca
   namespace: {{ $namespace }}
   labels:
-    {{- include "labels" "certs" | nindent 4 }}
+    {{- include "labels" (list $chart "certs") | nindent 4 }}
 spec:
   secretName: hypervisor-exporter-{{ $whose }}-ca
   issuerRef:
@@ -40,7 +41,7 @@ metadata:
   name: hypervisor-exporter-{{ $whose }}
   namespace: {{ $namespace }}
   labels:
-    {{- include "labels" "certs" | nindent 4 }}
+    {{- include "labels" (list $chart "certs") | nindent 4 }}
 spec:
   ca:
     secretName: hypervisor-exporter-{{ $whose }}-ca
@@ -51,7 +52,7 @@ metadata:
   name: hypervisor-exporter-{{ $whose }}
   namespace: {{ $namespace }}
   labels:
-    {{- include "labels" "certs" | nindent 4 }}
+    {{- include "labels" (list $chart "certs") | nindent 4 }}
 spec:
   secretName: hypervisor-exporter-{{ $whose }}-tls
   issuerRef:

@@ -9,7 +9,7 @@ metadata:
   name: hypervisor-exporter-certs
   namespace: {{ $namespace }}
   labels:
-    {{- include "labels" "certs" | nindent 4 }}
+    {{- include "labels" (list $chart "certs") | nindent 4 }}
 rules:
 - apiGroups: [""]
   resources: [secrets]
@@ -28,7 +28,7 @@ metadata:
   name: hypervisor-exporter-certs
   namespace: {{ $namespace }}
   labels:
-    {{- include "labels" "certs" | nindent 4 }}
+    {{- include "labels" (list $chart "certs") | nindent 4 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: Role
