@@ -25,8 +25,9 @@ import (
 // releaseBefore is what users upgrade from. There was no release yet: it is the last commit with an image for each part.
 const releaseBefore = "7b98dc5"
 
-// This release and the one before replace each other, by kustomize and by Helm, while VMs run: no VM is touched or missing
-// for more than a scrape or two, no alert fires, and each of relay, rules and plugin reads both releases' sidecars.
+// This release and the one before replace each other, by kustomize, while VMs run: no VM is touched or missing
+// for more than a scrape or two, and no alert fires. Relay, rules and plugin read both releases' sidecars; a plugin that is
+// newer than the relay says so.
 func TestSkew(t *testing.T) {
 	f := connect(t)
 	tree := f.loadReleaseBefore()
@@ -37,44 +38,61 @@ func TestSkew(t *testing.T) {
 
 	fresh := vm{namespace: labelled, name: "skew-new"}
 	f.startMeasured(fresh)
-	f.part("kustomize, back", func(f *framework) {
+	f.part("back", func(f *framework) {
 		f.unharmed(func() { f.must(f.InstallProduct(f.ctx, before)) }, fresh)
+		f.requirePluginRefused(fresh)
 	})
 	f.must(f.Client.Delete(f.ctx, without(now, before)...)) // as if it had never been there
 	old := vm{namespace: labelled, name: "skew-old"}
 	f.startMeasured(old)
 	require.NotEqual(t, f.sidecarOf(fresh).Image, f.sidecarOf(old).Image)
-	f.part("kustomize", func(f *framework) {
+	f.part("upgrade", func(f *framework) {
 		f.unharmed(func() { f.must(f.InstallProduct(f.ctx, now)) }, old, fresh)
+		f.requireRead(old, fresh)
 	})
 	later := vm{namespace: labelled, name: "skew-later"}
 	f.startMeasured(later)
 	require.Equal(t, image, f.sidecarOf(later).Image)
+}
 
+// The same by Helm, with the values that docs/install.md names.
+func TestSkewHelm(t *testing.T) {
+	f := connect(t)
+	tree := f.loadReleaseBefore()
+	before, err := cluster.Kustomize(filepath.Join(tree, "manifests"))
+	f.must(err)
+	image := f.restoreProduct()
+	now := f.manifests(cluster.Default, image)
 	f.must(f.Client.Delete(f.ctx, now...))
+	f.must(f.Client.Delete(f.ctx, f.pluginRights()...))
 	f.requireGone(now)
+
 	f.must(f.Apply(f.ctx, before[slices.IndexFunc(before, isProductNamespace)])) // as docs/install.md has it
 	namespace := "--namespace=" + cluster.Product
 	f.helm("install", "hypervisor-exporter", filepath.Join(tree, "charts/kubevirt-hypervisor-exporter"), namespace)
 	f.must(f.WaitProduct(f.ctx))
-	f.awaitTarget(old, "up")
-	f.part("Helm", func(f *framework) {
+	old := vm{namespace: labelled, name: "skew-chart-old"}
+	f.startMeasured(old)
+	f.part("upgrade", func(f *framework) {
 		f.unharmed(func() {
 			repository, tag, _ := strings.Cut(image, ":")
 			f.helm("upgrade", "hypervisor-exporter", filepath.Join(product(f.t), "charts/kubevirt-hypervisor-exporter"), namespace,
 				"--reset-values", "--set=image.repository="+repository, "--set=image.tag="+tag)
 			f.must(f.WaitProduct(f.ctx))
-		}, old, fresh)
+		}, old)
+		f.requireRead(old)
 	})
-	charted := vm{namespace: labelled, name: "skew-chart"}
+	charted := vm{namespace: labelled, name: "skew-chart-new"}
 	f.startMeasured(charted)
 	require.Equal(t, image, f.sidecarOf(charted).Image)
-	f.part("Helm, back", func(f *framework) {
+	f.part("rollback", func(f *framework) {
 		f.unharmed(func() {
 			f.helm("rollback", "hypervisor-exporter", "1", namespace)
 			f.must(f.WaitProduct(f.ctx))
 		}, old, charted)
+		f.requirePluginRefused(charted)
 	})
+	f.must(f.Client.Delete(f.ctx, f.pluginRights()...))
 	f.helm("uninstall", "hypervisor-exporter", namespace)
 	f.must(f.CoreV1().Namespaces().Delete(f.ctx, cluster.Product, metav1.DeleteOptions{}))
 	f.requireGone(now)
@@ -91,7 +109,7 @@ func (f *framework) startMeasured(v vm) {
 }
 
 // unharmed fails the check unless what replace does, which is to install another release, leaves VMs and alerts alone, and
-// unless relay, rules and plugin read the VMs' sidecars afterwards.
+// unless relay and rules read the VMs' sidecars afterwards.
 func (f *framework) unharmed(replace func(), vms ...vm) {
 	type state struct {
 		requireUntouched func()
@@ -112,7 +130,9 @@ func (f *framework) unharmed(replace func(), vms ...vm) {
 		f.until("three scrapes of "+v.key()+" by the new relay", func() bool { return len(f.measuredAt(v, time.Since(began)-replaced)) >= 3 }, nil)
 	}
 	relay := f.relayOn(f.node.Name)
-	away := readySince(relay).Sub(relay.CreationTimestamp.Time)
+	running := status(relay, "relay").State.Running
+	require.NotNil(f.t, running)
+	away := running.StartedAt.Sub(relay.CreationTimestamp.Time)
 	for i, v := range vms {
 		states[i].requireUntouched()
 		require.Equal(f.t, states[i].pod.UID, f.pod(v).UID)
@@ -122,7 +142,6 @@ func (f *framework) unharmed(replace func(), vms ...vm) {
 		f.t.Logf("%s: the longest gap between two samples is %.1f s; the relay was away for %.0f s", v.key(), gap.Seconds(), away.Seconds())
 		// Two scrapes, and the time in which no relay runs on the node.
 		require.LessOrEqual(f.t, gap, 3*scrapeInterval+away)
-		f.requireListed(v, "kvm")
 	}
 	f.until("no alert to be new", func() bool { return len(f.without(known)) == 0 }, func() any { return f.without(known) })
 	for _, series := range f.query(`max_over_time(ALERTS{alertstate="firing",%s=""}[%ds])`, shortMark, 1+int(time.Since(began).Seconds())) {
@@ -130,8 +149,28 @@ func (f *framework) unharmed(replace func(), vms ...vm) {
 			require.Contains(f.t, known, identity(series.Metric), "fired meanwhile")
 		}
 	}
-	got := f.reader("skew-"+vms[0].name, labelled).call(f.t, "check", "-n", labelled)
+}
+
+// requireRead fails unless the plugin lists and explains each VM through the relay, and its check finds no fault.
+func (f *framework) requireRead(vms ...vm) {
+	for _, v := range vms {
+		f.requireListed(v, "kvm")
+	}
+	got := f.reader("skew-check", labelled).call(f.t, "check", "-n", labelled)
 	require.NotContains(f.t, got.out, "fail  ")
+}
+
+// requirePluginRefused fails unless the plugin, newer than the relay, reports that and no type.
+func (f *framework) requirePluginRefused(v vm) {
+	reader := f.reader("skew-back", labelled)
+	seen := listed(f.t, reader, v)
+	require.Equal(f.t, []string{"", "not_found_out"}, []string{seen.Type, seen.Reason})
+	require.Equal(f.t, "kvm", listed(f.t, reader, v, f.prometheusFlags()...).Type)
+	const why = "upgrade it to the release of this hypervisorctl"
+	for _, args := range [][]string{{"list", "-n", labelled}, {"explain", v.name, "-n", labelled}, {"check", "-n", labelled}} {
+		got := reader.call(f.t, args...)
+		require.Contains(f.t, got.out+got.err, why)
+	}
 }
 
 // readiness is the VM's own condition, with when it last changed.
@@ -151,15 +190,6 @@ func (f *framework) qemu(v vm) string {
 	pid := f.exec(f.pod(v), "compute", "sh", "-c", "grep -l ^qemu /proc/[0-9]*/comm || true")
 	require.NotEmpty(f.t, pid)
 	return pid
-}
-
-func readySince(pod *corev1.Pod) time.Time {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodReady {
-			return condition.LastTransitionTime.Time
-		}
-	}
-	return time.Time{}
 }
 
 // measuredAt are the times, in seconds, of the VM's samples in the last while.
