@@ -59,9 +59,14 @@ patches: [%s]
 	if err := fs.WriteFile(overlay.Join("kustomization.yaml"), []byte(text)); err != nil {
 		return nil, err
 	}
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(fs, overlay.String())
+	return Kustomize(overlay.String())
+}
+
+// Kustomize renders a folder as `kubectl apply -k` does.
+func Kustomize(folder string) ([]*unstructured.Unstructured, error) {
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
 	if err != nil {
-		return nil, fmt.Errorf("render the product's manifests: %w", err)
+		return nil, fmt.Errorf("render %s: %w", folder, err)
 	}
 	yaml, err := resources.AsYaml()
 	if err != nil {

@@ -99,6 +99,29 @@ func TestDifferentImagesAreRefused(t *testing.T) {
 	}
 }
 
+// A release before the one image can be installed again: its webhook ran another image than it injected, but an init container
+// had pulled that.
+func TestReleaseBeforeIsNotRefused(t *testing.T) {
+	install(t, ".")
+	deployment := find(t, around(t, ".", images(unsetImage, userImages["tag"].set)+recipe(".")), "Deployment", serviceName)
+	require.NoError(t, ignoreNotFound(server.Delete(t.Context(), deployment))) // so that it can be created
+	setImages(t, deployment, "registry.example/webhook:v0.1.0", "registry.example/sidecar:v0.1.0")
+	eventually(t, func() bool { // the policy takes a moment
+		_, err := server.Create(t.Context(), deployment, dryRun())
+		return err != nil
+	})
+	for image, refused := range map[string]bool{"registry.example/sidecar:v0.1.0": false, "registry.example/sidecar:v9": true} {
+		containers := []any{map[string]any{"name": "sidecar-image", "image": image}}
+		require.NoError(t, unstructured.SetNestedSlice(deployment.Object, containers, "spec", "template", "spec", "initContainers"))
+		_, err := server.Create(t.Context(), deployment, dryRun())
+		if refused {
+			require.ErrorContains(t, err, "SIDECAR_IMAGE is registry.example/sidecar:v0.1.0")
+		} else {
+			require.NoError(t, err)
+		}
+	}
+}
+
 // A Deployment whose images differed before the policy came can be changed in all else, and fixed.
 func TestOldDifferenceCanBeFixed(t *testing.T) {
 	objects := around(t, ".", images(unsetImage, userImages["tag"].set)+recipe("."))
