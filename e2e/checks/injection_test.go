@@ -91,7 +91,6 @@ func TestNames(t *testing.T) {
 		require.Equal(t, pod.Name, found.Metric["pod"], "%s has its own series only", v.name)
 		require.Equal(t, "kvm", found.Metric["hypervisor_type"])
 		require.Equal(t, v.name, pod.Annotations[vmiAnnotation])
-		require.Equal(t, 1.0, f.number("%s", v.series("hypervisor_exporter_identity_valid")))
 	}
 	f.requireListed(nonsense, "kvm")
 	require.Equal(t, web.name, f.pod(forged).Annotations["kubevirt.io/domain"], "KubeVirt let the forged value win")

@@ -41,7 +41,7 @@ func (v vm) series() []series {
 	libvirt, domain := 1., map[string]string{"kvm": "kvm", "qemu-tcg": "qemu"}[v.kind]
 	if domain == "" {
 		libvirt = 0
-		all = append(all, counter("hypervisor_exporter_detection_errors_total", target+`,reason="libvirt"`, 4))
+		all = append(all, constant("hypervisor_exporter_detection_error", target+`,error="libvirt"`, 1))
 	} else {
 		all = append(all, constant("kubevirt_vmi_hypervisor_domain_info", target+fmt.Sprintf(
 			",domain_type=%q,arch=%q,machine=%q,hypervisor_version=%q,libvirt_version=\"10.10.0\"", domain, v.arch, v.machine, v.qemu), 1))

@@ -52,9 +52,9 @@ func health() Row {
 			Alerts:      []string{"HypervisorExporterRestarting"},
 			Description: "The supervisor restarts each of them within its container.",
 			Queries:     []Query{{Expr: counted("increase", "hypervisor_exporter_restarts_total", "cluster", "node"), Legend: "{{node}} {{cluster}}"}}},
-		{Title: "Detection errors, by reason", Kind: Lines, Unit: Rate, Width: 8, Height: 7,
-			Description: "Failed reads a second. docs/metrics.md explains the reasons.",
-			Queries:     []Query{{Expr: counted("rate", "hypervisor_exporter_detection_errors_total", "reason"), Legend: "{{reason}}"}}},
+		{Title: "Exporters that do not know the type, by reason", Kind: Lines, Unit: Number, Width: 8, Height: 7,
+			Description: "A VM that starts is here with libvirt for some seconds. docs/metrics.md explains the reasons.",
+			Queries:     []Query{{Expr: fmt.Sprintf(`count by (error) (hypervisor_exporter_detection_error{job=%q,%s})`, rules.VMsJob, chosen), Legend: "{{error}}"}}},
 	}}
 }
 

@@ -71,16 +71,17 @@ func (s state) lines() map[string]string {
 		"kubevirt_vmi_hypervisor_info":                      fmt.Sprintf("{namespace=\"n\",name=\"v\",node=\"w\",hypervisor_type=%q} 1", s.hypervisor),
 		"hypervisor_exporter_libvirt_up":                    fmt.Sprintf(" %d", s.libvirt),
 		"hypervisor_exporter_libvirt_connects_total":        " 1",
-		"hypervisor_exporter_detections_total":              " 1",
-		"hypervisor_exporter_detection_errors_total":        `{reason="libvirt"} 0`,
-		"hypervisor_exporter_identity_valid":                " 1",
+		"hypervisor_exporter_detection_error":               `{error="xml"} 1`,
+		"kubevirt_vmi_hypervisor_state_info":                `{namespace="n",name="v",node="w",state="running",reason="booted"} 1`,
+		"kubevirt_vmi_hypervisor_control_state_seconds":     `{namespace="n",name="v",node="w",control_state="ok"} 0`,
 		"hypervisor_exporter_restarts_total":                fmt.Sprintf(" %g", s.restarts),
 		"hypervisor_exporter_last_change_timestamp_seconds": fmt.Sprintf(" %g", s.change),
 		"hypervisor_exporter_build_info":                    `{version="v0.1.0",revision="unknown",branch="",goversion="go1.26",goos="linux",goarch="amd64",tags="nethttpomithttp2"} 1`,
 	}
 	if s.domain != "" {
 		lines["kubevirt_vmi_hypervisor_domain_info"] = fmt.Sprintf(
-			"{namespace=\"n\",name=\"v\",node=\"w\",domain_type=%q,arch=%q,machine=\"pc-q35-9.1\",hypervisor_version=\"9.1.0\",libvirt_version=\"10.10.0\"} 1", s.domain, s.arch)
+			"{namespace=\"n\",name=\"v\",node=\"w\",domain_type=%q,arch=%q,machine=\"pc-q35-9.1\",hypervisor_version=\"9.1.0\",libvirt_version=\"10.10.0\","+
+				"host_arch=\"x86_64\",cpu_model=\"EPYC-Rome\",hyperv=\"none\",launch_security=\"none\",memory=\"normal\",disks=\"virtio\",nics=\"\"} 1", s.domain, s.arch)
 	}
 	return lines
 }

@@ -111,8 +111,14 @@ func closedValues(label string) []string {
 		return exposition.DomainTypes()
 	case "arch":
 		return exposition.Architectures()
-	case "reason":
+	case "error":
 		return exposition.ErrorReasons()
+	case "control_state":
+		return exposition.ControlStates()
+	case "state":
+		return []string{"running", "paused"}
+	case "reason":
+		return []string{"booted", "ioerror", "user"}
 	}
 	return nil
 }

@@ -96,12 +96,12 @@ func TestOtherSeriesAreDropped(t *testing.T) {
 	require.True(t, kept(t, info()))
 	for _, change := range [][]string{
 		{"domain_type", "kvm2"}, {"domain_type", "call 555-0100"}, {"arch", "x86"}, {"machine", strings.Repeat("m", 65)}, {"machine", "a\nb"}, {"machine", "a;b"},
-		{"hypervisor_version", "9.1"}, {"libvirt_version", "9.1.0\n"}, {"hypervisor_type", "kvm"}, {"reason", "xml"}, {"replica", "b"}, {"target_cluster", "=prod-b"},
+		{"hypervisor_version", "9.1"}, {"libvirt_version", "9.1.0\n"}, {"hypervisor_type", "kvm"}, {"reason", "booted"}, {"hyperv", "much"}, {"cpu_model", "a b"}, {"replica", "b"}, {"target_cluster", "=prod-b"},
 		{"exported_name", "web"}, {"__name__", "kubevirt_vmi_hypervisor_info"}, {"__name__", "ALERTS"}, {"__name__", "go_goroutines"},
 	} {
 		require.False(t, kept(t, info(change...)), "%v", change)
 	}
-	for _, name := range []string{"kubevirt_vmi_hypervisor_info", "hypervisor_exporter_detection_errors_total", "up", "vmi:kubevirt_vmi_hypervisor_info:newest"} {
+	for _, name := range []string{"kubevirt_vmi_hypervisor_info", "hypervisor_exporter_detections_total", "up", "vmi:kubevirt_vmi_hypervisor_info:newest"} {
 		require.False(t, kept(t, map[string]string{"__name__": name}), name)
 	}
 }

@@ -62,7 +62,7 @@ func addPod(t *testing.T, kubelet podtest.Kubelet) podtest.Pod {
 }
 
 // sidecarPage is in the sidecar's page when there is no libvirt.
-const sidecarPage = "hypervisor_exporter_identity_valid 1"
+const sidecarPage = "hypervisor_exporter_libvirt_up 0"
 
 // servePage answers on the listener with a page, until the test ends.
 func servePage(t *testing.T, listener net.Listener, page string) {

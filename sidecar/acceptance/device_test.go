@@ -77,7 +77,7 @@ func startIn(t *testing.T, netns string, args ...string) {
 // get asks for the metrics from within a namespace.
 func get(netns, address string) error {
 	out, err := exec.Command("ip", "netns", "exec", netns, "curl", "-sSf", "--max-time", "3", "http://"+address+"/metrics").CombinedOutput()
-	if err == nil && !strings.Contains(string(out), "hypervisor_exporter_identity_valid") {
+	if err == nil && !strings.Contains(string(out), "hypervisor_exporter_libvirt_up") {
 		err = fmt.Errorf("%s: %s", http.StatusText(http.StatusNotFound), out)
 	}
 	if err != nil {

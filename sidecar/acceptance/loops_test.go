@@ -113,8 +113,7 @@ func TestCycles(t *testing.T) {
 	})
 	for _, p := range both {
 		found := p.page(t)
-		require.Zero(t, found.number(errorsMetric))
+		require.Zero(t, found.number(errorMetric))
 		require.Equal(t, 1.0, found.number(connectsMetric))
-		require.GreaterOrEqual(t, found.number(detectionsMetric), float64(rounds))
 	}
 }

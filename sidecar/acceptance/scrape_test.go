@@ -25,12 +25,10 @@ const (
 	domainMetric = "kubevirt_vmi_hypervisor_domain_info"
 	absent       = ""
 
-	upMetric         = "hypervisor_exporter_libvirt_up"
-	connectsMetric   = "hypervisor_exporter_libvirt_connects_total"
-	detectionsMetric = "hypervisor_exporter_detections_total"
-	errorsMetric     = "hypervisor_exporter_detection_errors_total"
-	identityMetric   = "hypervisor_exporter_identity_valid"
-	changeMetric     = "hypervisor_exporter_last_change_timestamp_seconds"
+	upMetric       = "hypervisor_exporter_libvirt_up"
+	connectsMetric = "hypervisor_exporter_libvirt_connects_total"
+	errorMetric    = "hypervisor_exporter_detection_error"
+	changeMetric   = "hypervisor_exporter_last_change_timestamp_seconds"
 )
 
 // scraper asks one sidecar for its pages.

@@ -39,10 +39,12 @@ func TestQEMUHangsWithAllWorkers(t *testing.T) {
 
 	p.holds(t, "qemu-tcg", 6*time.Second)
 	require.EqualValues(t, connects, p.page(t).number(connectsMetric))
+	p.awaitControl(t, "occupied", 5)
 	proxy.cut()
 	connects++
 	p.awaitConnects(t, connects)
 	p.holds(t, "qemu-tcg", 6*time.Second)
+	p.awaitControl(t, "occupied", 10)
 	require.EqualValues(t, connects, p.page(t).number(connectsMetric), "an answer that does not come is not a reason to leave libvirt")
 	second := start(t, setup{socket: daemon.Socket(), args: args})
 	second.await(t, "unknown")
@@ -52,10 +54,32 @@ func TestQEMUHangsWithAllWorkers(t *testing.T) {
 	require.NoError(t, vm.ContQEMU())
 	second.await(t, "qemu-tcg")
 	occupied.Close()
+	p.awaitControl(t, "ok", 0)
 	w.awaitKinds(t, begin, "qemu-tcg")
 	require.NoError(t, vm.Destroy(t.Context()))
 	p.await(t, absent)
 	second.await(t, absent)
+}
+
+// awaitControl waits until QEMU's monitor is shown in the state, for at least so many seconds.
+func (p *sidecar) awaitControl(t *testing.T, state string, seconds float64) {
+	t.Helper()
+	p.awaitPage(t, func(found page) error {
+		const metric = "kubevirt_vmi_hypervisor_control_state_seconds"
+		family := found.families[metric]
+		if family == nil || len(family.Metric) != 1 {
+			return fmt.Errorf("%s: %v", metric, family)
+		}
+		if got := found.number(metric, "control_state", state); got < seconds || found.number(metric) != got {
+			return fmt.Errorf("%s %v", metric, family.Metric)
+		}
+		for _, label := range family.Metric[0].Label {
+			if label.GetName() == "control_state" && label.GetValue() != state {
+				return fmt.Errorf("%s is %s, want %s", metric, label.GetValue(), state)
+			}
+		}
+		return nil
+	})
 }
 
 // awaitNoXML waits until libvirt has no worker for a domain's XML.

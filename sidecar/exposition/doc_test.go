@@ -54,7 +54,8 @@ until it runs again.
 | any other type | `+"`unknown`"+`; `+"`domain_type`"+` of `+"`kubevirt_vmi_hypervisor_domain_info`"+` has it raw |
 | XML without a type, or that libvirt has not sent within 5 s (`+"`--libvirt-timeout`"+`) of the domain's appearance | `+"`unknown`"+` |
 
-The XML is read when a domain appears, and again after a resume, a migration and a new connection to libvirt. Until
+The XML is read when a domain appears, again after a resume, a migration and a new connection to libvirt, and every 5
+minutes (`+"`--libvirt-resync`"+`): a disk that is plugged in meanwhile shows up by then. Until
 the new answer comes, the last one is shown: a libvirt whose workers all wait for a QEMU that hangs still reports
 states, but sends no XML.
 
@@ -65,6 +66,28 @@ does not answer or the sidecar does not ask, because its log is stuck, for examp
 `+"`hypervisor_version`"+` is empty until libvirt has answered: a libvirt that has several emulators on
 its disk probes them all first.
 
+## The labels of kubevirt_vmi_hypervisor_domain_info
+
+An empty label is not known.
+
+| label | what it says |
+|---|---|
+| `+"`host_arch`"+` | the node's architecture; if it is not `+"`arch`"+`, the guest is emulated on purpose |
+| `+"`cpu_model`"+` | libvirt's name of the CPU that the guest sees, or the mode: `+"`host-passthrough`, `maximum`, `host-model`"+`. libvirt replaces `+"`host-model`"+` by the model that it chose at the start |
+| `+"`hyperv`"+` | which enlightenments for Windows are on: none, some (`+"`partial`"+`), all that KubeVirt's templates for Windows switch on (`+"`full`"+`), or all that the node has (`+"`passthrough`"+`) |
+| `+"`launch_security`"+` | the kind of confidential computing |
+| `+"`memory`"+` | `+"`normal`"+`, or the largest huge pages that back the guest's memory |
+| `+"`disks`, `nics`"+` | the slowest kind: `+"`emulated`"+` hardware, `+"`virtio`"+`, or `+"`passthrough`"+`. CD-ROM drives and floppies do not count; a PCI device that is passed through is not known to be a disk or an interface |
+
+How many CPU features a guest lacks is not among them. The XML of a running domain lists the features that its model has
+and the guest does not get, and most of those are normal on the node: it does not say which of them were lost.
+
+## The state of QEMU's monitor
+
+`+"`kubevirt_vmi_hypervisor_control_state_seconds`"+` comes from virDomainGetControlInfo, which libvirt answers itself: it asks
+QEMU nothing, so a QEMU that hangs does not delay it. `+"`occupied`"+` for minutes means that QEMU does not answer: KubeVirt can
+neither stop nor migrate the VM. A QEMU that hangs is `+"`ok`"+` until libvirt sends it a command.
+
 ## The values of labels
 
 Prometheus keeps a series only with these values, so that no pod can put other text into labels and alerts:
@@ -72,7 +95,8 @@ Prometheus keeps a series only with these values, so that no pod can put other t
 | label | values |
 |---|---|
 `)
-	for _, name := range []string{"hypervisor_type", "domain_type", "arch", "reason", "machine", "hypervisor_version", "libvirt_version"} {
+	for _, name := range []string{"hypervisor_type", "domain_type", "arch", "host_arch", "machine", "cpu_model", "hypervisor_version", "libvirt_version",
+		"hyperv", "launch_security", "memory", "disks", "nics", "state", "reason", "control_state", "error"} {
 		fmt.Fprintf(w, "| `%s` | `%s` |\n", name, strings.ReplaceAll(labelPattern(name), "|", "\\|"))
 	}
 	fmt.Fprint(w, `

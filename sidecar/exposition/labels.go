@@ -52,15 +52,33 @@ func labelPattern(label string) string {
 	switch label {
 	case "hypervisor_type":
 		return oneOf(HypervisorTypes())
-	case "reason":
+	case "error":
 		return oneOf(ErrorReasons())
+	case "state":
+		states, _ := hypervisor.StateWords()
+		return oneOf(states)
+	case "reason":
+		_, reasons := hypervisor.StateWords()
+		return oneOf(reasons)
+	case "control_state":
+		return oneOf(ControlStates())
+	case "hyperv":
+		return oneOf(hypervisor.HypervWords()) + "?"
+	case "launch_security":
+		return oneOf(hypervisor.LaunchSecurityWords()) + "?"
+	case "memory":
+		return oneOf(hypervisor.MemoryWords()) + "?"
+	case "disks":
+		return oneOf(hypervisor.DiskWords()) + "?"
+	case "nics":
+		return oneOf(hypervisor.NICWords()) + "?"
 	case "domain_type":
 		return oneOf(DomainTypes()) + "?"
-	case "arch":
+	case "arch", "host_arch":
 		return oneOf(Architectures()) + "?"
 	case "hypervisor_version", "libvirt_version":
 		return "([0-9]{1,6}[.][0-9]{1,3}[.][0-9]{1,3})?"
-	case "machine":
+	case "machine", "cpu_model":
 		return "[0-9A-Za-z._-]{0,64}"
 	default: // of the build
 		return "[0-9A-Za-z.,:/+_ -]{0,64}"
@@ -72,7 +90,16 @@ func HypervisorTypes() []string {
 	return []string{hypervisor.KVM.String(), hypervisor.QEMUTCG.String(), hypervisor.Unknown.String()}
 }
 
-// ErrorReasons lists the values of the label reason.
+// ControlStates lists the values of the label control_state.
+func ControlStates() []string {
+	var all []string
+	for state := range hypervisor.ControlStates {
+		all = append(all, state.String())
+	}
+	return all
+}
+
+// ErrorReasons lists the values of the label error.
 func ErrorReasons() []string {
 	var all []string
 	for reason := range hypervisor.ErrorReasons {

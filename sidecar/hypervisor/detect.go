@@ -74,6 +74,8 @@ type Detection struct {
 	Machine    string
 	// KubeVirt is true if the domain carries KubeVirt's metadata.
 	KubeVirt bool
+	// Facts are all empty if the XML could not be read to its end.
+	Facts Facts
 }
 
 // Description is one answer to the question for a domain's XML. It is never written
@@ -85,9 +87,9 @@ type Description struct {
 	Err error
 }
 
-// Describe reads a domain's XML, at most up to what it looks for: the type of the
-// domain, <os> and <metadata>. Err is ErrXML, ErrNoType or ErrTooLarge where the
-// XML does not name the type. It never panics, whatever the XML. It keeps no more
+// Describe reads a domain's XML. Err is ErrXML, ErrNoType or ErrTooLarge where the
+// XML does not name the type: what is wrong behind the type, <os> and <metadata> costs
+// the Facts alone. It never panics, whatever the XML. It keeps no more
 // than one token of the XML in memory: libvirt sends up to 4 MiB, and the container
 // is killed at 24. libvirtxml.Domain would need 22 MiB for 256 KiB of <disk/>.
 func Describe(r io.Reader) *Description {
@@ -129,30 +131,36 @@ func readDomain(s *scanner) (detection Detection, err error) {
 	detection.DomainType = attribute(domain, "type")
 	detection.Type = typeOf(detection.DomainType)
 	sawOS, sawMetadata := false, false
-	err = s.children(func(child xml.StartElement) (more bool, err error) {
+	detection.Facts = emptyFacts()
+	err = s.each(func(child xml.StartElement) error {
 		switch child.Name.Local {
 		case "os":
 			sawOS = true
-			err = s.children(func(element xml.StartElement) (bool, error) {
+			return s.each(func(element xml.StartElement) error {
 				if element.Name.Local != "type" {
-					return true, s.skip()
+					return s.skip()
 				}
 				var machine libvirtxml.DomainOSType
 				err := s.decode(element, &machine)
 				detection.Arch, detection.Machine = machine.Arch, machine.Machine
-				return true, err
+				return err
 			})
 		case "metadata":
 			sawMetadata = true
-			err = s.children(func(element xml.StartElement) (bool, error) {
+			return s.each(func(element xml.StartElement) error {
 				detection.KubeVirt = detection.KubeVirt || element.Name.Space == kubevirtXMLNamespace
-				return true, s.skip()
+				return s.skip()
 			})
-		default:
+		}
+		known, err := detection.Facts.read(s, child)
+		if !known {
 			err = s.skip()
 		}
-		return !sawOS || !sawMetadata, err
+		return err
 	})
+	if err != nil && sawOS && sawMetadata {
+		detection.Facts, err = Facts{}, nil
+	}
 	return detection, err
 }
 

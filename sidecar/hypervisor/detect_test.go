@@ -101,6 +101,7 @@ func TestDetect(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := detect(strings.NewReader(test.xml))
+			got.Facts = Facts{} // see TestFacts
 			require.ErrorIs(t, err, test.err)
 			require.Equal(t, test.want, got)
 		})
@@ -129,7 +130,7 @@ func TestDetectInLittleMemory(t *testing.T) {
 			r.measure()
 			got, err := detect(r)
 			require.NoError(t, err)
-			require.Equal(t, Detection{Type: KVM, DomainType: "kvm", Arch: "x86_64", Machine: "q35"}, got)
+			require.Equal(t, Detection{Type: KVM, DomainType: "kvm", Arch: "x86_64", Machine: "q35", Facts: emptyFacts()}, got)
 			t.Logf("%d kB more on the heap", r.grown()>>10)
 			require.Less(t, r.grown(), uint64(512<<10))
 		})
@@ -179,6 +180,7 @@ func FuzzDetect(f *testing.F) {
 		require.NotEmpty(t, got.DomainType)
 		require.Equal(t, typeOf(got.DomainType), got.Type)
 		require.LessOrEqual(t, max(len(got.DomainType), len(got.Arch), len(got.Machine)), maxNameLength)
+		requireBounded(t, got.Facts)
 	})
 }
 

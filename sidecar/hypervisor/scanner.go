@@ -61,6 +61,23 @@ func (s *scanner) children(visit func(xml.StartElement) (more bool, err error)) 
 	}
 }
 
+// each is children for a visit that wants all of them.
+func (s *scanner) each(visit func(xml.StartElement) error) error {
+	return s.children(func(child xml.StartElement) (bool, error) { return true, visit(child) })
+}
+
+// childAttribute reads the element that was begun last to its end, and returns an attribute of its last child of the
+// given name.
+func (s *scanner) childAttribute(child, name string) (value string, err error) {
+	err = s.each(func(element xml.StartElement) error {
+		if element.Name.Local == child {
+			value = attribute(element, name)
+		}
+		return s.skip()
+	})
+	return value, err
+}
+
 // skip reads to the end of the element that was begun last.
 func (s *scanner) skip() error {
 	for outside := s.depth - 1; s.depth > outside; {

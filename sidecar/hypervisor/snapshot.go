@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// ErrorReason is the label reason of hypervisor_exporter_detection_errors_total.
+// ErrorReason is the label error of hypervisor_exporter_detection_error.
 type ErrorReason int
 
 const (
@@ -23,11 +23,13 @@ const (
 	ReasonLibvirt
 	// ReasonTooLarge: the domain's XML does not fit into the sidecar's memory.
 	ReasonTooLarge
+	// ReasonIdentity: the environment names no VMI that could exist.
+	ReasonIdentity
 	// ErrorReasons is how many reasons there are.
 	ErrorReasons
 )
 
-// String returns the value of the label reason.
+// String returns the value of the label error.
 func (r ErrorReason) String() string {
 	switch r {
 	case ReasonXML:
@@ -40,6 +42,8 @@ func (r ErrorReason) String() string {
 		return "libvirt"
 	case ReasonTooLarge:
 		return "too_large"
+	case ReasonIdentity:
+		return "identity"
 	case ErrorReasons:
 		return "invalid"
 	default:
@@ -62,6 +66,8 @@ type Snapshot struct {
 
 	// Running is true if the VMI would be in phase Running.
 	Running bool
+	// ID is that of the VMI's domain; zero without one.
+	ID DomainID
 	// Ran is the VMI's domain if it has been seen running here; zero if not.
 	Ran       DomainID
 	State     State
@@ -72,14 +78,12 @@ type Snapshot struct {
 	DetectErr error
 	Versions  Versions
 
-	// counted is the answer that Detections and Errors counted last.
-	counted *Description
+	// Control is the state of QEMU's monitor; nil while the VMI does not run, and where libvirt does not say.
+	Control *Control
 
 	// ChangedAt is when Running or the type last became another.
-	ChangedAt  time.Time
-	Connects   uint64
-	Detections uint64
-	Errors     [ErrorReasons]uint64
+	ChangedAt time.Time
+	Connects  uint64
 }
 
 // Start is what is known before libvirt has been heard: nothing.
@@ -103,8 +107,7 @@ func (s Snapshot) AfterVersions(v Versions) Snapshot {
 
 // AfterLoss is the snapshot once libvirt no longer answers, or still does not.
 func (s Snapshot) AfterLoss(err error) Snapshot {
-	s.Connected, s.LostErr = false, err
-	s.Errors[ReasonLibvirt]++
+	s.Connected, s.LostErr, s.Control = false, err, nil
 	return s
 }
 
@@ -114,10 +117,10 @@ func (s Snapshot) AfterObservation(o Observation, heard, now time.Time) Snapshot
 	before := s.At(now, heard)
 	var domain Domain
 	domain, s.Match = choose(s.Identity, o.Domains)
-	if s.Match == Foreign || s.Match == Ambiguous {
-		s.Errors[ReasonNoMatch]++
+	if !domain.State.Running(true) || domain.ID != s.ID {
+		s.Control = nil
 	}
-	s.Domain, s.State = domain.Name, domain.State
+	s.Domain, s.ID, s.State = domain.Name, domain.ID, domain.State
 	switch {
 	case domain.State.runs():
 		s.Ran = domain.ID
@@ -126,7 +129,10 @@ func (s Snapshot) AfterObservation(o Observation, heard, now time.Time) Snapshot
 	}
 	ran := s.Ran != DomainID{}
 	s.Running = domain.State.Running(ran) && domain.Description != nil
-	s = s.detect(domain.Description)
+	s.Detection, s.DetectErr = Detection{}, nil
+	if s.Running { // a domain that does not run has no type
+		s.Detection, s.DetectErr = domain.Description.Detection, domain.Description.Err
+	}
 	if after := s.At(now, now); after.Present != before.Present || after.Type != before.Type {
 		s.ChangedAt = now
 	} else {
@@ -135,25 +141,30 @@ func (s Snapshot) AfterObservation(o Observation, heard, now time.Time) Snapshot
 	return s
 }
 
-// detect takes the type of a running domain; one that does not run has no type. Each
-// answer of libvirt is counted once.
-func (s Snapshot) detect(description *Description) Snapshot {
-	s.Detection, s.DetectErr = Detection{}, nil
-	if !s.Running {
-		return s
-	}
-	s.Detection, s.DetectErr = description.Detection, description.Err
-	if description == s.counted {
-		return s
-	}
-	s.counted = description
-	if !errors.Is(s.DetectErr, ErrNoAnswer) {
-		s.Detections++
-	}
-	if s.DetectErr != nil {
-		s.Errors[reasonOf(s.DetectErr)]++
+// AfterControl is the snapshot once libvirt has answered how QEMU's monitor of a domain is; nil if it refused to.
+func (s Snapshot) AfterControl(id DomainID, control *Control) Snapshot {
+	s.Control = nil
+	if s.Running && id == s.ID {
+		s.Control = control
 	}
 	return s
+}
+
+// Problem returns why the type is not known, if it should be, at the moment of the view. Before
+// a VM has started, libvirt does not answer yet.
+func (s Snapshot) Problem(view View) (reason ErrorReason, found bool) {
+	switch {
+	case !s.Identity.Valid():
+		return ReasonIdentity, true
+	case !view.Up:
+		return ReasonLibvirt, true
+	case s.Match == Foreign || s.Match == Ambiguous:
+		return ReasonNoMatch, true
+	case view.Present && s.DetectErr != nil:
+		return reasonOf(s.DetectErr), true
+	default:
+		return 0, false
+	}
 }
 
 func reasonOf(err error) ErrorReason {
@@ -175,6 +186,9 @@ type View struct {
 	Up bool
 	// Present is true if the VMI runs, as far as is known.
 	Present bool
+	// Domain is true if libvirt has answered within the grace period and has the VMI's domain, whether it runs or not:
+	// State is then true.
+	Domain bool
 	// Type is meaningful while Present.
 	Type Type
 	// Details is true if Detection and Versions may be shown as well: libvirt has
@@ -196,6 +210,7 @@ func (s Snapshot) At(now, heard time.Time) View {
 		view.Up, view.Type = false, Unknown
 		return view
 	}
+	view.Domain = s.Match == Named || s.Match == ByMetadata
 	view.Details = view.Present && s.DetectErr == nil
 	return view
 }

@@ -59,7 +59,7 @@ type world struct {
 type step struct {
 	after   time.Duration // since the step before
 	happens func(*world)
-	want    View // but ChangedAt
+	want    View // but ChangedAt and Domain
 	changed bool // the change is dated to this moment
 	logs    []slog.Level
 }
@@ -231,7 +231,9 @@ func tell(t *testing.T, story []step) {
 			changedAt = w.now
 		}
 		step.want.ChangedAt = changedAt
-		require.Equal(t, step.want, w.At(w.now, w.heard), "step %d", i)
+		view := w.At(w.now, w.heard)
+		view.Domain = false // see TestDomainIsShown
+		require.Equal(t, step.want, view, "step %d", i)
 		if step.happens == nil {
 			continue
 		}
@@ -274,30 +276,92 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-func TestCounters(t *testing.T) {
+// TestProblem: the reason is shown as long as the type is not known, and no longer.
+func TestProblem(t *testing.T) {
 	now := time.Now()
-	s := Start(web, grace, now)
-	s = s.AfterLoss(errors.New("gone")).AfterConnect(Versions{})
-	kvm, silent := one(running, kvmXML), one(running, "")
+	silent := one(running, "")
 	silent.Domains[0].Description = &Description{Err: fmt.Errorf("%w within 5s", ErrNoAnswer)}
-	for _, o := range []Observation{
-		kvm,
-		kvm,                  // the same answer is counted once
-		one(shutoff, kvmXML), // what does not run is not detected
-		kvm,                  // nor is an answer that was counted
-		one(running, kvmXML), // a new answer is
-		one(running, "<"),    //
-		one(running, "<domain/>"),
-		one(running, "<domain>"+strings.Repeat("<a>", maxDepth)),
-		silent, // no answer is no detection
-		{Domains: []Domain{described("other", running, kvmXML)}},
+	connected := Start(web, grace, now).AfterConnect(Versions{})
+	seen := func(o Observation) Snapshot { return connected.AfterObservation(o, now, now) }
+	nameless := Start(Identity{}, grace, now).AfterConnect(Versions{})
+	for name, test := range map[string]struct {
+		s    Snapshot
+		at   time.Duration
+		want string
+	}{
+		"before libvirt":      {s: Start(web, grace, now), want: "libvirt"},
+		"connected":           {s: connected},
+		"it runs":             {s: seen(one(running, kvmXML))},
+		"another accelerator": {s: seen(one(running, hypervXML))},
+		"shut off":            {s: seen(one(shutoff, "<"))},
+		"not XML":             {s: seen(one(running, "<")), want: "xml"},
+		"no type":             {s: seen(one(running, "<domain/>")), want: "no_type"},
+		"too large":           {s: seen(one(running, "<domain>"+strings.Repeat("<a>", maxDepth))), want: "too_large"},
+		"no answer":           {s: seen(silent), want: "libvirt"},
+		"a stranger":          {s: seen(Observation{Domains: []Domain{described("other", running, kvmXML)}}), want: "no_match"},
+		"lost":                {s: seen(one(running, kvmXML)).AfterLoss(errors.New("gone")), want: "libvirt"},
+		"stuck":               {s: seen(one(running, kvmXML)), at: grace, want: "libvirt"},
+		"no identity":         {s: nameless.AfterObservation(one(running, kvmXML), now, now), want: "identity"},
 	} {
-		s = s.AfterObservation(o, now, now)
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			if reason, found := test.s.Problem(test.s.At(now.Add(test.at), now)); found {
+				got = reason.String()
+			}
+			require.Equal(t, test.want, got)
+		})
 	}
-	require.EqualValues(t, 1, s.Connects)
-	require.EqualValues(t, 5, s.Detections)
-	require.Equal(t, [ErrorReasons]uint64{ReasonXML: 1, ReasonNoType: 1, ReasonNoMatch: 1, ReasonLibvirt: 2, ReasonTooLarge: 1}, s.Errors)
 	for reason := range ErrorReasons {
 		require.NotEqual(t, "invalid", reason.String())
+	}
+}
+
+// TestDomainIsShown: a state is true while libvirt answers and there is a domain, whether it runs or not.
+func TestDomainIsShown(t *testing.T) {
+	now := time.Now()
+	connected := Start(web, grace, now).AfterConnect(Versions{})
+	for name, test := range map[string]struct {
+		o    Observation
+		at   time.Duration
+		want bool
+	}{
+		"none":           {},
+		"running":        {o: one(running, kvmXML), want: true},
+		"not described":  {o: one(running, ""), want: true},
+		"shut off":       {o: one(shutoff, kvmXML), want: true},
+		"a target":       {o: one(moving, kvmXML), want: true},
+		"by metadata":    {o: Observation{Domains: []Domain{described("a", running, ourXML)}}, want: true},
+		"a stranger":     {o: Observation{Domains: []Domain{described("a", running, kvmXML)}}},
+		"within grace":   {o: one(paused, kvmXML), at: grace - 1, want: true},
+		"libvirt silent": {o: one(paused, kvmXML), at: grace},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := connected.AfterObservation(test.o, now, now)
+			require.Equal(t, test.want, s.At(now.Add(test.at), now).Domain)
+		})
+	}
+}
+
+// TestControl: the state of QEMU's monitor is that of the domain that runs now, as long as libvirt answers.
+func TestControl(t *testing.T) {
+	now := time.Now()
+	first, second := DomainID{Number: 1}, DomainID{Number: 2}
+	stuck := &Control{State: ControlOccupied, Lasted: time.Minute}
+	s := Start(web, grace, now).AfterConnect(Versions{}).AfterObservation(one(running, kvmXML), now, now)
+	known := s.AfterControl(first, stuck)
+	require.Equal(t, stuck, known.Control)
+	require.Equal(t, stuck, known.AfterObservation(one(paused, kvmXML), now, now).Control)
+	for name, s := range map[string]Snapshot{
+		"another run of the domain": s.AfterControl(second, stuck),
+		"refused":                   known.AfterControl(first, nil),
+		"lost":                      known.AfterLoss(errors.New("gone")),
+		"shut off":                  known.AfterObservation(one(shutoff, kvmXML), now, now),
+		"gone":                      known.AfterObservation(Observation{}, now, now),
+		"runs again":                known.AfterObservation(numbered(2, running, kvmXML), now, now),
+	} {
+		require.Nil(t, s.Control, name)
+	}
+	for state := range ControlStates {
+		require.NotEqual(t, "invalid", state.String())
 	}
 }

@@ -1,12 +1,68 @@
 package hypervisor
 
-import libvirt "github.com/digitalocean/go-libvirt"
+import (
+	"slices"
+
+	libvirt "github.com/digitalocean/go-libvirt"
+)
 
 // State is a domain's state with libvirt's reason for it, as virDomainGetState
 // returns them. What a reason means depends on the state.
 type State struct {
 	State  libvirt.DomainState
 	Reason int32
+}
+
+// The words for each state and for its reasons, by their numbers: libvirt's names of virDomainState and of
+// virDomainRunningReason and so on, in lower case. Reason 0 is unknown in every state.
+var stateWords = []struct {
+	state   string
+	reasons []string
+}{
+	libvirt.DomainNostate: {state: "nostate"},
+	libvirt.DomainRunning: {"running", []string{
+		1: "booted", 2: "migrated", 3: "restored", 4: "from_snapshot", 5: "unpaused", 6: "migration_canceled", 7: "save_canceled",
+		8: "wakeup", 9: "crashed", 10: "postcopy", 11: "postcopy_failed",
+	}},
+	libvirt.DomainBlocked: {state: "blocked"},
+	libvirt.DomainPaused: {"paused", []string{
+		1: "user", 2: "migration", 3: "save", 4: "dump", 5: "ioerror", 6: "watchdog", 7: "from_snapshot", 8: "shutting_down",
+		9: "snapshot", 10: "crashed", 11: "starting_up", 12: "postcopy", 13: "postcopy_failed", 14: "api_error",
+	}},
+	libvirt.DomainShutdown: {"shutdown", []string{1: "user"}},
+	libvirt.DomainShutoff: {"shutoff", []string{
+		1: "shutdown", 2: "destroyed", 3: "crashed", 4: "migrated", 5: "saved", 6: "failed", 7: "from_snapshot", 8: "daemon",
+	}},
+	libvirt.DomainCrashed:     {"crashed", []string{1: "panicked"}},
+	libvirt.DomainPmsuspended: {state: "pmsuspended"},
+}
+
+const unknownWord = "unknown"
+
+// Words returns libvirt's words for the state and for its reason; unknown for a number that libvirt may add one day.
+func (s State) Words() (state, reason string) {
+	if s.State < 0 || int(s.State) >= len(stateWords) {
+		return unknownWord, unknownWord
+	}
+	words := stateWords[s.State]
+	if s.Reason <= 0 || int(s.Reason) >= len(words.reasons) {
+		return words.state, unknownWord
+	}
+	return words.state, words.reasons[s.Reason]
+}
+
+// StateWords lists what Words can return.
+func StateWords() (states, reasons []string) {
+	reasons = []string{unknownWord}
+	for _, words := range stateWords {
+		states = append(states, words.state)
+		for _, reason := range words.reasons {
+			if reason != "" && !slices.Contains(reasons, reason) {
+				reasons = append(reasons, reason)
+			}
+		}
+	}
+	return append(states, unknownWord), reasons
 }
 
 // Running reports whether a VMI whose domain is in this state would be in phase

@@ -58,3 +58,37 @@ func TestRunning(t *testing.T) {
 		}
 	}
 }
+
+// TestWords: the words are libvirt's own, each number has one, and what libvirt may add is unknown.
+func TestWords(t *testing.T) {
+	for _, test := range []struct {
+		s             State
+		state, reason string
+	}{
+		{State{libvirt.DomainRunning, int32(libvirt.DomainRunningBooted)}, "running", "booted"},
+		{State{libvirt.DomainRunning, int32(libvirt.DomainRunningPostcopyFailed)}, "running", "postcopy_failed"},
+		{State{libvirt.DomainPaused, int32(libvirt.DomainPausedIoerror)}, "paused", "ioerror"},
+		{State{libvirt.DomainPaused, int32(libvirt.DomainPausedMigration)}, "paused", "migration"},
+		{State{libvirt.DomainPaused, int32(libvirt.DomainPausedAPIError)}, "paused", "api_error"},
+		{State{libvirt.DomainShutdown, int32(libvirt.DomainShutdownUser)}, "shutdown", "user"},
+		{State{libvirt.DomainShutoff, int32(libvirt.DomainShutoffDaemon)}, "shutoff", "daemon"},
+		{State{libvirt.DomainCrashed, int32(libvirt.DomainCrashedPanicked)}, "crashed", "panicked"},
+		{State{libvirt.DomainPmsuspended, 0}, "pmsuspended", "unknown"},
+		{State{libvirt.DomainBlocked, 1}, "blocked", "unknown"},
+		{State{libvirt.DomainRunning, 12}, "running", "unknown"},
+		{State{libvirt.DomainRunning, -1}, "running", "unknown"},
+		{State{8, 1}, "unknown", "unknown"},
+		{State{-1, 1}, "unknown", "unknown"},
+	} {
+		state, reason := test.s.Words()
+		require.Equal(t, []string{test.state, test.reason}, []string{state, reason}, "%+v", test.s)
+	}
+	states, reasons := StateWords()
+	for state := range int32(10) {
+		for reason := range int32(20) {
+			s, r := State{libvirt.DomainState(state), reason}.Words()
+			require.Contains(t, states, s)
+			require.Contains(t, reasons, r)
+		}
+	}
+}

@@ -43,6 +43,18 @@ func (t *Tracker) Heard() {
 	t.heard.Store(&now)
 }
 
+// Controlled records that libvirt has answered how QEMU's monitor of a domain is, or that it refused to. An answer like
+// the last one makes no new snapshot, and so no new page.
+func (t *Tracker) Controlled(id DomainID, control *Control) {
+	t.Heard()
+	before := t.Snapshot()
+	after := before.AfterControl(id, control)
+	if a, b := after.Control, before.Control; a == b || a != nil && b != nil && *a == *b {
+		return
+	}
+	t.move(after)
+}
+
 // Connected records a new connection to libvirt.
 func (t *Tracker) Connected(v Versions) { t.move(t.Snapshot().AfterConnect(v)) }
 

@@ -137,6 +137,22 @@ func (c *connection) state(ctx context.Context, domain libvirt.Domain) (s hyperv
 	return s, err
 }
 
+// control asks how QEMU's monitor is, which asks libvirt alone; nil if libvirt refuses to say or has a word of its own.
+func (c *connection) control(ctx context.Context, domain libvirt.Domain) (control *hypervisor.Control, err error) {
+	err = c.call(ctx, "get the state of QEMU's monitor", func() error {
+		state, _, milliseconds, err := c.virt.DomainGetControlInfo(domain, 0)
+		lasted := time.Duration(min(milliseconds, maxLasted)) * time.Millisecond
+		if err == nil && state < uint32(hypervisor.ControlStates) {
+			control = &hypervisor.Control{State: hypervisor.ControlState(state), Lasted: lasted}
+		}
+		return err
+	})
+	if isRefusal(err) {
+		return nil, nil //nolint:nilnil // as documented
+	}
+	return control, err
+}
+
 // libVersion asks for libvirt's version.
 func (c *connection) libVersion(ctx context.Context) (version string, err error) {
 	err = c.call(ctx, "get libvirt's version", func() error {

@@ -97,15 +97,7 @@ func (w *watch) giveUp(err error) {
 	}
 }
 
-// retryFailed marks each domain whose last answer named no type, so that its XML is asked for again.
-func (w *watch) retryFailed() {
-	for id, description := range w.session.known {
-		if description.Err != nil {
-			w.stale[id] = true
-		}
-	}
-}
-
+// allStale marks each domain, so that its XML is asked for again; the last answer is valid until then.
 func (w *watch) allStale() {
 	for _, domain := range w.domains {
 		w.stale[idOf(domain)] = true

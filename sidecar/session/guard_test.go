@@ -85,7 +85,7 @@ func underWay() calls {
 	for i, procedure := range []uint32{
 		procAuthList, procConnectOpen, procEventRegisterAny,
 		procConnectListAllDomains, procDomainGetState, procConnectGetLibVersion, procConnectGetVersion,
-		procConnectListAllDomains, procDomainGetState, procConnectListAllDomains, procDomainGetState,
+		procConnectListAllDomains, procDomainGetState, procConnectListAllDomains, procDomainGetState, procDomainGetControlInfo,
 		procConnectClose,
 	} {
 		under[uint32(i+1)] = procedure

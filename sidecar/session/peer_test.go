@@ -89,6 +89,8 @@ func (p peer) payload(procedure uint32) []byte {
 		return xdr{}.word(1).domain("shop_web").word(1)
 	case procDomainGetState:
 		return xdr{}.word(1).word(1)
+	case procDomainGetControlInfo:
+		return xdr{}.word(0).word(0).hyper(0)
 	case procDomainGetXMLDesc:
 		return xdr{}.text(p.xml)
 	case procEventRegisterAny:

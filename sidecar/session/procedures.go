@@ -21,6 +21,8 @@ const (
 	// maxLooks bounds for how many domains the state and XML are asked where none has
 	// the VMI's name.
 	maxLooks = 16
+	// maxLasted bounds how long a state of QEMU's monitor has lasted, in milliseconds: a hundred years.
+	maxLasted = 100 * 365 * 24 * 3600 * 1000
 	// maxAuth bounds the list of authentication methods; libvirt knows three.
 	maxAuth = 16
 )
@@ -37,6 +39,7 @@ const (
 	procAuthList              = 66
 	procConnectGetLibVersion  = 157
 	procDomainGetState        = 212
+	procDomainGetControlInfo  = 229
 	procConnectListAllDomains = 273
 	procEventRegisterAny      = 316
 	procEventLifecycle        = 318
@@ -66,6 +69,8 @@ func replyShape(procedure uint32) (reply shape, allowed bool) {
 		return hyper, true
 	case procConnectListAllDomains:
 		return sequence(list(maxDomains, domainShape), word), true
+	case procDomainGetControlInfo:
+		return sequence(word, word, hyper), true
 	case procDomainGetState:
 		return sequence(word, word), true
 	case procEventRegisterAny:

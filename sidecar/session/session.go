@@ -36,6 +36,8 @@ type Sink interface {
 	Observed(hypervisor.Observation)
 	// Heard: libvirt has just answered a ping.
 	Heard()
+	// Controlled: libvirt has just answered how QEMU's monitor of a domain is; nil if it refused to.
+	Controlled(hypervisor.DomainID, *hypervisor.Control)
 	// Versioned: libvirt has sent the hypervisor's version as well.
 	Versioned(hypervisor.Versions)
 	// Lost: the connection broke, or could not be made.

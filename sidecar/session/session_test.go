@@ -26,6 +26,7 @@ type log struct {
 	connects int
 	seen     []hypervisor.Observation
 	heard    int
+	controls []*hypervisor.Control
 	versions hypervisor.Versions
 	lost     []error
 }
@@ -77,6 +78,12 @@ func (l *log) Observed(o hypervisor.Observation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seen = append(l.seen, o)
+}
+
+func (l *log) Controlled(_ hypervisor.DomainID, control *hypervisor.Control) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.controls = append(l.controls, control)
 }
 
 func (l *log) Versioned(v hypervisor.Versions) {
@@ -471,4 +478,59 @@ func TestBackoff(t *testing.T) {
 	}
 	b.reset()
 	require.LessOrEqual(t, b.wait(), firstWait)
+}
+
+// TestSessionAsksForControl: how QEMU's monitor is is asked instead of a ping now and then, while the domain runs, and a
+// libvirt that refuses to say is not left for it.
+func TestSessionAsksForControl(t *testing.T) {
+	t.Parallel()
+	seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
+	for name, test := range map[string]struct {
+		answer func(call frame) []byte
+		want   *hypervisor.Control
+	}{
+		"idle":            {func(f frame) []byte { return answer(f, xdr{}.word(0).word(0).hyper(0)) }, &hypervisor.Control{}},
+		"a job":           {func(f frame) []byte { return answer(f, xdr{}.word(1).word(0).hyper(2000)) }, &hypervisor.Control{State: hypervisor.ControlJob, Lasted: seconds(2)}},
+		"occupied":        {func(f frame) []byte { return answer(f, xdr{}.word(2).word(0).hyper(312_400)) }, &hypervisor.Control{State: hypervisor.ControlOccupied, Lasted: 312_400 * time.Millisecond}},
+		"an error":        {func(f frame) []byte { return answer(f, xdr{}.word(3).word(2).hyper(0)) }, &hypervisor.Control{State: hypervisor.ControlError}},
+		"of all eternity": {func(f frame) []byte { return answer(f, xdr{}.word(2).word(0).hyper(1<<64-1)) }, &hypervisor.Control{State: hypervisor.ControlOccupied, Lasted: maxLasted * time.Millisecond}},
+		"a state to come": {func(f frame) []byte { return answer(f, xdr{}.word(4).word(0).hyper(1)) }, nil},
+		"refused":         {func(f frame) []byte { return refusal(f, 3, "this function is not supported") }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := peer{xml: `<domain type="kvm"/>`, twist: func(conn net.Conn, call frame) bool {
+				if call.procedure() != procDomainGetControlInfo || call.program() != programRemote {
+					return false
+				}
+				conn.Write(test.answer(call)) //nolint:errcheck // the session shows it
+				return true
+			}}
+			sink := start(t, p.listen(t), func(c *Config) { c.Keepalive = 5 * time.Millisecond })
+			sink.await(t, "two answers", func(l *log) bool { return len(l.controls) > 1 })
+			sink.mu.Lock()
+			defer sink.mu.Unlock()
+			require.Equal(t, test.want, sink.controls[0])
+			require.Equal(t, 1, sink.connects)
+			idle := test.want == nil || test.want.State == hypervisor.ControlOK
+			require.Equal(t, idle, sink.heard > 0, "pings between the questions")
+		})
+	}
+}
+
+// TestSessionAsksNoControl: a domain that does not run has no monitor.
+func TestSessionAsksNoControl(t *testing.T) {
+	t.Parallel()
+	p := peer{xml: `<domain type="kvm"/>`, twist: func(conn net.Conn, call frame) bool {
+		if call.procedure() != procDomainGetState || call.program() != programRemote {
+			return false
+		}
+		conn.Write(answer(call, xdr{}.word(5).word(1))) //nolint:errcheck // the session shows it
+		return true
+	}}
+	sink := start(t, p.listen(t), func(c *Config) { c.Keepalive = 5 * time.Millisecond })
+	sink.await(t, "many pings", func(l *log) bool { return l.heard > 3*pingsPerControl })
+	sink.mu.Lock()
+	defer sink.mu.Unlock()
+	require.Empty(t, sink.controls)
 }

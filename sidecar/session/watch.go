@@ -20,6 +20,9 @@ const (
 	// thread of its own finds out, and sends no event for it.
 	firstDoubt = 100 * time.Millisecond
 	lastDoubt  = 6400 * time.Millisecond
+	// pingsPerControl is how many pings of an idle connection there are between two questions for the state of QEMU's
+	// monitor, each of which takes the place of one: once a minute. While it is not idle there are none between.
+	pingsPerControl = 3
 	// versionPause is the least time between two questions for the hypervisor's version.
 	// libvirt took up to 80 s to answer, in one of 5 workers.
 	versionPause = time.Minute
@@ -49,10 +52,13 @@ type watch struct {
 	doubtWait time.Duration
 	versions  hypervisor.Versions
 	answer    <-chan string
+	// pings are those since the last question for the state of QEMU's monitor; busy is set if it was not idle.
+	pings int
+	busy  bool
 }
 
 func newWatch(s *Session, c *connection) *watch {
-	return &watch{session: s, c: c, stale: map[hypervisor.DomainID]bool{}}
+	return &watch{session: s, c: c, stale: map[hypervisor.DomainID]bool{}, pings: pingsPerControl}
 }
 
 // run reads the domains at once, then after events and at each resync, until the
@@ -98,12 +104,10 @@ func (w *watch) run(ctx context.Context) error {
 		case <-w.patience:
 			err = w.losePatience(ctx)
 		case <-resync.C:
-			w.retryFailed()
+			w.allStale() // a disk or an interface may have been plugged in, which is no lifecycle event
 			err = w.look(ctx)
 		case <-keepalive.C:
-			if err = w.c.alive(ctx); err == nil {
-				w.session.sink.Heard()
-			}
+			err = w.keepAlive(ctx)
 		}
 	}
 	return err
@@ -170,6 +174,25 @@ func (w *watch) doubtAgain() {
 	if w.doubtWait <= lastDoubt {
 		w.doubt = time.After(w.doubtWait)
 	}
+}
+
+// keepAlive finds out whether libvirt still answers, by a ping, or now and then by a question.
+func (w *watch) keepAlive(ctx context.Context) error {
+	if len(w.domains) != 1 || !w.running() || !w.busy && w.pings < pingsPerControl {
+		w.pings++
+		err := w.c.alive(ctx)
+		if err == nil {
+			w.session.sink.Heard()
+		}
+		return err
+	}
+	w.pings = 0
+	control, err := w.c.control(ctx, w.domains[0])
+	w.busy = control != nil && control.State != hypervisor.ControlOK
+	if err == nil {
+		w.session.sink.Controlled(idOf(w.domains[0]), control)
+	}
+	return err
 }
 
 // askVersion asks for the hypervisor's version once the VM runs: it may cost CPU, which

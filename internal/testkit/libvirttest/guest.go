@@ -82,6 +82,8 @@ type Guest struct {
 	OnButton bool
 	// OnCrash is libvirt's on_crash; "destroy", as KubeVirt has it, if empty.
 	OnCrash string
+	// CPU is its <cpu>, and Features and Devices are elements to add to those of the domain: XML as it is.
+	CPU, Features, Devices string
 }
 
 func (g Guest) domainName() string { return g.Namespace + "_" + g.Name }
@@ -106,11 +108,16 @@ var domainXML = template.Must(template.New("domain").Parse(`<domain type='{{.Typ
   </os>
   <features>
     <acpi/>
+    {{.Features}}
   </features>
+{{- if .CPU}}
+  {{.CPU}}
+{{- else}}
   <cpu mode='custom' match='exact' check='none'>
     <model fallback='forbid'>qemu64</model>
     <feature policy='disable' name='svm'/>
   </cpu>
+{{- end}}
   <clock offset='utc'/>
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>restart</on_reboot>
@@ -135,6 +142,7 @@ var domainXML = template.Must(template.New("domain").Parse(`<domain type='{{.Typ
     </serial>
     <memballoon model='none'/>
     <panic model='isa'/>
+    {{.Devices}}
   </devices>
 </domain>
 `))
