@@ -44,7 +44,13 @@ func (v vm) series() []series {
 		all = append(all, constant("hypervisor_exporter_detection_error", target+`,error="libvirt"`, 1))
 	} else {
 		all = append(all, constant("kubevirt_vmi_hypervisor_domain_info", target+fmt.Sprintf(
-			",domain_type=%q,arch=%q,machine=%q,hypervisor_version=%q,libvirt_version=\"10.10.0\"", domain, v.arch, v.machine, v.qemu), 1))
+			",domain_type=%q,arch=%q,machine=%q,hypervisor_version=%q,libvirt_version=\"10.10.0\",hyperv=\"none\",disks=%q,nics=\"virtio\"",
+			domain, v.arch, v.machine, v.qemu, map[string]string{"kvm": "virtio", "qemu": "emulated"}[domain]), 1))
+	}
+	if v.kind == "qemu-tcg" { // QEMU of one hangs, the disk of the other failed
+		all = append(all,
+			constant("kubevirt_vmi_hypervisor_control_state_seconds", target+`,control_state="occupied"`, map[string]float64{"shop": 301, "build": 300}[v.namespace]),
+			constant("kubevirt_vmi_hypervisor_state_info", target+`,state="paused",reason=`+map[string]string{"shop": `"user"`, "build": `"ioerror"`}[v.namespace], 1))
 	}
 	return append(all,
 		constant("up", target, 1),

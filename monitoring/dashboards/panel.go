@@ -60,7 +60,7 @@ type Row struct {
 
 // Rows is the whole dashboard.
 func Rows() []Row {
-	return []Row{fleet(), emulated(), nodes(), health(), webhook(), relay()}
+	return []Row{fleet(), emulated(), stopped(), nodes(), health(), webhook(), relay()}
 }
 
 // Expand replaces Grafana's variables with values; an empty value means all.

@@ -24,6 +24,7 @@ var numbers = map[string]float64{
 	"Running VMs": 5, "On emulation": 2, "Share on emulation": 0.4, "Type unknown": 1, "Nodes with emulated VMs": 2,
 	"Exporters down": 1, "libvirt unreachable": 1, "VMs without an exporter": 2,
 	"Exporter versions": 2, "Replicas": 2, "Certificate expires in": 20 * 86400, "Relays down": 0,
+	"Paused by an error": 1, "QEMU does not answer": 1, "VMs with an emulated disk or interface": 2,
 }
 
 // names are the series of the other panels, by the labels that the panel shows.
@@ -45,6 +46,7 @@ var names = map[string][]string{
 	"Exporters that do not know the type, by reason": {`{error="libvirt"}`},
 	"Admissions, by reason":                          {`{reason="injected"}`},
 	"Rejected requests":                              {`{reason="not_a_review"}`},
+	"VMs by enlightenments for Windows":              {`{hyperv="none"}`},
 	"Admission latency":                              {`{}`},
 	"Relay scrapes, by result":                       {`{result="ok"}`},
 	"Relay scrape latency":                           {`{}`},
@@ -67,6 +69,7 @@ var inAll = map[string]float64{
 	"Running VMs": 5 + 6, "On emulation": 2 + 2, "Share on emulation": 4. / 11, "Type unknown": 1 + 0, "Nodes with emulated VMs": 2 + 1,
 	"Exporters down": 1 + 0, "libvirt unreachable": 1 + 0, "VMs without an exporter": 2 + 0,
 	"Exporter versions": 3, "Replicas": 0, "Certificate expires in": 20 * 86400, "Relays down": 0 + 2,
+	"Paused by an error": 1 + 0, "QEMU does not answer": 1 + 2, "VMs with an emulated disk or interface": 2 + 2,
 }
 
 func TestQueriesOfAllClusters(t *testing.T) {

@@ -18,6 +18,7 @@ func vms() Group {
 		Recordings: []Recording{newest(), nodeCount(), clusterCount(), emulatedRatio()},
 		Alerts: []Alert{
 			onEmulation(), besideKVM(), unknown(), otherDomainType(),
+			pausedByError(), monitorStuck(), enlightenmentsMissing(),
 			targetDown(), restarting(), libvirtUnreachable(), withoutMetric(),
 		},
 	}
