@@ -1,11 +1,13 @@
 package acceptance
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -102,4 +104,48 @@ func TestStateWords(t *testing.T) {
 			return err
 		})
 	}
+}
+
+// TestDiskFails: QEMU pauses a guest whose disk fails, and the page has the reason that KubeVirt does not show.
+func TestDiskFails(t *testing.T) {
+	t.Parallel()
+	daemon := libvirttest.New(t)
+	p := start(t, setup{socket: daemon.Socket()})
+	path := filepath.Join(folder(t, libvirttest.QEMUUser), "corrupt.qcow2")
+	require.NoError(t, os.WriteFile(path, corruptDisk(), 0o666))
+	require.NoError(t, os.Chmod(path, 0o666))
+	_, err := daemon.Create(t.Context(), libvirttest.Guest{Namespace: "default", Name: "vm", Devices: "<disk type='file' device='disk'>" +
+		"<driver name='qemu' type='qcow2' error_policy='stop' rerror_policy='stop'/><source file='" + path + "'/><target dev='vda' bus='virtio'/></disk>"})
+	require.NoError(t, err)
+	p.awaitPage(t, func(found page) error {
+		labels, err := found.labels("kubevirt_vmi_hypervisor_state_info")
+		if got := labels["state"] + " " + labels["reason"]; err == nil && got != "paused ioerror" {
+			err = fmt.Errorf("the state is %s", got)
+		}
+		return err
+	})
+	p.holds(t, "qemu-tcg", 150*time.Millisecond) // as KubeVirt, which shows it as Running
+}
+
+// corruptDisk is a qcow2 image of 1 MiB (QEMU's docs/interop/qcow2.rst) whose first cluster is compressed, and cannot be
+// decompressed: QEMU answers a read of it with EIO.
+func corruptDisk() []byte {
+	const cluster = 1 << 16
+	image := make([]byte, 6*cluster)
+	put32, put64 := binary.BigEndian.PutUint32, binary.BigEndian.PutUint64
+	copy(image, "QFI\xfb")
+	put32(image[4:], 2)                       // version
+	put32(image[20:], 16)                     // cluster_bits
+	put64(image[24:], 1<<20)                  // size
+	put32(image[36:], 1)                      // l1_size
+	put64(image[40:], 3*cluster)              // l1_table_offset
+	put64(image[48:], cluster)                // refcount_table_offset
+	put32(image[56:], 1)                      // refcount_table_clusters
+	put64(image[cluster:], 2*cluster)         // the refcounts
+	put64(image[3*cluster:], 1<<63|4*cluster) // the L2 table
+	put64(image[4*cluster:], 1<<62|5*cluster) // the compressed cluster, which is all zeros
+	for i := range 6 {
+		binary.BigEndian.PutUint16(image[2*cluster+2*i:], 1)
+	}
+	return image
 }
