@@ -60,3 +60,23 @@ func (f *framework) libvirtPID(pod *corev1.Pod) string {
 	output, _ := f.node.Run(f.ctx, "nsenter", "-t", pid, "-m", "-p", "--", "pgrep", "-o", "-x", "libvirtd|virtqemud") // the oldest: it forks
 	return strings.TrimSpace(output)
 }
+
+// A QEMU that hangs is reported, by libvirt's word, while KubeVirt shows the VM as Running; the VM goes on as if nothing
+// had been.
+func TestMonitorStuck(t *testing.T) {
+	t.Parallel()
+	f := connect(t)
+	v := vm{namespace: labelled, name: "qemu-frozen"}
+	f.start(v)
+	f.awaitSeries("%s", v.series("kubevirt_vmi_hypervisor_control_state_seconds"))
+	pod := f.pod(v)
+	qemu := f.qemu(v)
+	f.exec(pod, "compute", "kill", "-STOP", qemu)
+	// libvirt notices with the first command, and waits on after the client has gone.
+	f.exec(pod, "compute", "sh", "-c", "! timeout 2 virsh -c '"+libvirtURI+"' dommemstat "+labelled+"_"+v.name)
+	f.awaitAlert("VirtualMachineMonitorStuck", vmLabels(v, pod, ""))
+	f.exec(pod, "compute", "kill", "-CONT", qemu)
+	f.awaitResolved("VirtualMachineMonitorStuck", vmLabels(v, pod, ""))
+	f.requireMeasured(v, "kvm")
+	require.Equal(t, qemu, f.qemu(v))
+}

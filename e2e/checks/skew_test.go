@@ -189,7 +189,7 @@ func (f *framework) readiness(v vm) string {
 func (f *framework) qemu(v vm) string {
 	pid := f.exec(f.pod(v), "compute", "sh", "-c", "grep -l ^qemu /proc/[0-9]*/comm || true")
 	require.NotEmpty(f.t, pid)
-	return pid
+	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(pid), "/proc/"), "/comm")
 }
 
 // measuredAt are the times, in seconds, of the VM's samples in the last while.
