@@ -25,6 +25,8 @@ func TestRelayKilled(t *testing.T) {
 	f.start(v)
 	f.awaitTarget(v, "up")
 	requireUntouched := f.observe(v)
+	f.awaitSeries("kubevirt_node_virtualization_info{job=%q,node=%q,virtualization=~%q}",
+		"hypervisor-exporter-relay/hypervisor-exporter-relay", f.node.Name, "none|kvm|hyperv|vmware|xen|other|unknown")
 	before := status(f.relayOn(f.node.Name), "relay").RestartCount
 	killed := time.Now()
 	f.signalRelay("KILL")
