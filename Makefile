@@ -23,7 +23,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags nethttpomithttp2
 
 # Debian packages, as package or command:package where the command is enough.
 VM_PACKAGES   := libvirt-daemon libvirt-daemon-driver-qemu virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86
-TEST_PACKAGES := $(VM_PACKAGES) gcc libc6-dev prometheus curl nft:nftables ip:iproute2
+TEST_PACKAGES := $(VM_PACKAGES) gcc libc6-dev prometheus curl nft:nftables ip:iproute2 systemd-detect-virt:systemd
 API_PACKAGES  := gcc libc6-dev etcd-server
 ARCH_PACKAGES := $(VM_PACKAGES) gcc libc6-dev qemu-user-static
 E2E_PACKAGES  := debootstrap gcc libc6-dev libvirt-dev pkg-config xorriso cpio iproute2 docker-registry

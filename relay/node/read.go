@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// maxBytes bounds a file. /proc/sysinfo, the longest, has 2 kB, and 300 bytes more for each level of VMs.
+// maxBytes bounds a file. All but /proc/sysinfo have one line.
 const maxBytes = 16 << 10
 
 // read returns the file's text without blanks around it, or "".

@@ -31,8 +31,8 @@ type clues struct {
 }
 
 // virtualization decides in the order of systemd-detect-virt (src/basic/virt.c, detect_vm): Xen,
-// then CPUID, then DMI. Where systemd guesses that the node is a physical machine because it
-// recognizes nothing, this is Unknown.
+// then CPUID, then DMI. It differs in two ways: what EC2 and Google Cloud run on is KVM here, and where
+// systemd concludes from nothing known that an arm64 machine is physical, this is Unknown.
 func (c clues) virtualization() string {
 	if c.arch == "s390x" {
 		return c.ofSysinfo()
