@@ -104,7 +104,7 @@ func TestJudge(t *testing.T) {
 // allProcedures are those that are ever sent.
 var allProcedures = []uint32{
 	procConnectOpen, procConnectClose, procConnectGetVersion, procDomainGetXMLDesc, procAuthList,
-	procConnectGetLibVersion, procDomainGetState, procConnectListAllDomains, procEventRegisterAny,
+	procConnectGetLibVersion, procDomainGetState, procDomainGetControlInfo, procConnectListAllDomains, procEventRegisterAny,
 }
 
 // TestAllowList: of libvirt's procedures (some 450 in 9.0) no other can be called.
