@@ -192,11 +192,7 @@ func (f *framework) alerts(name string, labels map[string]string) (short, own *c
 }
 
 func (f *framework) alertRule(name string) rule {
-	groups := f.productRules()
-	if name == "VirtualMachineWithoutKVMDevice" || name == "KubeVirtSoftwareEmulationEnabled" {
-		groups = f.ruleGroups(withoutExporter)
-	}
-	for _, group := range groups {
+	for _, group := range append(f.productRules(), f.ruleGroups(withoutExporter)...) {
 		if i := slices.IndexFunc(group.Rules, func(r rule) bool { return r.Alert == name }); i >= 0 {
 			return group.Rules[i]
 		}

@@ -66,7 +66,7 @@ or on (cluster, namespace, name, node) %[1]s`, slow, rules.VMsJob, chosen)}},
 	}}}
 }
 
-// stopped shows VMs that KubeVirt calls Running and that do not run, or not as they could.
+// stopped shows VMs in phase Running that do not run, or not as they could.
 func stopped() Row {
 	counted := func(series string) []Query {
 		return []Query{{Expr: fmt.Sprintf(`count(group by (cluster, namespace, name) (%s)) or count(%s) * 0`, series, vms(""))}}
@@ -77,7 +77,7 @@ func stopped() Row {
 	return Row{Title: "Stopped or slow VMs", Panels: []Panel{
 		{Title: "Paused by an error", Kind: Stat, Unit: Number, Width: 6, Height: 6, Bad: 1,
 			Alerts:      []string{"VirtualMachinePausedByError"},
-			Description: "VMs that QEMU has paused, because a disk or the guest failed. KubeVirt shows them as Running.",
+			Description: "VMs that QEMU has paused, because a disk or the guest failed. The VMIs' phase is Running.",
 			Queries:     counted(of("kubevirt_vmi_hypervisor_state_info", fmt.Sprintf(`state="paused",reason=~%q`, rules.PausedByErrors)))},
 		{Title: "QEMU does not answer", Kind: Stat, Unit: Number, Width: 6, Height: 6, Bad: 1,
 			Alerts:      []string{"VirtualMachineMonitorStuck"},

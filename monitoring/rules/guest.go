@@ -3,7 +3,8 @@ package rules
 import "time"
 
 // PausedByErrors matches the reasons for which libvirt pauses a domain by itself: its disk failed, its watchdog expired, its guest
-// crashed, or libvirt could not go on. KubeVirt shows such a VM as Running.
+// crashed, or libvirt could not go on. The VMI's phase stays Running; for
+// ioerror alone KubeVirt sets a condition (virt-handler, vm.go: PausedIOError).
 const PausedByErrors = "ioerror|watchdog|crashed|api_error"
 
 func pausedByError() Alert {
@@ -15,7 +16,7 @@ func pausedByError() Alert {
 		For:         time.Minute,
 		Severity:    Warning,
 		Summary:     "A VM has stopped executing, and is not back by itself.",
-		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has been paused by QEMU for more than a minute (reason {{ $labels.reason }}). It executes nothing, although KubeVirt shows it as Running.`,
+		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has been paused by QEMU for more than a minute (reason {{ $labels.reason }}). It executes nothing, although the VMI's phase is Running.`,
 		Why:         "A user's pause, a migration or a snapshot has other reasons.",
 	}
 }
@@ -50,7 +51,7 @@ func enlightenmentsMissing() Alert {
 		For:         30 * time.Minute,
 		Severity:    Info,
 		Summary:     "A VM runs Windows without all enlightenments for it.",
-		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} runs Windows, by its guest agent, and has {{ $labels.hyperv }} of the Hyper-V enlightenments that KubeVirt's templates for Windows switch on. It uses more CPU than it has to.`,
+		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} runs Windows, by its guest agent, and lacks Hyper-V enlightenments that KubeVirt's preferences for Windows switch on (hyperv is {{ $labels.hyperv }}). It uses more CPU than it has to.`,
 		Why:         "Silent without a guest agent in the VM, and if KubeVirt's metrics are not scraped.",
 	}
 }

@@ -18,7 +18,7 @@ func pausedByErrorScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "after a minute, not before", input: pausedFor("ioerror", web),
 			want:      []moment{at(1, failed("node-1")), at(0)},
-			describes: "VM shop/web on node node-1 has been paused by QEMU for more than a minute (reason ioerror). It executes nothing, although KubeVirt shows it as Running."},
+			describes: "VM shop/web on node node-1 has been paused by QEMU for more than a minute (reason ioerror). It executes nothing, although the VMI's phase is Running."},
 		{rule: rule, kind: fires, story: "for each reason of its own", input: slices.Concat(pausedFor("watchdog", web),
 			pausedFor("crashed", vm("a", "node-1", "kvm", 0, 20)), pausedFor("api_error", vm("b", "node-1", "kvm", 0, 20))),
 			want: []moment{at(5, of("web", "node-1", "reason", "watchdog"), of("a", "node-1", "reason", "crashed"), of("b", "node-1", "reason", "api_error"))}},
@@ -101,7 +101,7 @@ func enlightenmentsMissingScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "after half an hour, not before", input: windows("none", system, web),
 			want: []moment{at(30, lacks("none", "node-1")), at(29)},
-			describes: "VM shop/web on node node-1 runs Windows, by its guest agent, and has none of the Hyper-V enlightenments that KubeVirt's templates for Windows switch on. " +
+			describes: "VM shop/web on node node-1 runs Windows, by its guest agent, and lacks Hyper-V enlightenments that KubeVirt's preferences for Windows switch on (hyperv is none). " +
 				"It uses more CPU than it has to."},
 		{rule: rule, kind: fires, story: "some are on", input: windows("partial", "Microsoft Windows Server 2022", web), want: []moment{at(40, lacks("partial", "node-1"))}},
 		{rule: rule, kind: silent, story: "all are on, Linux, and a guest that is emulated", input: slices.Concat(windows("full", system, web),

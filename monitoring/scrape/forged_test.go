@@ -104,23 +104,8 @@ func satisfying(matcher *labels.Matcher) (string, bool) {
 
 // closedValues are those that a label of a genuine page has.
 func closedValues(label string) []string {
-	switch label {
-	case "hypervisor_type":
-		return exposition.HypervisorTypes()
-	case "domain_type":
-		return exposition.DomainTypes()
-	case "arch":
-		return exposition.Architectures()
-	case "error":
-		return exposition.ErrorReasons()
-	case "control_state":
-		return exposition.ControlStates()
-	case "state":
-		return []string{"running", "paused"}
-	case "reason":
-		return []string{"booted", "ioerror", "user"}
-	}
-	return nil
+	values, _ := exposition.Values(label)
+	return values
 }
 
 // series writes a sample.

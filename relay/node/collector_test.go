@@ -66,3 +66,12 @@ func modules(t *testing.T, files map[string]string) string {
 	}
 	return root
 }
+
+// TestDocumented: docs/metrics.md has the metric, its labels and their values.
+func TestDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/metrics.md")
+	require.NoError(t, err)
+	for _, name := range append([]string{metric, None, KVM, HyperV, VMware, Xen, Other, Unknown}, labels...) {
+		require.Contains(t, string(page), "`"+name+"`")
+	}
+}

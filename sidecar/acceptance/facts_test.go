@@ -106,7 +106,7 @@ func TestStateWords(t *testing.T) {
 	}
 }
 
-// TestDiskFails: QEMU pauses a guest whose disk fails, and the page has the reason that KubeVirt does not show.
+// TestDiskFails: QEMU pauses a guest whose disk fails, and the page has the reason.
 func TestDiskFails(t *testing.T) {
 	t.Parallel()
 	daemon := libvirttest.New(t)
@@ -124,7 +124,7 @@ func TestDiskFails(t *testing.T) {
 		}
 		return err
 	})
-	p.holds(t, "qemu-tcg", 150*time.Millisecond) // as KubeVirt, which shows it as Running
+	p.holds(t, "qemu-tcg", 150*time.Millisecond) // as KubeVirt, where its phase is Running
 }
 
 // corruptDisk is a qcow2 image of 1 MiB (QEMU's docs/interop/qcow2.rst) whose first cluster is compressed, and cannot be

@@ -72,9 +72,9 @@ An empty label is not known.
 
 | label | what it says |
 |---|---|
-| `+"`host_arch`"+` | the node's architecture; if it is not `+"`arch`"+`, the guest is emulated on purpose |
+| `+"`host_arch`"+` | the node's architecture; a guest whose `+"`arch`"+` is another one is there on purpose |
 | `+"`cpu_model`"+` | libvirt's name of the CPU that the guest sees, or the mode: `+"`host-passthrough`, `maximum`, `host-model`"+`. libvirt replaces `+"`host-model`"+` by the model that it chose at the start |
-| `+"`hyperv`"+` | which enlightenments for Windows are on: none, some (`+"`partial`"+`), all that KubeVirt's templates for Windows switch on (`+"`full`"+`), or all that the node has (`+"`passthrough`"+`) |
+| `+"`hyperv`"+` | which enlightenments for Windows are on: none, some (`+"`partial`"+`), all that KubeVirt's preferences for Windows switch on (`+"`full`"+`), or all that the node has (`+"`passthrough`"+`) |
 | `+"`launch_security`"+` | the kind of confidential computing |
 | `+"`memory`"+` | `+"`normal`"+`, or the largest huge pages that back the guest's memory |
 | `+"`disks`, `nics`"+` | the slowest kind: `+"`emulated`"+` hardware, `+"`virtio`"+`, or `+"`passthrough`"+`. CD-ROM drives and floppies do not count; a PCI device that is passed through is not known to be a disk or an interface |

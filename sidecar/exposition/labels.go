@@ -49,33 +49,13 @@ func Shapes() []Shape {
 
 // labelPattern returns the values of a label, which means the same on every metric.
 func labelPattern(label string) string {
+	if values, always := Values(label); values != nil {
+		if always {
+			return oneOf(values)
+		}
+		return oneOf(values) + "?"
+	}
 	switch label {
-	case "hypervisor_type":
-		return oneOf(HypervisorTypes())
-	case "error":
-		return oneOf(ErrorReasons())
-	case "state":
-		states, _ := hypervisor.StateWords()
-		return oneOf(states)
-	case "reason":
-		_, reasons := hypervisor.StateWords()
-		return oneOf(reasons)
-	case "control_state":
-		return oneOf(ControlStates())
-	case "hyperv":
-		return oneOf(hypervisor.HypervWords()) + "?"
-	case "launch_security":
-		return oneOf(hypervisor.LaunchSecurityWords()) + "?"
-	case "memory":
-		return oneOf(hypervisor.MemoryWords()) + "?"
-	case "disks":
-		return oneOf(hypervisor.DiskWords()) + "?"
-	case "nics":
-		return oneOf(hypervisor.NICWords()) + "?"
-	case "domain_type":
-		return oneOf(DomainTypes()) + "?"
-	case "arch", "host_arch":
-		return oneOf(Architectures()) + "?"
 	case "hypervisor_version", "libvirt_version":
 		return "([0-9]{1,6}[.][0-9]{1,3}[.][0-9]{1,3})?"
 	case "machine", "cpu_model":
@@ -85,13 +65,47 @@ func labelPattern(label string) string {
 	}
 }
 
+// Values lists the values of a label that has a fixed list, nil of any other label. always means that each series has
+// one of them; otherwise the label can be empty.
+func Values(label string) (values []string, always bool) {
+	states, reasons := hypervisor.StateWords()
+	switch label {
+	case "hypervisor_type":
+		return HypervisorTypes(), true
+	case "error":
+		return errorReasons(), true
+	case "state":
+		return states, true
+	case "reason":
+		return reasons, true
+	case "control_state":
+		return controlStates(), true
+	case "domain_type":
+		return DomainTypes(), false
+	case "arch", "host_arch":
+		return architectures(), false
+	case "hyperv":
+		return hypervisor.HypervWords(), false
+	case "launch_security":
+		return hypervisor.LaunchSecurityWords(), false
+	case "memory":
+		return hypervisor.MemoryWords(), false
+	case "disks":
+		return hypervisor.DiskWords(), false
+	case "nics":
+		return hypervisor.NICWords(), false
+	default:
+		return nil, false
+	}
+}
+
 // HypervisorTypes lists the values of the label hypervisor_type.
 func HypervisorTypes() []string {
 	return []string{hypervisor.KVM.String(), hypervisor.QEMUTCG.String(), hypervisor.Unknown.String()}
 }
 
-// ControlStates lists the values of the label control_state.
-func ControlStates() []string {
+// controlStates lists the values of the label control_state.
+func controlStates() []string {
 	var all []string
 	for state := range hypervisor.ControlStates {
 		all = append(all, state.String())
@@ -99,8 +113,8 @@ func ControlStates() []string {
 	return all
 }
 
-// ErrorReasons lists the values of the label error.
-func ErrorReasons() []string {
+// errorReasons lists the values of the label error.
+func errorReasons() []string {
 	var all []string
 	for reason := range hypervisor.ErrorReasons {
 		all = append(all, reason.String())
@@ -116,9 +130,9 @@ func DomainTypes() []string {
 	}
 }
 
-// Architectures lists the values of the label arch that Prometheus keeps: those of
+// architectures lists the values of the label arch that Prometheus keeps: those of
 // libvirt's virArch (virarch.c) that KubeVirt, or a fork of it, could run on.
-func Architectures() []string {
+func architectures() []string {
 	return []string{
 		"x86_64", "aarch64", "s390x", "ppc64le", "riscv64", "i686", "armv7l", "loongarch64", "ppc64",
 	}

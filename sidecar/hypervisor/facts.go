@@ -7,7 +7,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 )
 
-// maxModelLength bounds a CPU model's name, in bytes. libvirt's longest (src/cpu_map) have 30.
+// maxModelLength bounds a CPU model's name, in bytes. The longest of libvirt 9.0 (src/cpu_map) has 25.
 const maxModelLength = 64
 
 // Facts are what a domain's XML says about the VM's speed. Each is one of a closed list of words, but the CPU model,
@@ -30,27 +30,27 @@ type Facts struct {
 
 // The words of Facts.
 const (
-	None        = "none"
-	Partial     = "partial"
-	Full        = "full"
-	Passthrough = "passthrough"
-	Normal      = "normal"
-	Emulated    = "emulated"
-	Virtio      = "virtio"
-	otherWord   = "other"
+	none        = "none"
+	partial     = "partial"
+	full        = "full"
+	passthrough = "passthrough"
+	normal      = "normal"
+	emulated    = "emulated"
+	virtio      = "virtio"
+	other       = "other"
 )
 
 // HypervWords lists the values of Facts.Hyperv.
-func HypervWords() []string { return []string{None, Partial, Full, Passthrough} }
+func HypervWords() []string { return []string{none, partial, full, passthrough} }
 
 // LaunchSecurityWords lists the values of Facts.LaunchSecurity: libvirt's types (domaincommon.rng, launchSecurity).
 func LaunchSecurityWords() []string {
-	return []string{None, "sev", "sev-snp", "tdx", "s390-pv", otherWord}
+	return []string{none, "sev", "sev-snp", "tdx", "s390-pv", other}
 }
 
 // MemoryWords lists the values of Facts.Memory.
 func MemoryWords() []string {
-	words := []string{Normal, "hugepages"}
+	words := []string{normal, "hugepages"}
 	for _, page := range pageSizes {
 		words = append(words, page.word)
 	}
@@ -58,13 +58,13 @@ func MemoryWords() []string {
 }
 
 // DiskWords lists the values of Facts.Disks.
-func DiskWords() []string { return []string{Emulated, Virtio} }
+func DiskWords() []string { return []string{emulated, virtio} }
 
 // NICWords lists the values of Facts.NICs, slowest first.
-func NICWords() []string { return []string{Emulated, Virtio, Passthrough} }
+func NICWords() []string { return []string{emulated, virtio, passthrough} }
 
-// enlightenments are those that KubeVirt's templates for Windows switch on (kubevirt/common-templates); evmcs is not among
-// them, since it is only of use to a guest that runs VMs itself, and switches other features off.
+// enlightenments are those that KubeVirt's preferences for Windows switch on (kubevirt/common-instancetypes,
+// preferences/components/hyperv). evmcs is not among them: it is only of use to a guest that runs VMs itself.
 var enlightenments = []string{
 	"relaxed", "vapic", "spinlocks", "vpindex", "runtime", "synic", "stimer", "reset", "frequencies", "reenlightenment", "tlbflush", "ipi",
 }
@@ -79,7 +79,7 @@ var pageSizes = []struct {
 }
 
 // emptyFacts is what holds for a domain whose XML has none of the elements.
-func emptyFacts() Facts { return Facts{Hyperv: None, LaunchSecurity: None, Memory: Normal} }
+func emptyFacts() Facts { return Facts{Hyperv: none, LaunchSecurity: none, Memory: normal} }
 
 // read takes a child of <domain>, and reports whether it was one of interest.
 func (f *Facts) read(s *scanner, element xml.StartElement) (bool, error) {
@@ -93,7 +93,9 @@ func (f *Facts) read(s *scanner, element xml.StartElement) (bool, error) {
 	case "devices":
 		return true, f.readDevices(s)
 	case "launchSecurity":
-		f.LaunchSecurity = word(LaunchSecurityWords(), attribute(element, "type"), otherWord)
+		if f.LaunchSecurity = attribute(element, "type"); !slices.Contains(LaunchSecurityWords(), f.LaunchSecurity) {
+			f.LaunchSecurity = other
+		}
 		return true, s.skip()
 	default:
 		return false, nil
@@ -168,12 +170,12 @@ func (f *Facts) readFeatures(s *scanner) error {
 			return s.skip()
 		})
 		switch {
-		case attribute(feature, "mode") == Passthrough:
-			f.Hyperv = Passthrough
+		case attribute(feature, "mode") == passthrough:
+			f.Hyperv = passthrough
 		case len(on) == len(enlightenments):
-			f.Hyperv = Full
+			f.Hyperv = full
 		case len(on) > 0:
-			f.Hyperv = Partial
+			f.Hyperv = partial
 		}
 		return err
 	})
@@ -189,12 +191,12 @@ func (f *Facts) readDevices(s *scanner) error {
 				return err
 			}
 			switch bus {
-			case Virtio:
-				f.Disks = slower(DiskWords(), f.Disks, Virtio)
+			case virtio:
+				f.Disks = slower(DiskWords(), f.Disks, virtio)
 			case "scsi":
 				scsi = true
 			default:
-				f.Disks = slower(DiskWords(), f.Disks, Emulated)
+				f.Disks = slower(DiskWords(), f.Disks, emulated)
 			}
 			return err
 		case "controller":
@@ -212,9 +214,9 @@ func (f *Facts) readDevices(s *scanner) error {
 	})
 	switch {
 	case scsi && virtioSCSI:
-		f.Disks = slower(DiskWords(), f.Disks, Virtio)
+		f.Disks = slower(DiskWords(), f.Disks, virtio)
 	case scsi:
-		f.Disks = slower(DiskWords(), f.Disks, Emulated)
+		f.Disks = slower(DiskWords(), f.Disks, emulated)
 	}
 	return err
 }
@@ -223,11 +225,11 @@ func (f *Facts) readDevices(s *scanner) error {
 func nic(kind, model string) string {
 	switch {
 	case kind == "hostdev" || kind == "vdpa":
-		return Passthrough
+		return passthrough
 	case isVirtio(model):
-		return Virtio
+		return virtio
 	default:
-		return Emulated
+		return emulated
 	}
 }
 
@@ -248,12 +250,4 @@ func slower(words []string, a, b string) string {
 		return b
 	}
 	return a
-}
-
-// word returns the value if it is one of the words, otherwise the other.
-func word(words []string, value, other string) string {
-	if slices.Contains(words, value) {
-		return value
-	}
-	return other
 }

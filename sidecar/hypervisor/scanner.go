@@ -42,9 +42,8 @@ func (s *scanner) root() (xml.StartElement, error) {
 	}
 }
 
-// children calls visit for each child of the element that was begun last, until there
-// are no more or visit wants no more. visit must read the child to its end.
-func (s *scanner) children(visit func(xml.StartElement) (more bool, err error)) error {
+// each calls visit for each child of the element that was begun last. visit must read the child to its end.
+func (s *scanner) each(visit func(xml.StartElement) error) error {
 	for {
 		token, err := s.next()
 		if err != nil {
@@ -54,16 +53,11 @@ func (s *scanner) children(visit func(xml.StartElement) (more bool, err error)) 
 		case xml.EndElement:
 			return nil
 		case xml.StartElement:
-			if more, err := visit(element); err != nil || !more {
+			if err := visit(element); err != nil {
 				return err
 			}
 		}
 	}
-}
-
-// each is children for a visit that wants all of them.
-func (s *scanner) each(visit func(xml.StartElement) error) error {
-	return s.children(func(child xml.StartElement) (bool, error) { return true, visit(child) })
 }
 
 // childAttribute reads the element that was begun last to its end, and returns an attribute of its last child of the
