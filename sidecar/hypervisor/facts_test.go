@@ -55,6 +55,7 @@ func TestFacts(t *testing.T) {
 		"2 MiB":             {`<memoryBacking><hugepages><page size="2048" unit="KiB"/></hugepages><locked/></memoryBacking>`, func(f *Facts) { f.Memory = "hugepages-2Mi" }},
 		"1 GiB and 2 MiB":   {`<memoryBacking><hugepages><page size="2048" unit="KiB" nodeset="1"/><page size="1048576" unit="KiB"/></hugepages></memoryBacking>`, func(f *Facts) { f.Memory = "hugepages-1Gi" }},
 		"a size of its own": {`<memoryBacking><hugepages><page size="3" unit="KiB"/></hugepages></memoryBacking>`, func(f *Facts) { f.Memory = "hugepages" }},
+		"another unit":      {`<memoryBacking><hugepages><page size="2048" unit="B"/></hugepages></memoryBacking>`, func(f *Facts) { f.Memory = "hugepages" }},
 		"shared memory":     {`<memoryBacking><source type="memfd"/><access mode="shared"/></memoryBacking>`, func(*Facts) {}},
 		"virtio disks":      {devices(disk("disk", "virtio"), disk("disk", "virtio")), func(f *Facts) { f.Disks = virtio }},
 		"one SATA disk":     {devices(disk("disk", "sata"), disk("disk", "virtio")), func(f *Facts) { f.Disks = emulated }},
@@ -63,6 +64,7 @@ func TestFacts(t *testing.T) {
 		"a floppy":          {devices(disk("floppy", "fdc")), func(*Facts) {}},
 		"virtio-scsi":       {devices(disk("lun", "scsi"), `<controller type="scsi" model="virtio-non-transitional"/>`), func(f *Facts) { f.Disks = virtio }},
 		"lsilogic":          {devices(`<controller type="scsi" model="lsilogic"/>`, disk("disk", "scsi")), func(f *Facts) { f.Disks = emulated }},
+		"both controllers":  {devices(`<controller type="scsi" model="lsilogic"/>`, disk("disk", "scsi"), `<controller type="scsi" model="virtio-scsi"/>`), func(f *Facts) { f.Disks = emulated }},
 		"other controllers": {devices(`<controller type="usb" model="none"/>`, disk("disk", "scsi"), `<controller type="scsi" model="virtio-scsi"/>`), func(f *Facts) { f.Disks = virtio }},
 		"a NIC of virtio":   {devices(`<interface type="ethernet"><target dev="tap0"/><model type="virtio-non-transitional"/></interface>`), func(f *Facts) { f.NICs = virtio }},
 		"e1000e beside it":  {devices(`<interface type="ethernet"><model type="e1000e"/></interface>`, `<interface type="user"><model type="virtio"/></interface>`), func(f *Facts) { f.NICs = emulated }},
@@ -93,6 +95,12 @@ func TestFactsOfBrokenXML(t *testing.T) {
 		require.NoError(t, err, name)
 		require.Equal(t, Detection{Type: KVM, DomainType: "kvm", Arch: "x86_64"}, got, name)
 	}
+}
+
+// TestBrokenBeforeMetadata: without <metadata>, it is not known whether the domain is KubeVirt's.
+func TestBrokenBeforeMetadata(t *testing.T) {
+	_, err := detect(strings.NewReader(`<domain type="kvm"><os><type arch="x86_64">hvm</type></os><devices>`))
+	require.ErrorIs(t, err, ErrXML)
 }
 
 // requireBounded fails where a fact is none of its words.

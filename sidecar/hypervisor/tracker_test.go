@@ -71,3 +71,24 @@ func TestTrackerPing(t *testing.T) {
 		}
 	})
 }
+
+// TestTrackerSameControl: an answer about QEMU's monitor like the last one keeps the snapshot, and is heard.
+func TestTrackerSameControl(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tracker := NewTracker(web, grace, time.Now, slog.New(slog.DiscardHandler))
+		tracker.Connected(Versions{})
+		tracker.Observed(one(running, kvmXML))
+		id := DomainID{Number: 1}
+		tracker.Controlled(id, &Control{})
+		snapshot := tracker.Snapshot()
+		require.NotNil(t, snapshot.Control)
+		time.Sleep(grace) // the clock of the bubble
+		tracker.Controlled(id, &Control{})
+		require.Same(t, snapshot, tracker.Snapshot())
+		require.Equal(t, time.Now(), tracker.HeardAt())
+		tracker.Controlled(id, &Control{State: ControlOccupied})
+		require.Equal(t, ControlOccupied, tracker.Snapshot().Control.State)
+		tracker.Controlled(id, nil)
+		require.Nil(t, tracker.Snapshot().Control)
+	})
+}
