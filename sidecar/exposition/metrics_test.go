@@ -1,7 +1,6 @@
 package exposition
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -144,20 +143,6 @@ func TestFewSeries(t *testing.T) {
 	problems, err := promlint.New(strings.NewReader(page)).Lint()
 	require.NoError(t, err)
 	require.Empty(t, problems)
-}
-
-// TestMetricsDoc keeps docs/metrics.md as the code says it.
-func TestMetricsDoc(t *testing.T) {
-	var doc bytes.Buffer
-	writeDoc(&doc)
-	golden(t, "../../docs/metrics.md", doc.String())
-
-	page := get(handler(running(shopWeb, domainXML("kvm")), t0), "/metrics", "").Body.String()
-	for line := range strings.Lines(page) {
-		if name, _, isType := strings.Cut(strings.TrimPrefix(line, "# TYPE "), " "); isType && strings.HasPrefix(line, "# TYPE ") {
-			require.Contains(t, doc.String(), "`"+name+"`", "every metric is in the docs")
-		}
-	}
 }
 
 func golden(t *testing.T, path, got string) {
