@@ -18,7 +18,7 @@ func TestFlags(t *testing.T) {
 	for _, program := range []string{"sidecar", "relay", "webhook", "hypervisorctl"} {
 		tables[program] = commandSections(t, []string{program})
 	}
-	requireTables(t, "flags.md", tables)
+	requireTables(t, "docs/flags.md", tables)
 }
 
 var (

@@ -67,7 +67,7 @@ func TestMetrics(t *testing.T) {
 		"webhook":      metricTable(served(t, startWebhook(t))),
 		"certificates": metricTable(described(func(r prometheus.Registerer) { certs.NewMetrics(r) })),
 	}
-	requireTables(t, "metrics.md", tables)
+	requireTables(t, "docs/metrics.md", tables)
 	requireEachInTheSource(t, strings.Join([]string{tables["sidecar"], tables["relay"], tables["webhook"], tables["certificates"]}, ""))
 }
 

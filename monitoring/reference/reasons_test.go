@@ -35,7 +35,7 @@ func TestReasons(t *testing.T) {
 		cause := vm.Cause{Why: why, Detail: "DETAIL"}
 		whys = append(whys, []string{code(why.String()), cause.Sentence(), cause.Hint()})
 	}
-	requireTables(t, "reasons.md", map[string]string{
+	requireTables(t, "docs/reasons.md", map[string]string{
 		"decisions": table("reason | meaning", decisions),
 		"problems":  table("reason | counted in `hypervisor_exporter_webhook_…` | meaning", problems),
 		"plugin":    table("reason | meaning | what to do", whys),
@@ -80,5 +80,12 @@ func TestNames(t *testing.T) {
 			require.True(t, known[match[1]], "%s: %s is not in the table", path, match[1])
 		}
 	}
-	requireTables(t, "annotations.md", map[string]string{"names": table("name | where | who writes it | meaning", rows)})
+	requireTables(t, "docs/annotations.md", map[string]string{"names": table("name | where | who writes it | meaning", rows)})
+}
+
+// README.md shows what explain prints, as its test has it.
+func TestExplain(t *testing.T) {
+	output, err := os.ReadFile(root + "hypervisorctl/clustertest/testdata/golden/explain-emulated.txt")
+	require.NoError(t, err)
+	requireTables(t, "README.md", map[string]string{"explain": "```\n" + string(output) + "```\n"})
 }

@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "write the generated tables")
 
-const docs = "../../docs/"
+const root = "../../"
 
 // binaries is the folder with the programs.
 var binaries string
@@ -53,7 +53,7 @@ var block = regexp.MustCompile(`(?s)(<!-- BEGIN generated (\w+): [^\n]* -->\n).*
 // requireTables rewrites the page's generated blocks with -update, and otherwise fails if one of them is stale.
 func requireTables(t *testing.T, page string, tables map[string]string) {
 	t.Helper()
-	old, err := os.ReadFile(docs + page)
+	old, err := os.ReadFile(root + page)
 	require.NoError(t, err)
 	found := map[string]bool{}
 	current := block.ReplaceAllStringFunc(string(old), func(text string) string {
@@ -67,10 +67,10 @@ func requireTables(t *testing.T, page string, tables map[string]string) {
 		require.True(t, found[name], "%s has no block %s", page, name)
 	}
 	if *update {
-		require.NoError(t, os.WriteFile(docs+page, []byte(current), 0o644))
+		require.NoError(t, os.WriteFile(root+page, []byte(current), 0o644))
 		return
 	}
-	require.True(t, current == string(old), "docs/%s is stale; write it with: go test ./monitoring/reference -update", page)
+	require.True(t, current == string(old), "%s is stale; write it with: go test ./monitoring/reference -update", page)
 }
 
 // table is a table of Markdown.
