@@ -66,6 +66,7 @@ integration-programs:
 	go test -race -vet=off -timeout 20m -run TestServerIsTheVersion ./webhook/clustertest
 	@for module in $$(git ls-files '*/clustertest/*go.mod'); do \
 	  (set -x; cd "$${module%/go.mod}" && CGO_ENABLED=0 go build -o /dev/null ./...); done
+	cd e2e/programs/monitoring && CGO_ENABLED=0 go build -o /dev/null github.com/prometheus-operator/prometheus-operator/cmd/operator
 	cd charts/charttest/helm && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v4/cmd/helm
 	cd charts/charttest/helm3 && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v3/cmd/helm
 

@@ -26,6 +26,9 @@ var (
 	Prometheuses    = operatorDefinitions("prometheuses")
 )
 
+// OperatorKinds are all kinds of the Prometheus operator, without which it does not run.
+var OperatorKinds = operatorDefinitions("*")
+
 func operatorDefinitions(resource string) Definitions {
 	return Definitions{
 		"github.com/prometheus-operator/prometheus-operator",
