@@ -33,6 +33,20 @@ func TestLinksResolve(t *testing.T) {
 	}
 }
 
+// docs/README.md leads to each page beside it.
+func TestIndexHasEachPage(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	require.NoError(t, err)
+	index := map[string]bool{"README.md": true}
+	for _, link := range read(t, filepath.Join(root, "docs", "README.md")).Links {
+		page, _, _ := strings.Cut(link, "#")
+		index[page] = true
+	}
+	for _, page := range pages {
+		require.True(t, index[filepath.Base(page)], "docs/README.md does not list %s", page)
+	}
+}
+
 func requireResolves(t *testing.T, path, link string) {
 	t.Helper()
 	target, err := url.Parse(link)
