@@ -75,32 +75,50 @@ func expressions(group rules.Group) map[string]string {
 
 // evaluate returns the seconds that Prometheus says it needed.
 func evaluate(ctx context.Context, server, expr string, at time.Time) (float64, error) {
-	form := url.Values{"query": {expr}, "time": {strconv.FormatInt(at.Unix(), 10)}, "stats": {"all"}}
+	var data struct {
+		Stats struct {
+			Timings struct{ EvalTotalTime float64 }
+		}
+	}
+	err := query(ctx, server, url.Values{"query": {expr}, "time": {strconv.FormatInt(at.Unix(), 10)}, "stats": {"all"}}, &data)
+	return data.Stats.Timings.EvalTotalTime, err
+}
+
+// single returns the value of an expression that has one.
+func single(ctx context.Context, server, expr string) (float64, error) {
+	var data struct{ Result []struct{ Value [2]any } }
+	if err := query(ctx, server, url.Values{"query": {expr}}, &data); err != nil {
+		return 0, err
+	}
+	if len(data.Result) != 1 {
+		return 0, fmt.Errorf("%s has %d values, not one", expr, len(data.Result))
+	}
+	return strconv.ParseFloat(fmt.Sprint(data.Result[0].Value[1]), 64)
+}
+
+// query sends a query and reads its data.
+func query(ctx context.Context, server string, form url.Values, data any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server+"/api/v1/query", strings.NewReader(form.Encode()))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { _ = response.Body.Close() }()
-	var answer struct {
+	answer := struct {
 		Error string
-		Data  struct {
-			Stats struct {
-				Timings struct{ EvalTotalTime float64 }
-			}
-		}
-	}
+		Data  any
+	}{Data: data}
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		return 0, err
+		return err
 	}
 	if answer.Error != "" {
-		return 0, fmt.Errorf("%s: %s", expr, answer.Error)
+		return fmt.Errorf("%s: %s", form.Get("query"), answer.Error)
 	}
-	return answer.Data.Stats.Timings.EvalTotalTime, nil
+	return nil
 }
 
 // prometheus starts one of Debian's package over the blocks in the folder, and returns its URL.
