@@ -29,9 +29,10 @@ func newRulesCommand(common *flags, name string) *cobra.Command {
 		Use:   "rules",
 		Short: "Print the alerts and recording rules with settings of your own",
 		Long: "Print the alerts and recording rules with settings of your own: severities, durations, labels, and the label that\n" +
-			"tells clusters apart. docs/alerts.md describes the settings. No request goes to a cluster.",
+			"tells clusters apart. docs/alerts.md describes the settings. With -n, print the rules about VMs in that namespace, for a\n" +
+			"Prometheus that sees it alone. No request goes to a cluster.",
 		Example: examples(name, "rules --settings rules-settings.yaml | kubectl apply -f -", "rules -o rules-file > rules.yaml",
-			"rules --without-exporter | kubectl apply -n monitoring -f -"),
+			"rules --without-exporter | kubectl apply -n monitoring -f -", "rules -n shop | kubectl apply -f -"),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return options.run(cmd.InOrStdin()) },
 	}
@@ -56,8 +57,11 @@ func (o *rulesOptions) run(in io.Reader) error {
 	}
 	settings.Namespace, settings.RelayNamespace = o.exporter, o.relay
 	components := settings.Components()
-	if o.withoutExporter {
+	switch namespace := *o.kube.Namespace; {
+	case o.withoutExporter:
 		components = []rules.Component{settings.WithoutExporter()}
+	case namespace != "":
+		components = []rules.Component{settings.OfNamespace(namespace)}
 	}
 	content, err := render(components)
 	if err != nil {

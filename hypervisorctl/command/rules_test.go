@@ -40,6 +40,16 @@ func TestRulesWithoutExporter(t *testing.T) {
 	require.NotContains(t, got.out, "KubeVirtSoftwareEmulationEnabled")
 }
 
+// A namespace's rules are those about VMs: none of them takes series that are missing there for a fault.
+func TestRulesOfANamespace(t *testing.T) {
+	got := call(t, "rules", "-n", "shop")
+	require.Zero(t, got.code, got.err)
+	require.Equal(t, 1, strings.Count(got.out, "kind: PrometheusRule\n"))
+	require.Contains(t, got.out, "\n  namespace: shop\n")
+	require.Contains(t, got.out, "alert: VirtualMachineOnSoftwareEmulation\n")
+	require.NotRegexp(t, `absent(_over_time)?\(`, got.out)
+}
+
 func TestRulesWithSettings(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "settings.yaml")
 	require.NoError(t, os.WriteFile(path, []byte("alerts:\n  HypervisorExporterRelayDown: {severity: page}\n"), 0o600))

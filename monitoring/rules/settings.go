@@ -146,6 +146,14 @@ func (s Settings) Components() []Component {
 	return all
 }
 
+// OfNamespace returns the rules about VMs, for a Prometheus that sees the series of one namespace alone. The others would
+// find their series missing there, and HypervisorExporterWebhookDown would fire.
+func (s Settings) OfNamespace(namespace string) Component {
+	component := components()[0]
+	component.Namespace, component.Groups = namespace, s.groups(component.Groups)
+	return component
+}
+
 // WithoutExporter is WithoutExporter with the settings.
 func (s Settings) WithoutExporter() Component {
 	component := withoutExporter()

@@ -14,7 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"kubevirt-hypervisor-exporter/internal/testkit/kustomizetest"
+	"kubevirt-hypervisor-exporter/monitoring/rules"
 )
 
 // With the relay and without, the VMs' samples are held to the same limits.
@@ -69,8 +73,37 @@ func TestPrometheusAgentScrapesAsPrometheusDoes(t *testing.T) {
 	require.Equal(t, server, agent)
 }
 
+// A Prometheus like OpenShift's for user workloads scrapes the VMs of one namespace by the PodMonitor of docs/platforms.md,
+// with that namespace's name whatever a page says, and under the job that the rules for the namespace select.
+func TestMonitorOfOneNamespace(t *testing.T) {
+	page, err := os.ReadFile("../../docs/platforms.md")
+	require.NoError(t, err)
+	_, section, found := strings.Cut(string(page), "### A PodMonitor in each namespace\n")
+	require.True(t, found)
+	kustomization := yamlBlock.FindStringSubmatch(section)[1]
+	objects, err := kustomizetest.Around(manifests, strings.ReplaceAll(kustomization, "../manifests", "MANIFESTS"))
+	require.NoError(t, err)
+	require.Len(t, objects, 1)
+	var config scrapeConfigs
+	require.NoError(t, yaml.Unmarshal(operatorConfigOf(t, objects, "user-workloads"), &config))
+	require.Len(t, config.ScrapeConfigs, 1)
+	scrape := config.ScrapeConfigs[0]
+	require.Equal(t, []any{map[string]any{"role": "pod", "namespaces": map[string]any{"names": []any{"shop"}}}}, scrape["kubernetes_sd_configs"])
+	require.Equal(t, false, scrape["honor_labels"])
+	relabelings := scrape["relabel_configs"].([]any)
+	require.Contains(t, relabelings, any(map[string]any{"target_label": "job", "replacement": rules.VMsJob}))
+	enforced := map[string]any{"target_label": "namespace", "replacement": "shop"}
+	require.Contains(t, relabelings, any(enforced))
+	require.Contains(t, scrape["metric_relabel_configs"], any(enforced))
+}
+
 // operatorConfig is what the operator makes of the PodMonitors, and of the Secret and the ConfigMap that they name.
 func operatorConfig(t *testing.T, arguments ...string) []byte {
+	t.Helper()
+	return operatorConfigOf(t, render(t, "."), arguments...)
+}
+
+func operatorConfigOf(t *testing.T, monitors []*unstructured.Unstructured, arguments ...string) []byte {
 	t.Helper()
 	kind := func(name string) metav1.TypeMeta { return metav1.TypeMeta{APIVersion: "v1", Kind: name} }
 	objects := []any{
@@ -79,7 +112,7 @@ func operatorConfig(t *testing.T, arguments ...string) []byte {
 		&corev1.Secret{TypeMeta: kind("Secret"), ObjectMeta: metav1.ObjectMeta{Namespace: relayNamespace, Name: "hypervisor-exporter-scraper"},
 			Data: map[string][]byte{"token": []byte("a-token")}},
 	}
-	for _, object := range render(t, ".") {
+	for _, object := range monitors {
 		if object.GetKind() == "PodMonitor" {
 			objects = append(objects, object.Object)
 		}

@@ -1,5 +1,6 @@
 // Operatorconfig prints the Prometheus configuration that the Prometheus operator makes of PodMonitors and the Secrets
-// and ConfigMaps that they name: a Prometheus' or, with the argument agent, a PrometheusAgent's.
+// and ConfigMaps that they name: a Prometheus'; with the argument agent a PrometheusAgent's; with user-workloads that of a
+// Prometheus like OpenShift's for user workloads.
 // It is a module of its own, so that the operator's dependencies never become ours.
 package main
 
@@ -11,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	monitoringv1alpha1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1alpha1"
@@ -23,13 +23,13 @@ import (
 )
 
 func main() {
-	if err := run(os.Stdin, os.Stdout, slices.Equal(os.Args[1:], []string{"agent"})); err != nil {
+	if err := run(os.Stdin, os.Stdout, append(os.Args, "")[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(in io.Reader, out io.Writer, agent bool) error {
+func run(in io.Reader, out io.Writer, kind string) error {
 	monitors, named, err := read(in)
 	if err != nil {
 		return err
@@ -40,9 +40,9 @@ func run(in io.Reader, out io.Writer, agent bool) error {
 			return fmt.Errorf("%s/%s: %w", monitor.Namespace, monitor.Name, err)
 		}
 	}
-	generate := server
-	if agent {
-		generate = agentOf
+	generate, known := map[string]generator{"": server, "agent": agent, "user-workloads": userWorkloads}[kind]
+	if !known {
+		return fmt.Errorf("%s: no such kind of Prometheus", kind)
 	}
 	config, err := generate(slog.New(slog.NewTextHandler(os.Stderr, nil)), monitors, store) // it logs which fields a version does not know
 	if err != nil {
@@ -54,8 +54,23 @@ func run(in io.Reader, out io.Writer, agent bool) error {
 
 var meta = metav1.ObjectMeta{Namespace: "monitoring", Name: "test"}
 
+type generator func(*slog.Logger, map[string]*monitoringv1.PodMonitor, *assets.StoreBuilder) ([]byte, error)
+
 func server(logger *slog.Logger, monitors map[string]*monitoringv1.PodMonitor, store *assets.StoreBuilder) ([]byte, error) {
-	target := &monitoringv1.Prometheus{ObjectMeta: meta}
+	return generateFor(logger, &monitoringv1.Prometheus{}, monitors, store)
+}
+
+// userWorkloads is as openshift/cluster-monitoring-operator has it (assets/prometheus-user-workload/prometheus.yaml).
+func userWorkloads(logger *slog.Logger, monitors map[string]*monitoringv1.PodMonitor, store *assets.StoreBuilder) ([]byte, error) {
+	target := &monitoringv1.Prometheus{}
+	target.Spec.EnforcedNamespaceLabel = "namespace"
+	target.Spec.IgnoreNamespaceSelectors, target.Spec.OverrideHonorLabels, target.Spec.OverrideHonorTimestamps = true, true, true
+	target.Spec.ArbitraryFSAccessThroughSMs.Deny = true
+	return generateFor(logger, target, monitors, store)
+}
+
+func generateFor(logger *slog.Logger, target *monitoringv1.Prometheus, monitors map[string]*monitoringv1.PodMonitor, store *assets.StoreBuilder) ([]byte, error) {
+	target.ObjectMeta = meta
 	target.Spec.ScrapeInterval, target.Spec.EvaluationInterval = "30s", "30s"
 	generator, err := prometheus.NewConfigGenerator(logger, target)
 	if err != nil {
@@ -64,7 +79,7 @@ func server(logger *slog.Logger, monitors map[string]*monitoringv1.PodMonitor, s
 	return generator.GenerateServerConfiguration(target, nil, monitors, nil, nil, store, nil, nil, nil, nil)
 }
 
-func agentOf(logger *slog.Logger, monitors map[string]*monitoringv1.PodMonitor, store *assets.StoreBuilder) ([]byte, error) {
+func agent(logger *slog.Logger, monitors map[string]*monitoringv1.PodMonitor, store *assets.StoreBuilder) ([]byte, error) {
 	target := &monitoringv1alpha1.PrometheusAgent{ObjectMeta: meta}
 	target.Spec.ScrapeInterval = "30s"
 	generator, err := prometheus.NewConfigGenerator(logger, target)
