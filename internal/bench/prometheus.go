@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ const (
 	// scrapeInterval is kube-prometheus' default.
 	scrapeInterval = 30 * time.Second
 	// settledScrapes is how often each target is scraped before memory is read, and measuredScrapes how often while it is.
-	settledScrapes, measuredScrapes = 5, 5
+	settledScrapes, measuredScrapes = 4, 4
 )
 
 // prometheusMemory measures a real Prometheus that scrapes 10,000 VMs, beside one whose 10,000 targets serve empty pages. One
@@ -114,6 +115,11 @@ func (b *bench) scrapeFleet(ctx context.Context, t *table, column int, page stri
 		t.add(column, "CPU a scrape", micro, (after.cpu-before.cpu).Seconds()/float64(vms))
 		before = after
 	}
+	live, err := liveHeap(ctx, "http://"+address)
+	if err != nil {
+		return err
+	}
+	t.add(column, "live heap", megabytes, live)
 	for _, one := range [][2]string{{"targets that are up", "sum(up)"}, {"series", `count({__name__!=""})`}} {
 		value, err := single(ctx, "http://"+address, one[1])
 		if err != nil {
@@ -122,6 +128,29 @@ func (b *bench) scrapeFleet(ctx context.Context, t *table, column int, page stri
 		t.add(column, one[0], count, value)
 	}
 	return nil
+}
+
+// liveHeap returns the bytes that are in use after a garbage collection, which the profile asks for.
+func liveHeap(ctx context.Context, server string) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server+"/debug/pprof/heap?gc=1&debug=1", nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	profile, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err
+	}
+	_, rest, found := strings.Cut(string(profile), "\n# HeapAlloc = ")
+	value, _, _ := strings.Cut(rest, "\n")
+	if !found {
+		return 0, errors.New("the profile has no HeapAlloc")
+	}
+	return strconv.ParseFloat(value, 64)
 }
 
 // writeFleet writes Prometheus' configuration and its targets, 100 on each node, with the labels that the PodMonitor gives them.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
+	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
 )
 
 const (
@@ -43,6 +44,9 @@ func (b *bench) sidecar(ctx context.Context) (t *table, err error) {
 	if err := errors.Join(b.sizes(t, "sidecar", "gauge"), b.sizes(t, "supervisor", "")); err != nil {
 		return nil, err
 	}
+	if err := b.look(ctx, t, daemon, guest.Name); err != nil {
+		return nil, err
+	}
 	repeats := pick(b, 5, 1)
 	for i := range repeats {
 		progress("sidecar: run %d of %d", i+1, repeats)
@@ -51,6 +55,22 @@ func (b *bench) sidecar(ctx context.Context) (t *table, err error) {
 		}
 	}
 	return t, nil
+}
+
+// look measures how long the code of this checkout reads the XML of a domain that runs, which each look at it does.
+func (b *bench) look(ctx context.Context, t *table, daemon *libvirttest.Daemon, domain string) error {
+	xml, err := daemon.Virsh(ctx, "dumpxml", "bench_"+domain)
+	if err != nil {
+		return err
+	}
+	for range pick(b, 1000, 10) {
+		began := time.Now()
+		if described := hypervisor.Describe(strings.NewReader(xml)); described.Err != nil {
+			return described.Err
+		}
+		t.add(0, fmt.Sprintf("reading XML of %d bytes", len(xml)), micro, time.Since(began).Seconds())
+	}
+	return nil
 }
 
 // sidecarOnce measures a fresh process of each program.
