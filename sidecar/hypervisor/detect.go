@@ -161,6 +161,9 @@ func readDomain(s *scanner) (detection Detection, err error) {
 	if err != nil && sawOS && sawMetadata {
 		detection.Facts, err = Facts{}, nil
 	}
+	if detection.Arch == "s390x" && detection.Facts.LaunchSecurity == none {
+		detection.Facts.LaunchSecurity = "" // KubeVirt sets iommu on the devices in place of s390-pv (compute/launch_security.go)
+	}
 	return detection, err
 }
 

@@ -83,6 +83,15 @@ func TestFacts(t *testing.T) {
 	}
 }
 
+// TestLaunchSecurityOfS390X: KubeVirt names no launch security there, so its absence tells nothing.
+func TestLaunchSecurityOfS390X(t *testing.T) {
+	for inside, want := range map[string]string{"": "", `<launchSecurity type="s390-pv"/>`: "s390-pv"} {
+		got, err := detect(strings.NewReader(strings.Replace(describedAs(inside), "x86_64", "s390x", 1)))
+		require.NoError(t, err)
+		require.Equal(t, want, got.Facts.LaunchSecurity)
+	}
+}
+
 // TestFactsOfBrokenXML: what is wrong behind <os> and <metadata> costs all facts, since a part of them would be wrong,
 // but not the type.
 func TestFactsOfBrokenXML(t *testing.T) {
