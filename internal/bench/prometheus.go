@@ -24,7 +24,7 @@ const (
 	// scrapeInterval is kube-prometheus' default.
 	scrapeInterval = 30 * time.Second
 	// settledScrapes is how often each target is scraped before memory is read, and measuredScrapes how often while it is.
-	settledScrapes, measuredScrapes = 4, 4
+	settledScrapes, measuredScrapes = 4, 5
 )
 
 // prometheusMemory measures a real Prometheus that scrapes 10,000 VMs, beside one whose 10,000 targets serve empty pages. One
@@ -113,13 +113,15 @@ func (b *bench) scrapeFleet(ctx context.Context, t *table, column int, page stri
 		}
 		t.add(column, "RssAnon", megabytes, after.anonymous)
 		t.add(column, "CPU a scrape", micro, (after.cpu-before.cpu).Seconds()/float64(vms))
-		before = after
+		live, err := liveHeap(ctx, "http://"+address)
+		if err != nil {
+			return err
+		}
+		t.add(column, "live heap", megabytes, live)
+		if before, err = read(process.Pid()); err != nil { // without what the collection took
+			return err
+		}
 	}
-	live, err := liveHeap(ctx, "http://"+address)
-	if err != nil {
-		return err
-	}
-	t.add(column, "live heap", megabytes, live)
 	for _, one := range [][2]string{{"targets that are up", "sum(up)"}, {"series", `count({__name__!=""})`}} {
 		value, err := single(ctx, "http://"+address, one[1])
 		if err != nil {
