@@ -49,16 +49,23 @@ func currentVersionScenarios() []scenario {
 	const rule = CurrentVersion
 	is := func(version, count string) labels { return labels{"hypervisor_version": version, "value": count} }
 	on := func(name string) run { return vm(name, "node-1", "kvm", 0, 20) }
-	moved := on("web")
+	moved := on("a")
 	moved.node = "node-2"
+	var failed, unsaid []line
+	for _, name := range []string{"x", "y"} {
+		failed = append(append(failed, on(name).describedAs("hypervisor_version", "9.1.0")...), listed(on(name)).with("outdated", "false", "phase", "failed"))
+		unsaid = append(unsaid, launched("9.1.0", "", on(name))...)
+	}
 	one := func(story string, input []line, want ...labels) scenario {
 		return scenario{rule: rule, kind: fires, story: story, input: input, want: []moment{at(10, want...)}}
 	}
 	return []scenario{
 		one("that of the VMs that are not outdated", slices.Concat(launched("9.1.0", "true", on("a")), launched("9.1.0", "true", on("b")), launched("10.0.0", "false", on("c"))), is("10.0.0", "1")),
 		one("that of the most", slices.Concat(launched("10.0.0", "false", on("a")), launched("10.0.0", "false", on("b")), launched("99.0.0", "false", on("c"))), is("10.0.0", "2")),
-		one("of VMs that run, by KubeVirt's word on themselves", slices.Concat(launched("10.0.0", "false", on("a")), launched("9.1.0", "true", on("web")), launched("9.1.0", "true", on("web").in("other", "pod")),
-			launched("9.1.0", "", on("b")), []line{listed(on("b")).with("outdated", "false", "phase", "failed"), listed(moved).with("outdated", "false"), listed(on("x")).with("outdated", "false")}), is("10.0.0", "1")),
+		one("not of VMs that do not run", append(launched("10.0.0", "false", on("a")), failed...), is("10.0.0", "1")),
+		one("not of those that KubeVirt says nothing about", append(launched("10.0.0", "false", on("a")), unsaid...), is("10.0.0", "1")),
+		one("not of a VM's namesakes in other namespaces", slices.Concat(launched("10.0.0", "false", on("a")), launched("9.1.0", "true", on("a").in("b", "b")), launched("9.1.0", "true", on("a").in("c", "c"))), is("10.0.0", "1")),
+		one("not of a VM's pods on other nodes", slices.Concat(launched("10.0.0", "false", on("a")), launched("9.1.0", "true", moved), launched("9.1.0", "true", moved.in("shop", "second"))), is("10.0.0", "1")),
 		one("a version that is not known is none", append(launched("", "false", on("a")), launched("", "false", on("b"))...)),
 		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: append(launched("10.0.0", "false", on("web").by("tenant/exporter")),
 			listed(on("db")).with("job", VMsJob, "outdated", "false")), want: []moment{at(10)}},
@@ -84,6 +91,7 @@ func outdatedCountScenarios() []scenario {
 	return []scenario{
 		one("each VM once, of whatever version", with(launched("9.1.0", "true", web), launched("9.1.0", "true", web.in("shop", "second")), launched("9.1.0", "true", web.in("other", web.pod)),
 			launched("11.0.0", "true", on("b"))), are("3")),
+		one("after KubeVirt was rolled back", append(launched("10.0.0", "true", web), launched("9.1.0", "false", on("new"))...), are("1")),
 		one("an outdated virt-launcher with the same QEMU", with(launched("10.0.0", "true", web))),
 		one("another QEMU in a virt-launcher that is not outdated", with(launched("9.1.0", "false", web), launched("10.0.0", "false", on("c")))),
 		one("a version that is not known", with(launched("", "true", web))),

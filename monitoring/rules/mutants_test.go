@@ -75,6 +75,7 @@ func equivalents() map[string]string {
 		Newest + "/13 no matcher vmi_pod":                                 "no pod has such a name",
 		Newest + "/20 0 + 1":                                              bound,
 		Newest + "/20 0 - 1":                                              bound,
+		CrossArchitecture + "/10 0 - 1":                                   "-1 is no more 1 than 0 is",
 		bypassed + "/11 no matcher job":                                   excluded,
 		bypassed + "/12 no matcher job":                                   excluded,
 		bypassed + "/12 no matcher name":                                  excluded,
