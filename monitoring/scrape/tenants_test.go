@@ -195,7 +195,7 @@ func requireEvaluates(t *testing.T, p prometheus) {
 // requirePanels: each query of the dashboards has an answer, and counts the honest VMs once each.
 func requirePanels(t *testing.T, p prometheus) {
 	t.Helper()
-	want := map[string]string{"Running VMs": "11", "On emulation": "4", "Type unknown": "2"}
+	want := map[string]string{"Running VMs": "12", "On emulation": "5", "Type unknown": "2"}
 	for _, panel := range dashboards.Panels() {
 		for _, query := range panel.Queries {
 			for _, selection := range []dashboards.Selection{{}, {Namespace: "tenant", Name: "vm-1"}} {
