@@ -35,7 +35,7 @@ func otherArchitecture() Alert {
 		For:         30 * time.Minute,
 		Severity:    Info,
 		Summary:     "VMs are emulated because their architecture is not their nodes'.",
-		Description: `{{ $value }} VMs run on nodes of another architecture than their own, where they can only be emulated. Expect them to be about ten times slower than on a node of their own architecture.`,
+		Description: `VMs run on nodes of another architecture than their own, where they can only be emulated: {{ $value }} of them. Expect them to be about ten times slower than on a node of their own architecture.`,
 		Why:         "One alert for all such VMs, because someone intended each of them: KubeVirt starts them only with the feature gate CrossArchitectureVirtualization.",
 	}
 }

@@ -72,6 +72,8 @@ func intendedScenarios() []scenario {
 		say(fires, "its namesakes on another node and in another namespace are of another architecture", slices.Concat(runs(web),
 			foreign(vm("web", "node-2", "qemu-tcg", 0, 40).in("other", web.pod)), foreign(vm("web", "node-1", "qemu-tcg", 0, 40).in("other", "its-pod")),
 			foreign(vm("db", "node-1", "qemu-tcg", 0, 40))), at(20, emulatedOn("web", "node-1")))
+		say(fires, "a pod made by hand on another node says that the VM is of another architecture", slices.Concat(runs(web), []line{said(web, "a")},
+			foreign(vm("web", "node-2", "qemu-tcg", 0, 40))), at(20, emulatedOn("web", "node-1")))
 		say(fires, "before it was moved to a node of another architecture", append(runs(vm("web", "node-1", "qemu-tcg", 0, 20)), foreign(vm("web", "node-2", "qemu-tcg", 21, 40))...),
 			at(20, emulatedOn("web", "node-1")), at(21), at(35))
 	}
@@ -84,7 +86,7 @@ func otherArchitectureScenarios() []scenario {
 	web, db := vm("web", "node-1", "qemu-tcg", 0, 80), vm("db", "node-2", "qemu-tcg", 0, 80)
 	return []scenario{
 		{rule: rule, kind: fires, story: "after half an hour, not before, once for all", input: append(foreign(web), foreign(db)...), want: []moment{at(30, some), at(25)},
-			describes: "2 VMs run on nodes of another architecture than their own, where they can only be emulated. Expect them to be about ten times slower than on a node of their own architecture."},
+			describes: "VMs run on nodes of another architecture than their own, where they can only be emulated: 2 of them. Expect them to be about ten times slower than on a node of their own architecture."},
 		{rule: rule, kind: silent, story: "VMs that could be on KVM, those that are, and those of which it is not known", input: slices.Concat(
 			web.describedAs("host_arch", "x86_64"), runs(vm("a", "node-1", "kvm", 0, 80)), db.of("qemu", "aarch64").lines()), want: []moment{at(40)}},
 		{rule: rule, kind: resolves, story: "when the last one stops", input: append(foreign(vm("web", "node-1", "qemu-tcg", 0, 40)), foreign(vm("db", "node-2", "qemu-tcg", 0, 60))...),

@@ -33,7 +33,7 @@ func nested() Alert {
 		For:         30 * time.Minute,
 		Severity:    Info,
 		Summary:     "VMs run on KVM on nodes that are themselves VMs.",
-		Description: `{{ $value }} nodes that run VMs on KVM are themselves VMs (of {{ $labels.virtualization }}): nested virtualization. Expect the VMs there to be slower than on physical machines, above all with much I/O and many interrupts.`,
+		Description: `VMs run on KVM on nodes that are themselves VMs (of {{ $labels.virtualization }}): nested virtualization, on {{ $value }} of the nodes. Expect the VMs there to be slower than on physical machines, above all with much I/O and many interrupts.`,
 		Why:         "One alert for all nodes of a cluster. Where a node is not known to be a VM, it is not counted.",
 	}
 }
@@ -83,7 +83,7 @@ func outdatedQEMU() Alert {
 		For:         3 * 24 * time.Hour,
 		Severity:    Info,
 		Summary:     "VMs have run on an outdated QEMU for three days.",
-		Description: `{{ $value }} VMs run a QEMU of another version than VMs that start now, in a virt-launcher that KubeVirt calls outdated. For 3 days there have been such VMs. Restart or migrate them before the next upgrade.`,
+		Description: `VMs run a QEMU of another version than VMs that start now, in a virt-launcher that KubeVirt calls outdated: {{ $value }} of them. For 3 days there have been such VMs. Restart or migrate them before the next upgrade.`,
 		Why:         "KubeVirt decides what is outdated: versions cannot be ordered in PromQL. Silent if KubeVirt's metrics are not scraped. The time starts again if Prometheus was down for more than an hour.",
 	}
 }

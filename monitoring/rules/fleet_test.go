@@ -21,7 +21,7 @@ func nestedScenarios() []scenario {
 		{rule: rule, kind: fires, story: "after half an hour, not before, once for all nodes of the cluster",
 			input: append(on("node-1", "kvm", node("node-1", "kvm", 0, 80), node("node-2", "kvm", 0, 80)), runs(vm("a", "node-2", "kvm", 0, 80), vm("b", "node-2", "kvm", 0, 80))...),
 			want:  []moment{at(30, under("kvm")), at(25)},
-			describes: "2 nodes that run VMs on KVM are themselves VMs (of kvm): nested virtualization. " +
+			describes: "VMs run on KVM on nodes that are themselves VMs (of kvm): nested virtualization, on 2 of the nodes. " +
 				"Expect the VMs there to be slower than on physical machines, above all with much I/O and many interrupts."},
 		{rule: rule, kind: fires, story: "each kind of hypervisor", input: append(on("node-1", "kvm", node("node-1", "hyperv", 0, 80), node("node-2", "other", 0, 80)),
 			runs(vm("a", "node-2", "kvm", 0, 80))...), want: []moment{at(40, under("hyperv"), under("other"))}},
@@ -117,7 +117,7 @@ func outdatedQEMUScenarios() []scenario {
 		return scenario{rule: rule, kind: kind, story: story, input: append(input, fresh...), want: want}
 	}
 	first := tell(fires, "after three days, not before", old(0, last), at(long, some), at(long-5))
-	first.describes = "1 VMs run a QEMU of another version than VMs that start now, in a virt-launcher that KubeVirt calls outdated. " +
+	first.describes = "VMs run a QEMU of another version than VMs that start now, in a virt-launcher that KubeVirt calls outdated: 1 of them. " +
 		"For 3 days there have been such VMs. Restart or migrate them before the next upgrade."
 	return []scenario{
 		first,
