@@ -75,12 +75,14 @@ func (r *release) writeInstallation(folder, name string) error {
 
 // writeMonitoring writes what a Prometheus without the operator and a Grafana without its sidecar load.
 func (r *release) writeMonitoring() error {
-	dashboard, err := r.read("manifests/monitoring/dashboard.json")
-	if err != nil {
-		return err
-	}
-	if err := r.write("dashboard.json", []byte(strings.ReplaceAll(string(dashboard), unsetDocs, r.docs))); err != nil {
-		return err
+	for _, name := range []string{"dashboard.json", "dashboard-vm.json"} {
+		dashboard, err := r.read("manifests/monitoring/" + name)
+		if err != nil {
+			return err
+		}
+		if err := r.write(name, []byte(strings.ReplaceAll(string(dashboard), unsetDocs, r.docs))); err != nil {
+			return err
+		}
 	}
 	if err := r.writeRules("rules.yaml", "manifests/monitoring/prometheusrule.yaml", "manifests/relay/monitoring/prometheusrule.yaml"); err != nil {
 		return err

@@ -74,7 +74,9 @@ func TestManifestsNameTheImageByDigestAndOurLinks(t *testing.T) {
 	require.Contains(t, string(r.written(t, "install.yaml")), "runbook_url: https://docs.example/docs/runbooks/")
 	require.Contains(t, string(r.written(t, "rules.yaml")), "runbook_url: https://docs.example/docs/runbooks/")
 	require.Contains(t, string(r.written(t, "rules-without-exporter.yaml")), "runbook_url: https://docs.example/docs/runbooks/")
-	require.True(t, json.Valid(r.written(t, "dashboard.json")))
+	for _, dashboard := range []string{"dashboard.json", "dashboard-vm.json"} {
+		require.True(t, json.Valid(r.written(t, dashboard)), dashboard)
+	}
 }
 
 func TestChart(t *testing.T) {

@@ -15,11 +15,18 @@ import (
 	"kubevirt-hypervisor-exporter/e2e/cluster"
 )
 
-// checkDashboard sends Prometheus every query of the dashboard, as Grafana does with all namespaces and nodes chosen, and
-// fails where one has no answer that a panel can draw. Some VM has to be emulated.
-func (f *framework) checkDashboard() {
+// checkDashboard sends Prometheus every query of the dashboards, as Grafana does with all namespaces and nodes chosen and, on the
+// page of one VM, this VM. It fails where one has no answer that a panel can draw. The VM has to be emulated.
+func (f *framework) checkDashboard(v vm) {
 	f.sendWrongRequest() // so that the panel of rejected requests has something to show
-	text, err := os.ReadFile(filepath.Join(product(f.t), "manifests/monitoring/dashboard.json"))
+	f.checkPage("dashboard.json", chooseAll)
+	f.checkPage("dashboard-vm.json", func(expr string) string {
+		return chooseAll(strings.NewReplacer("$namespace", v.namespace, "$name", v.name).Replace(expr))
+	})
+}
+
+func (f *framework) checkPage(file string, choose func(expr string) string) {
+	text, err := os.ReadFile(filepath.Join(product(f.t), "manifests/monitoring", file))
 	f.must(err)
 	var dashboard struct {
 		Panels []struct {
@@ -36,7 +43,7 @@ func (f *framework) checkDashboard() {
 	f.must(json.Unmarshal(text, &dashboard))
 	for _, variable := range dashboard.Templating.List {
 		if variable.Type == "query" && variable.Name != "cluster" { // a Prometheus of one cluster has no such label
-			f.requireChoices(variable.Name, variable.Query)
+			f.requireChoices(variable.Name, choose(variable.Query))
 		}
 	}
 	queries := 0
@@ -46,7 +53,7 @@ func (f *framework) checkDashboard() {
 		}
 		for _, target := range p.Targets {
 			queries++
-			expr := chooseAll(target.Expr)
+			expr := choose(target.Expr)
 			query := f.overMinutes
 			if target.Instant {
 				query = f.Query
@@ -60,7 +67,7 @@ func (f *framework) checkDashboard() {
 		}
 	}
 	require.NotZero(f.t, queries)
-	f.t.Logf("%d queries", queries)
+	f.t.Logf("%s: %d queries", file, queries)
 }
 
 // chooseAll replaces Grafana's variables by values: all for a choice (allValue), and the least that Grafana takes for a
@@ -92,7 +99,7 @@ func drawable(found []cluster.Series) bool {
 
 // requireChoices fails where a variable offers nothing.
 func (f *framework) requireChoices(name, query string) {
-	parts := regexp.MustCompile(`^label_values\((.+), (\w+)\)$`).FindStringSubmatch(chooseAll(query))
+	parts := regexp.MustCompile(`^label_values\((.+), (\w+)\)$`).FindStringSubmatch(query)
 	require.NotNil(f.t, parts, "variable %s: %s", name, query)
 	var values []string
 	f.must(f.AskPrometheus(f.ctx, &values, "label/"+parts[2]+"/values", "match[]", parts[1]))

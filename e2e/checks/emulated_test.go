@@ -72,7 +72,7 @@ func checkTurned(f *framework) {
 	for _, a := range alerts {
 		f.awaitAlert(a.name, a.labels)
 	}
-	f.part("dashboard", (*framework).checkDashboard)
+	f.part("dashboard", func(f *framework) { f.checkDashboard(turned[0]) })
 	for _, v := range turned {
 		f.removeNow(v)
 	}

@@ -18,7 +18,7 @@ func TestRules(t *testing.T) {
 	groups := f.productRules()
 	require.NotEmpty(t, groups)
 	groups = append(groups, shortened(groups)...)
-	// One group is evaluated every five minutes, for the first time within as many.
+	// Two groups are evaluated every five minutes, for the first time within as many.
 	f.must(node.Until(f.ctx, 2*patience, "all rules to be loaded and evaluated", func(context.Context) error { return f.rulesLoaded(groups) }))
 }
 

@@ -34,6 +34,7 @@ const nowhere = "nowhere"
 type vm struct {
 	namespace, name string
 	disk            string // acpi, off or crash: a guest that acts
+	claim           string // a disk from this claim, with nothing on it
 	annotations     map[string]string
 	labels          map[string]string // beside check, which is its name
 	network         string            // masqueradePort (""), masqueradeAll, bridge or noNetwork
@@ -64,6 +65,10 @@ func (f *framework) object(v vm) *unstructured.Unstructured {
 	}
 	if v.disk == "crash" { // without one, a guest's panic goes unnoticed
 		devices = append(devices, "panicDevices: [{model: isa}]")
+	}
+	if v.claim != "" {
+		devices = append(devices, "disks: [{name: data, bootOrder: 1, disk: {bus: virtio}}]")
+		volumes = fmt.Sprintf("{name: data, persistentVolumeClaim: {claimName: %q}}", v.claim)
 	}
 	if v.account {
 		devices = append(devices, "disks: [{name: account, disk: {}}]")

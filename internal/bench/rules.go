@@ -148,7 +148,8 @@ func (b *bench) prometheus(ctx context.Context, folder string) (server string, s
 }
 
 // writeHistory makes blocks with what Prometheus holds of that many VMs, 100 on each node: the series that the rules ask for, at
-// an interval of 30 s, as far back as a rule looks. One VM of 20 is emulated; of one of 100, the type is unknown.
+// an interval of 30 s, as far back as a rule looks. One VM of 20 is emulated; of one of 100, the type is unknown; one of 3
+// has an older QEMU.
 func writeHistory(ctx context.Context, folder string, vms int, now int64) (err error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
@@ -167,7 +168,9 @@ func writeHistory(ctx context.Context, folder string, vms int, now int64) (err e
 		line("kube_namespace_labels", fmt.Sprintf(`job="kube-state-metrics",namespace="team-%d",label_hypervisor_exporter_kubevirt_io_inject="enabled"`, i), 1, 120)
 	}
 	for i := range vms / 100 {
-		line("up", fmt.Sprintf(`job=%q,node="node-%d"`, rules.RelayJob, i), 1, 120)
+		relay := fmt.Sprintf(`job=%q,node="node-%d"`, rules.RelayJob, i)
+		line("up", relay, 1, 120)
+		line("kubevirt_node_virtualization_info", relay+`,virtualization="kvm",hardware_paging="on",nested="on"`, 1, 120)
 	}
 	for i := range 2 {
 		replica := fmt.Sprintf(`job=%q,container="webhook",pod="webhook-%d"`, rules.WebhookJob, i)
@@ -198,7 +201,10 @@ func lines(out *bufio.Writer, now int64) func(metric, labels string, value float
 }
 
 func writeVM(out *bufio.Writer, i int, now int64) {
-	kind, domain := "kvm", "kvm"
+	kind, domain, version := "kvm", "kvm", "9.1.0"
+	if i%3 == 0 {
+		version = "9.0.0"
+	}
 	switch {
 	case i%20 == 0:
 		kind, domain = "qemu-tcg", "qemu"
@@ -208,14 +214,16 @@ func writeVM(out *bufio.Writer, i int, now int64) {
 	vm := fmt.Sprintf(`namespace="team-%d",name="vm-%d",node="node-%d"`, i%50, i, i/100)
 	pod := fmt.Sprintf("virt-launcher-vm-%d-abcde", i)
 	target := fmt.Sprintf(`job=%q,%s,pod=%q,container="hypervisor-exporter",endpoint="hv-metrics",instance="10.0.%d.%d:9478"`, rules.VMsJob, vm, pod, i/250, i%250)
-	kubevirt := fmt.Sprintf(`job="kubevirt-prometheus-metrics",%s,phase="running",vmi_pod=%q,pod="virt-controller-1",os="linux"`, vm, pod)
+	kubevirt := fmt.Sprintf(`job="kubevirt-prometheus-metrics",%s,phase="running",vmi_pod=%q,pod="virt-controller-1",os="linux",outdated="%t"`, vm, pod, version != "9.1.0")
 	state := fmt.Sprintf(`job="kube-state-metrics",namespace="team-%d",pod=%q`, i%50, pod)
 	line := lines(out, now)
 	libvirt := 1.
 	if domain == "" {
 		libvirt = 0
 	} else {
-		line("kubevirt_vmi_hypervisor_domain_info", fmt.Sprintf(`%s,domain_type=%q,arch="x86_64",machine="pc-q35-9.1",hypervisor_version="9.1.0",libvirt_version="10.10.0"`, target, domain), 1, 120)
+		line("kubevirt_vmi_hypervisor_domain_info", fmt.Sprintf(`%s,domain_type=%q,arch="x86_64",host_arch="x86_64",machine="pc-q35-9.1",hypervisor_version=%q,libvirt_version="10.10.0",hyperv="none"`, target, domain, version), 1, 120)
+		line("kubevirt_vmi_hypervisor_control_state_seconds", target+`,control_state="ok"`, 0, 120)
+		line("kubevirt_vmi_hypervisor_state_info", target+`,state="running",reason="booted"`, 1, 120)
 	}
 	line("up", target, 1, 120)
 	line("hypervisor_exporter_libvirt_up", target, libvirt, 120)

@@ -57,6 +57,7 @@ func emulated() Row {
 	slow := vms(`hypervisor_type="qemu-tcg"`)
 	return Row{Title: "VMs on software emulation", Panels: []Panel{{
 		Title: "VMs on software emulation", Kind: Table, Width: 24, Height: 8,
+		Alerts:      []string{"VirtualMachineOnSoftwareEmulation"},
 		Description: "Machine and versions are empty while a VM's libvirt does not answer.",
 		Columns:     []string{"cluster", "namespace", "name", "node", "arch", "machine", "hypervisor_version", "libvirt_version"},
 		Queries: []Query{{Expr: fmt.Sprintf(`%[1]s
@@ -64,35 +65,6 @@ func emulated() Row {
   topk by (cluster, namespace, name, node) (1, group by (cluster, namespace, name, node, arch, machine, hypervisor_version, libvirt_version) (kubevirt_vmi_hypervisor_domain_info{job=%[2]q,%[3]s}))
 or on (cluster, namespace, name, node) %[1]s`, slow, rules.VMsJob, chosen)}},
 	}}}
-}
-
-// stopped shows VMs in phase Running that do not run, or not as they could.
-func stopped() Row {
-	counted := func(series string) []Query {
-		return []Query{{Expr: fmt.Sprintf(`count(group by (cluster, namespace, name) (%s)) or count(%s) * 0`, series, vms(""))}}
-	}
-	of := func(metric, matchers string) string {
-		return fmt.Sprintf(`%s{job=%q,%s,%s}`, metric, rules.VMsJob, chosen, matchers)
-	}
-	return Row{Title: "Stopped or slow VMs", Panels: []Panel{
-		{Title: "Paused by an error", Kind: Stat, Unit: Number, Width: 6, Height: 6, Bad: 1,
-			Alerts:      []string{"VirtualMachinePausedByError"},
-			Description: "VMs that QEMU has paused, because a disk or the guest failed. The VMIs' phase is Running.",
-			Queries:     counted(of("kubevirt_vmi_hypervisor_state_info", fmt.Sprintf(`state="paused",reason=~%q`, rules.PausedByErrors)))},
-		{Title: "QEMU does not answer", Kind: Stat, Unit: Number, Width: 6, Height: 6, Bad: 1,
-			Alerts:      []string{"VirtualMachineMonitorStuck"},
-			Description: "VMs whose QEMU has not answered a command for more than 5 minutes.",
-			Queries:     counted(of("kubevirt_vmi_hypervisor_control_state_seconds", `control_state="occupied"`) + ` > 300`)},
-		{Title: "VMs by enlightenments for Windows", Kind: Bars, Unit: Number, Width: 6, Height: 6,
-			Alerts:      []string{"VirtualMachineWithoutEnlightenments"},
-			Description: "Windows on KVM should have full. Linux needs none.",
-			Queries: []Query{{Expr: fmt.Sprintf(`count by (hyperv) (group by (cluster, namespace, name, hyperv) (%s))`,
-				of("kubevirt_vmi_hypervisor_domain_info", `hyperv!=""`)), Legend: "{{hyperv}}"}}},
-		{Title: "VMs with an emulated disk or interface", Kind: Stat, Unit: Number, Width: 6, Height: 6,
-			Description: "Their disks or interfaces would be faster with virtio.",
-			Queries: counted(of("kubevirt_vmi_hypervisor_domain_info", `disks="emulated"`) + " or " +
-				of("kubevirt_vmi_hypervisor_domain_info", `nics="emulated"`))},
-	}}
 }
 
 func nodes() Row {

@@ -29,12 +29,13 @@ type vm struct {
 	arch, machine, qemu         string
 	version                     string
 	restarts                    float64
+	guest                       string // the system that its guest agent names
 }
 
 func (v vm) series() []series {
 	pod := "virt-launcher-" + v.name
 	target := fmt.Sprintf("job=%q,namespace=%q,name=%q,node=%q,pod=%q", rules.VMsJob, v.namespace, v.name, v.node, pod)
-	all := []series{running(v.namespace, v.name, v.node, pod)}
+	all := []series{running(v.namespace, v.name, v.node, pod, v.qemu != "10.0.0", v.guest)}
 	if v.kind == "" {
 		return append(all, constant("up", target, 0))
 	}
@@ -44,7 +45,7 @@ func (v vm) series() []series {
 		all = append(all, constant("hypervisor_exporter_detection_error", target+`,error="libvirt"`, 1))
 	} else {
 		all = append(all, constant("kubevirt_vmi_hypervisor_domain_info", target+fmt.Sprintf(
-			",domain_type=%q,arch=%q,machine=%q,hypervisor_version=%q,libvirt_version=\"10.10.0\",hyperv=\"none\",disks=%q,nics=\"virtio\"",
+			",domain_type=%q,arch=%q,host_arch=\"x86_64\",machine=%q,hypervisor_version=%q,libvirt_version=\"10.10.0\",hyperv=\"none\",disks=%q,nics=\"virtio\"",
 			domain, v.arch, v.machine, v.qemu, map[string]string{"kvm": "virtio", "qemu": "emulated"}[domain]), 1))
 	}
 	if v.kind == "qemu-tcg" { // QEMU of one hangs, the disk of the other failed
@@ -62,9 +63,9 @@ func (v vm) series() []series {
 }
 
 // running is KubeVirt's own series of a VM.
-func running(namespace, name, node, pod string) series {
+func running(namespace, name, node, pod string, outdated bool, guest string) series {
 	return constant("kubevirt_vmi_info", fmt.Sprintf(
-		`job="kubevirt-prometheus-metrics",namespace=%q,name=%q,node=%q,phase="running",vmi_pod=%q`, namespace, name, node, pod), 1)
+		`job="kubevirt-prometheus-metrics",namespace=%q,name=%q,node=%q,phase="running",vmi_pod=%q,outdated="%t",guest_os_name=%q`, namespace, name, node, pod, outdated, guest), 1)
 }
 
 // histogram is one whose observations are all in the first bucket.
@@ -78,9 +79,13 @@ func histogram(metric, labels string) []series {
 
 // fleetSeries are those of a cluster without a label: what the panels show of it is in numbers and names.
 func fleetSeries() []series {
-	all := []series{running("legacy", "mainframe", "node-3", "virt-launcher-mainframe")}
+	all := []series{running("legacy", "mainframe", "node-3", "virt-launcher-mainframe", false, "")}
 	for _, one := range fleetVMs() {
 		all = append(all, one.series()...)
+	}
+	for node, virtualization := range map[string]string{"node-1": "kvm", "node-2": "none"} {
+		all = append(all, constant("kubevirt_node_virtualization_info",
+			fmt.Sprintf("job=%q,node=%q,virtualization=%q,hardware_paging=\"on\",nested=\"on\"", rules.RelayJob, node, virtualization), 1))
 	}
 	for number := range 2 {
 		replica := fmt.Sprintf("job=%q,container=\"webhook\",pod=\"hypervisor-exporter-webhook-%d\"", rules.WebhookJob, number)
@@ -103,12 +108,12 @@ func fleetSeries() []series {
 
 func fleetVMs() []vm {
 	return []vm{
-		{"shop", "web-1", "node-1", "kvm", "x86_64", "q35", "9.1.0", "v1", 0},
-		{"shop", "web-2", "node-1", "kvm", "x86_64", "q35", "10.0.0", "v2", 0},
-		{"shop", "slow", "node-2", "qemu-tcg", "x86_64", "q35", "9.1.0", "v1", 0},
-		{"office", "ledger", "node-2", "unknown", "", "", "", "v1", 0},
-		{"office", "scanner", "node-3", "", "", "", "", "", 0},
-		{"build", "arm", "node-3", "qemu-tcg", "aarch64", "virt", "9.1.0", "v1", 1},
+		{"shop", "web-1", "node-1", "kvm", "x86_64", "q35", "9.1.0", "v1", 0, "Microsoft Windows"},
+		{"shop", "web-2", "node-2", "kvm", "x86_64", "q35", "10.0.0", "v2", 0, "Fedora Linux"},
+		{"shop", "slow", "node-2", "qemu-tcg", "x86_64", "q35", "9.1.0", "v1", 0, ""},
+		{"office", "ledger", "node-2", "unknown", "", "", "", "v1", 0, ""},
+		{"office", "scanner", "node-3", "", "", "", "", "", 0, ""},
+		{"build", "arm", "node-3", "qemu-tcg", "aarch64", "virt", "9.1.0", "v1", 1, ""},
 	}
 }
 

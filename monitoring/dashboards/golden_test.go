@@ -12,18 +12,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var update = flag.Bool("update", false, "write the generated dashboard")
+var update = flag.Bool("update", false, "write the generated dashboards")
 
-func TestGrafanaFile(t *testing.T) {
-	const path = "../../manifests/monitoring/dashboard.json"
-	got, err := Grafana()
-	require.NoError(t, err)
-	if *update {
-		require.NoError(t, os.WriteFile(path, got, 0o644))
+func TestGrafanaFiles(t *testing.T) {
+	for _, page := range Pages() {
+		path := "../../manifests/monitoring/" + page.File
+		got, err := page.Grafana()
+		require.NoError(t, err)
+		if *update {
+			require.NoError(t, os.WriteFile(path, got, 0o644))
+		}
+		want, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.True(t, string(want) == string(got), "%s is stale; write it with: go test ./monitoring/dashboards -update", path)
 	}
-	want, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.True(t, string(want) == string(got), "%s is stale; write it with: go test ./monitoring/dashboards -update", path)
 }
 
 // The command in docs/alerts.md renames the label of clusters, in queries and variables alike.
@@ -36,7 +38,7 @@ func TestClusterLabelCommand(t *testing.T) {
 	shell.Dir = "../.."
 	got, err := shell.Output()
 	require.NoError(t, err)
-	want, err := Grafana()
+	want, err := Pages()[0].Grafana()
 	require.NoError(t, err)
 	for _, place := range []string{"by (cluster", "on (cluster", `cluster=~\"$cluster\"`, `"name": "cluster"`, ", cluster)\"", "{{cluster}}", "var-cluster="} {
 		require.NotZero(t, bytes.Count(want, []byte(place)), place)

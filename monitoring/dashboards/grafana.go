@@ -11,30 +11,28 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
 	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/statetimeline"
 	"github.com/grafana/grafana-foundation-sdk/go/table"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 
 	"kubevirt-hypervisor-exporter/monitoring/rules"
 )
 
-// UID identifies the dashboard in its address and in links to it.
-const UID = "kubevirt-hypervisor"
-
 // Grafana returns the dashboard as JSON that Grafana imports.
-func Grafana() ([]byte, error) {
-	builder := dashboard.NewDashboardBuilder("KubeVirt / Hypervisor").
-		Uid(UID).
-		Description("What really executes the VMs (KVM or software emulation), and whether the monitoring works.").
+func (p Page) Grafana() ([]byte, error) {
+	builder := dashboard.NewDashboardBuilder(p.Title).
+		Uid(p.UID).
+		Description(p.Description).
 		Tags([]string{"kubevirt"}).
 		Time("now-6h", "now").
 		Refresh("1m").
 		Tooltip(dashboard.DashboardCursorSyncCrosshair).
 		Link(dashboard.NewDashboardLinkBuilder("Alerts and runbooks").Type(dashboard.DashboardLinkTypeLink).
 			Url(rules.Docs + "/alerts.md").Icon("doc").TargetBlank(true))
-	for _, variable := range variables() {
+	for _, variable := range p.Variables {
 		builder.WithVariable(variable)
 	}
-	for _, row := range Rows() {
+	for _, row := range p.Rows {
 		builder.WithRow(dashboard.NewRowBuilder(row.Title))
 		for _, panel := range row.Panels {
 			builder.WithPanel(grafanaPanel(panel))
@@ -68,6 +66,10 @@ func grafanaPanel(p Panel) cog.Builder[dashboard.Panel] {
 	switch p.Kind {
 	case Stat:
 		return statPanel(p)
+	case Words:
+		return statPanel(p).TextMode(common.BigValueTextModeName).ColorMode(common.BigValueColorModeNone)
+	case Timeline:
+		return timelinePanel(p)
 	case Lines, Areas:
 		return timePanel(p)
 	case Bars:
@@ -116,7 +118,7 @@ func newestValue() *common.ReduceDataOptionsBuilder {
 	return common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"})
 }
 
-func statPanel(p Panel) cog.Builder[dashboard.Panel] {
+func statPanel(p Panel) *stat.PanelBuilder {
 	return stat.NewPanelBuilder().Title(p.Title).Description(p.Description).Links(runbooks(p)).Datasource(source()).
 		Span(p.Width).Height(p.Height).Unit(p.Unit).Targets(targets(p)).
 		ReduceOptions(newestValue()).GraphMode(common.BigValueGraphModeNone).
@@ -152,6 +154,12 @@ func timePanel(p Panel) cog.Builder[dashboard.Panel] {
 		})
 	}
 	return panel
+}
+
+func timelinePanel(p Panel) cog.Builder[dashboard.Panel] {
+	return statetimeline.NewPanelBuilder().Title(p.Title).Description(p.Description).Links(runbooks(p)).Datasource(source()).
+		Span(p.Width).Height(p.Height).Targets(targets(p)).ShowValue(common.VisibilityModeNever).
+		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(false))
 }
 
 func barPanel(p Panel) cog.Builder[dashboard.Panel] {

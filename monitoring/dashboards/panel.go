@@ -1,4 +1,4 @@
-// Package dashboards is the source of the Grafana dashboard. Panels are plain values, from which the JSON for Grafana
+// Package dashboards is the source of the Grafana dashboards. Panels are plain values, from which the JSON for Grafana
 // and the tests take the same queries.
 package dashboards
 
@@ -10,6 +10,10 @@ type Kind string
 const (
 	// Stat is one number, the newest.
 	Stat Kind = "stat"
+	// Words is the names of the series, the newest.
+	Words Kind = "words"
+	// Timeline is one bar for each series, over the times when it is there.
+	Timeline Kind = "timeline"
 	// Lines is values over time.
 	Lines Kind = "lines"
 	// Areas is values over time, stacked.
@@ -21,7 +25,7 @@ const (
 )
 
 // Instant reports whether the panel asks for the newest values only.
-func (k Kind) Instant() bool { return k == Stat || k == Bars || k == Table }
+func (k Kind) Instant() bool { return k == Stat || k == Words || k == Bars || k == Table }
 
 // Units of values, by Grafana's names.
 const (
@@ -58,17 +62,27 @@ type Row struct {
 	Panels []Panel
 }
 
-// Rows is the whole dashboard.
-func Rows() []Row {
-	return []Row{fleet(), emulated(), stopped(), nodes(), health(), webhook(), relay()}
+// Panels lists the panels of all pages.
+func Panels() []Panel {
+	var all []Panel
+	for _, page := range Pages() {
+		for _, row := range page.Rows {
+			all = append(all, row.Panels...)
+		}
+	}
+	return all
 }
 
-// Expand replaces Grafana's variables with values; an empty value means all.
-func Expand(expr, cluster, namespace, node string) string {
-	for _, value := range []*string{&cluster, &namespace, &node} {
+// Selection is what the variables of a page are set to. An empty cluster, namespace or node means all; an empty name is that of
+// no VM.
+type Selection struct{ Cluster, Namespace, Node, Name string }
+
+// Expand replaces Grafana's variables with values.
+func Expand(expr string, s Selection) string {
+	for _, value := range []*string{&s.Cluster, &s.Namespace, &s.Node} {
 		if *value == "" {
 			*value = ".*"
 		}
 	}
-	return strings.NewReplacer("$cluster", cluster, "$namespace", namespace, "$node", node, "$__rate_interval", "5m").Replace(expr)
+	return strings.NewReplacer("$cluster", s.Cluster, "$namespace", s.Namespace, "$node", s.Node, "$name", s.Name, "$__rate_interval", "5m").Replace(expr)
 }

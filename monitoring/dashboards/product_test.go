@@ -19,9 +19,9 @@ import (
 func TestEachMetricExists(t *testing.T) {
 	known := servedMetrics(t)
 	var expressions []string
-	for _, panel := range panels() {
+	for _, panel := range Panels() {
 		for _, query := range panel.Queries {
-			expressions = append(expressions, Expand(query.Expr, "", "", ""))
+			expressions = append(expressions, Expand(query.Expr, Selection{}))
 		}
 	}
 	for _, alert := range rules.Alerts() {
@@ -60,7 +60,7 @@ func servedMetrics(t *testing.T) map[string]bool {
 	}
 	for _, name := range []string{
 		"hypervisor_exporter_relay_scrapes_total", "hypervisor_exporter_relay_scrape_duration_seconds_bucket", // relay/scrape/metrics.go
-		"up", "prometheus_rule_evaluation_failures_total", // Prometheus
+		"up", "ALERTS", "prometheus_rule_evaluation_failures_total", // Prometheus
 		"kubevirt_vmi_info", "kubevirt_configuration_emulation_enabled", // KubeVirt, vmistats_collector.go and leader_metrics.go
 		"kube_namespace_labels", "kube_pod_labels", "kube_pod_annotations", "kube_pod_status_phase", // kube-state-metrics
 		"kube_pod_container_resource_requests", "kube_node_status_allocatable",

@@ -16,15 +16,26 @@ import (
 	"kubevirt-hypervisor-exporter/monitoring/rules"
 )
 
-// fleet_test.go has the series. node-2 lost KVM, one guest is of another architecture, the libvirt of one VM does not
-// answer, one exporter cannot be scraped, and one keeps restarting.
+// fleet_test.go has the series. One VM does not use the KVM of node-2, one guest is of another architecture, the libvirt of one VM
+// does not answer, one exporter cannot be scraped, and one keeps restarting.
+
+// thatVM is the one whose own page is asked for.
+var thatVM = Selection{Namespace: "shop", Name: "slow"}
 
 // numbers are the values of the panels that show one.
 var numbers = map[string]float64{
 	"Running VMs": 5, "On emulation": 2, "Share on emulation": 0.4, "Type unknown": 1, "Nodes with emulated VMs": 2,
 	"Exporters down": 1, "libvirt unreachable": 1, "VMs without an exporter": 2,
 	"Exporter versions": 2, "Replicas": 2, "Certificate expires in": 20 * 86400, "Relays down": 0,
-	"Paused by an error": 1, "QEMU does not answer": 1, "VMs with an emulated disk or interface": 2,
+	"Paused by an error": 1, "QEMU does not answer": 1,
+	"QEMU has not answered for": 301, "Runs there for": 1799,
+}
+
+// counts are the values of a panel that shows several, by their legends.
+var counts = map[string]float64{
+	"paused by an error": 1, "QEMU does not answer": 1, "emulated, on a node with VMs on KVM": 1, "emulated, on a node without VMs on KVM": 0,
+	"emulated, because of its architecture": 1, "Windows without all enlightenments": 1, "on a node that is a VM": 1,
+	"emulated disk or interface": 2, "another QEMU than VMs that start now": 3,
 }
 
 // names are the series of the other panels, by the labels that the panel shows.
@@ -36,7 +47,7 @@ var names = map[string][]string{
 		`{namespace="build",name="arm",node="node-3",arch="aarch64",machine="virt",hypervisor_version="9.1.0",libvirt_version="10.10.0"}`,
 	},
 	"VMs by node and type": {
-		`{node="node-1",hypervisor_type="kvm"}`, `{node="node-2",hypervisor_type="qemu-tcg"}`,
+		`{node="node-1",hypervisor_type="kvm"}`, `{node="node-2",hypervisor_type="kvm"}`, `{node="node-2",hypervisor_type="qemu-tcg"}`,
 		`{node="node-2",hypervisor_type="unknown"}`, `{node="node-3",hypervisor_type="qemu-tcg"}`,
 	},
 	"VMs by QEMU version":                            {`{hypervisor_version="9.1.0"}`, `{hypervisor_version="10.0.0"}`},
@@ -50,6 +61,29 @@ var names = map[string][]string{
 	"Admission latency":                              {`{}`},
 	"Relay scrapes, by result":                       {`{result="ok"}`},
 	"Relay scrape latency":                           {`{}`},
+	"Stopped or slow VMs": {
+		`{namespace="build",name="arm",node="node-3",cause="paused by an error"}`,
+		`{namespace="shop",name="slow",node="node-2",cause="QEMU does not answer"}`,
+		`{namespace="shop",name="slow",node="node-2",cause="emulated, on a node with VMs on KVM"}`,
+		`{namespace="shop",name="web-1",node="node-1",cause="Windows without all enlightenments"}`,
+	},
+
+	"Executed by":         {`{hypervisor_type="qemu-tcg",node="node-2"}`},
+	"State of the domain": {`{state="paused",reason="user",node="node-2"}`},
+	"Its node":            {`{virtualization="none",hardware_paging="on"}`},
+	"Domain":              {`{node="node-2",pod="virt-launcher-slow",domain_type="qemu",arch="x86_64",host_arch="x86_64",machine="q35"}`},
+	"Devices and versions": {
+		`{node="node-2",hypervisor_version="9.1.0",libvirt_version="10.10.0",hyperv="none",disks="emulated",nics="virtio"}`},
+	"Alerts about this VM": {
+		`{alertname="VirtualMachineOnSoftwareEmulation",severity="warning",alertstate="firing",node="node-2"}`,
+		`{alertname="VirtualMachineOnSoftwareEmulationBesideKVM",severity="warning",alertstate="firing",node="node-2"}`,
+		`{alertname="VirtualMachineMonitorStuck",severity="warning",alertstate="firing",node="node-2"}`,
+	},
+	"Hypervisor and node":           {`{hypervisor_type="qemu-tcg",node="node-2"}`},
+	"State of the domain over time": {`{state="paused",reason="user"}`},
+	"Versions over time":            {`{hypervisor_version="9.1.0",libvirt_version="10.10.0"}`},
+	"QEMU's monitor":                {`{control_state="occupied"}`},
+	"Exporter and libvirt":          {`{}`},
 }
 
 // Each query of each panel returns what the panel shows, by Prometheus' own engine; and nothing, not 0, for a namespace
@@ -66,33 +100,57 @@ func TestQueriesOfOneCluster(t *testing.T) {
 
 // inAll are the values where both clusters are chosen, none of which hides behind its namesake.
 var inAll = map[string]float64{
-	"Running VMs": 5 + 6, "On emulation": 2 + 2, "Share on emulation": 4. / 11, "Type unknown": 1 + 0, "Nodes with emulated VMs": 2 + 1,
+	"Running VMs": 5 + 6, "On emulation": 2 + 2, "Share on emulation": 4. / 11, "Type unknown": 1 + 0, "Nodes with emulated VMs": 2 + 2,
 	"Exporters down": 1 + 0, "libvirt unreachable": 1 + 0, "VMs without an exporter": 2 + 0,
 	"Exporter versions": 3, "Replicas": 0, "Certificate expires in": 20 * 86400, "Relays down": 0 + 2,
-	"Paused by an error": 1 + 0, "QEMU does not answer": 1 + 2, "VMs with an emulated disk or interface": 2 + 2,
+	"Paused by an error": 1 + 0, "QEMU does not answer": 1 + 2,
+	"QEMU has not answered for": 301, "Runs there for": 1799,
+}
+
+var countsInAll = map[string]float64{
+	"paused by an error": 1 + 0, "QEMU does not answer": 1 + 2, "emulated, on a node with VMs on KVM": 1 + 1, "emulated, on a node without VMs on KVM": 0 + 1,
+	"emulated, because of its architecture": 1 + 0, "Windows without all enlightenments": 1 + 0, "on a node that is a VM": 1 + 0,
+	"emulated disk or interface": 2 + 2, "another QEMU than VMs that start now": 3 + 0,
 }
 
 func TestQueriesOfAllClusters(t *testing.T) {
 	both := slices.Concat(in("prod-a", fleetSeries()), in("prod-b", twinSeries()))
 	var questions []question
-	for _, panel := range panels() {
-		if _, isNumber := numbers[panel.Title]; isNumber {
-			questions = append(questions, ask(Expand(panel.Queries[0].Expr, "", "", ""), sample{"{}", inAll[panel.Title]}))
+	for _, panel := range Panels() {
+		for _, query := range panel.Queries {
+			if number, found := inAll[panel.Title]; found {
+				questions = append(questions, ask(Expand(query.Expr, selectionOf(query, "")), sample{"{}", number}))
+			} else if panel.Title == "VMs by cause" {
+				questions = append(questions, ask(Expand(query.Expr, Selection{}), sample{"{}", countsInAll[query.Legend]}))
+			}
 		}
 	}
-	require.Len(t, questions, len(inAll))
+	require.Len(t, questions, len(inAll)+len(countsInAll))
 	promtool(t, both, questions)
+}
+
+// selectionOf is what is chosen on the panel's page.
+func selectionOf(query Query, cluster string) Selection {
+	if strings.Contains(query.Expr, "$name\"") {
+		return Selection{Cluster: cluster, Namespace: thatVM.Namespace, Name: thatVM.Name}
+	}
+	return Selection{Cluster: cluster}
 }
 
 // shownOf asks what the panels show of a cluster, whose name may be empty.
 func shownOf(t *testing.T, cluster string) []question {
 	t.Helper()
 	var questions []question
-	for _, panel := range panels() {
+	for _, panel := range Panels() {
 		for _, query := range panel.Queries {
-			expr := Expand(query.Expr, cluster, "", "")
+			expr := Expand(query.Expr, selectionOf(query, cluster))
 			if number, ok := numbers[panel.Title]; ok {
 				questions = append(questions, ask(expr, sample{"{}", number}))
+				continue
+			}
+			if panel.Title == "VMs by cause" {
+				require.Contains(t, counts, query.Legend)
+				questions = append(questions, ask(expr, sample{"{}", counts[query.Legend]}))
 				continue
 			}
 			require.Contains(t, names, panel.Title)
@@ -113,10 +171,10 @@ func shownOf(t *testing.T, cluster string) []question {
 // nothingShown asks for VMs that do not exist.
 func nothingShown() []question {
 	var questions []question
-	for _, panel := range panels() {
+	for _, panel := range Panels() {
 		for _, query := range panel.Queries {
 			if strings.Contains(query.Expr, "$namespace") {
-				questions = append(questions, ask(Expand(query.Expr, "", "no-such-namespace", "no-such-node")))
+				questions = append(questions, ask(Expand(query.Expr, Selection{Namespace: "no-such-namespace", Node: "no-such-node", Name: thatVM.Name})))
 			}
 		}
 	}
@@ -167,7 +225,10 @@ func TestEachPanelIsDescribed(t *testing.T) {
 	for _, alert := range rules.Alerts() {
 		alerts[alert.Name] = true
 	}
-	for _, panel := range panels() {
+	titles := map[string]bool{}
+	for _, panel := range Panels() {
+		require.False(t, titles[panel.Title], "two panels are called %s", panel.Title)
+		titles[panel.Title] = true
 		require.Regexp(t, `^[A-Z].*\.$`, panel.Description, panel.Title)
 		for _, name := range regexp.MustCompile(`HypervisorExporter\w+|VirtualMachine[A-Z]\w+`).FindAllString(panel.Description, -1) {
 			require.True(t, alerts[name], "%s: there is no alert %s", panel.Title, name)
@@ -178,7 +239,7 @@ func TestEachPanelIsDescribed(t *testing.T) {
 // Each alert of the product has its runbook at a panel, but the one about the rules themselves, which no panel shows.
 func TestEachAlertIsLinkedFromAPanel(t *testing.T) {
 	linked := map[string]bool{"HypervisorExporterRulesFailing": true}
-	for _, panel := range panels() {
+	for _, panel := range Panels() {
 		for _, name := range panel.Alerts {
 			linked[name] = true
 		}
@@ -192,12 +253,4 @@ func TestEachAlertIsLinkedFromAPanel(t *testing.T) {
 		}
 	}
 	require.Equal(t, want, linked)
-}
-
-func panels() []Panel {
-	var all []Panel
-	for _, row := range Rows() {
-		all = append(all, row.Panels...)
-	}
-	return all
 }

@@ -22,8 +22,11 @@ unless on (cluster, namespace, name)
   present_over_time(%[2]s[%[3]s])`, same, recorded(Newest, resets), promDuration(duration))
 }
 
+// emulated gives the VMs that are emulated, but those for which that is intended.
 func emulated() string {
-	return lasting("qemu-tcg", `hypervisor_type="kvm"`, emulationLasts)
+	return lasting("qemu-tcg", `hypervisor_type="kvm"`, emulationLasts) + `
+unless on (cluster, namespace, name, node)
+  ` + recorded(CrossArchitecture, "")
 }
 
 const whyNoFor = "No `for`: a migration changes the label node and would restart it. The alert uses the last ten minutes and the hour before them."
@@ -35,7 +38,7 @@ func onEmulation() Alert {
 		Severity:    Warning,
 		Summary:     "A VM runs on software emulation.",
 		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has run on software emulation (QEMU TCG), not on KVM, for more than 10 minutes. Expect it to be about ten times slower.`,
-		Why:         whyNoFor,
+		Why:         whyNoFor + " VirtualMachinesOfAnotherArchitecture counts the guests that can only be emulated on their nodes.",
 	}
 }
 
@@ -58,7 +61,7 @@ and on (cluster, namespace, name, node) (
 		Severity:    Warning,
 		Summary:     "A VM runs on software emulation although its node has KVM.",
 		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} has run on software emulation for more than 10 minutes on node {{ $labels.node }}, where other VMs of the same architecture run on KVM. The VM, or its access to the node's KVM device, is misconfigured.`,
-		Why:         "The architecture must be the same: a guest of an architecture other than its node's can only be emulated.",
+		Why:         "The architecture must be the same: a guest of an architecture other than its node's can only be emulated. Exporters of older versions do not show the node's.",
 	}
 }
 
@@ -82,30 +85,34 @@ func unknown() Alert {
 		Name: "VirtualMachineHypervisorUnknown",
 		Expr: lasting("unknown", `hypervisor_type!="unknown"`, unknownLasts) + `
 unless on (cluster, namespace, name, node)
-  ` + otherDomain(),
+  ` + domainBut("kvm", "qemu"),
 		Severity:    Warning,
 		Summary:     "A VM's hypervisor type has been unknown for 15 minutes.",
 		Description: `The hypervisor type of VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has been unknown for more than 15 minutes: its libvirt does not answer, or its domain cannot be read.`,
-		Why:         "VirtualMachineDomainTypeOther reports a domain type that is known but neither kvm nor qemu.",
+		Why:         "Silent if the domain's type is known. VirtualMachineDomainTypeOther reports types that KubeVirt does not write.",
 	}
 }
 
-// otherDomain selects the domains whose type is known and neither kvm nor qemu. The types are
-// listed, since the label becomes one of an alert: a page could write anything there.
-func otherDomain() string {
-	others := slices.DeleteFunc(exposition.DomainTypes(), func(kind string) bool { return kind == "kvm" || kind == "qemu" })
+// domainBut selects the domains whose type is known and not one of these. The types are listed, since the label becomes one of
+// an alert: a page could write anything there.
+func domainBut(kinds ...string) string {
+	others := slices.DeleteFunc(exposition.DomainTypes(), func(kind string) bool { return slices.Contains(kinds, kind) })
 	return domain(`domain_type=~"` + strings.Join(others, "|") + `"`)
 }
 
+// otherDomainType is silent about hyperv: KubeVirt writes that type only if its configuration names the hypervisor
+// hyperv-direct and the pod has the device mshv, which QEMU needs for it (KubeVirt 1.9, converter/mshv). Without the device,
+// the type is qemu.
 func otherDomainType() Alert {
 	return Alert{
 		Name: "VirtualMachineDomainTypeOther",
 		Expr: `group by (cluster, namespace, name, node, domain_type) (
-  ` + otherDomain() + `
+  ` + domainBut("kvm", "qemu", "hyperv") + `
 )`,
 		For:         10 * time.Minute,
 		Severity:    Info,
-		Summary:     "A VM's libvirt domain is of a type other than kvm and qemu.",
+		Summary:     "A VM's libvirt domain is of a type that KubeVirt does not write.",
 		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has a libvirt domain of type {{ $labels.domain_type }}. The exporter does not know whether that is emulation and shows the VM as unknown.`,
+		Why:         "KubeVirt writes kvm, qemu and, if it was configured to use Microsoft's hypervisor, hyperv.",
 	}
 }

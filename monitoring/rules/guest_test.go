@@ -77,13 +77,7 @@ func monitorStuckScenarios() []scenario {
 
 // windows is a VM with these enlightenments whose guest agent names that system.
 func windows(hyperv, system string, r run) []line {
-	lines := runs(r)
-	for i, one := range lines {
-		if one.labels["__name__"] == "kubevirt_vmi_hypervisor_domain_info" {
-			lines[i] = one.with("hyperv", hyperv)
-		}
-	}
-	return append(lines, metric("kubevirt_vmi_info", labels{"job": "kubevirt-prometheus-metrics", "namespace": r.namespace, "name": r.name, "node": r.node,
+	return append(r.describedAs("hyperv", hyperv), metric("kubevirt_vmi_info", labels{"job": "kubevirt-prometheus-metrics", "namespace": r.namespace, "name": r.name, "node": r.node,
 		"phase": "running", "guest_os_name": system, "vmi_pod": r.pod}, 1, r.first, r.last))
 }
 

@@ -9,8 +9,13 @@ func judgementScenarios() []scenario {
 // mute is a VM whose libvirt is not heard: no domain is described.
 func mute(name, node string, first, last int) run { return vm(name, node, "unknown", first, last) }
 
-// strange is a VM of a domain type that the exporter does not judge.
+// strange is a VM of a domain type that KubeVirt does not write.
 func strange(name, node string, first, last int) run {
+	return vm(name, node, "unknown", first, last).of("xen", "x86_64")
+}
+
+// onMSHV is a VM on Microsoft's hypervisor.
+func onMSHV(name, node string, first, last int) run {
 	return vm(name, node, "unknown", first, last).of("hyperv", "x86_64")
 }
 
@@ -25,6 +30,7 @@ func unknownScenarios() []scenario {
 			input: runs(mute("web", "node-1", 0, 10), vm("web", "node-1", "qemu-tcg", 11, 12), mute("web", "node-1", 13, 60)),
 			want:  []moment{at(20)}},
 		{rule: rule, kind: silent, story: "a domain type that is known to be another", input: runs(strange("web", "node-1", 0, 40)), want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "the hypervisor that KubeVirt was configured to use", input: runs(onMSHV("web", "node-1", 0, 40)), want: []moment{at(20)}},
 		{rule: rule, kind: fires, story: "beside a VM of another domain type",
 			input: runs(strange("win", "node-1", 0, 40), mute("web", "node-1", 0, 40)), want: []moment{at(20, lost("web", "node-1"))}},
 		{rule: rule, kind: fires, story: "a domain that does not tell its type", input: append(runs(mute("web", "node-1", 0, 40)),
@@ -44,26 +50,27 @@ func unknownScenarios() []scenario {
 
 func otherTypeScenarios() []scenario {
 	const rule = "VirtualMachineDomainTypeOther"
-	hyperv := func(name, node string) labels { return of(name, node, "domain_type", "hyperv") }
+	xen := func(name, node string) labels { return of(name, node, "domain_type", "xen") }
 	web := strange("web", "node-1", 0, 40)
 	return []scenario{
 		{rule: rule, kind: fires, story: "after ten minutes, not before", input: runs(web, web.in("shop", "second-target")),
-			want:      []moment{at(10, hyperv("web", "node-1")), at(9)},
-			describes: "VM shop/web on node node-1 has a libvirt domain of type hyperv. The exporter does not know whether that is emulation and shows the VM as unknown."},
+			want:      []moment{at(10, xen("web", "node-1")), at(9)},
+			describes: "VM shop/web on node node-1 has a libvirt domain of type xen. The exporter does not know whether that is emulation and shows the VM as unknown."},
 		{rule: rule, kind: silent, story: "kvm, qemu, and a domain that does not tell",
 			input: append(runs(vm("a", "node-1", "kvm", 0, 40), vm("b", "node-1", "qemu-tcg", 0, 40)),
 				metric("kubevirt_vmi_hypervisor_domain_info", mute("c", "node-1", 0, 40).target().with("arch", "x86_64"), 1, 0, 40)),
 			want: []moment{at(20)}},
+		{rule: rule, kind: silent, story: "the hypervisor that KubeVirt was configured to use", input: runs(onMSHV("web", "node-1", 0, 40)), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "a job that is not ours is not believed", input: runs(web.by("tenant/exporter")), want: []moment{at(20)}},
 		{rule: rule, kind: silent, story: "a type that libvirt does not have", input: runs(web.of("call 555-0100", "x86_64")), want: []moment{at(20)}},
-		{rule: rule, kind: resolves, story: "when the VM stops", input: runs(strange("web", "node-1", 0, 20)), want: []moment{at(20, hyperv("web", "node-1")), at(21)}},
+		{rule: rule, kind: resolves, story: "when the VM stops", input: runs(strange("web", "node-1", 0, 20)), want: []moment{at(20, xen("web", "node-1")), at(21)}},
 		{rule: rule, kind: restart, story: "of four minutes", input: awayBetween(20, 24, runs(strange("web", "node-1", 0, 40))),
-			want: []moment{at(22, hyperv("web", "node-1")), at(24, hyperv("web", "node-1"))}},
+			want: []moment{at(22, xen("web", "node-1")), at(24, xen("web", "node-1"))}},
 		{rule: rule, kind: migration, story: "the clock restarts on the other node",
 			input: runs(strange("web", "node-1", 0, 20), strange("web", "node-2", 20, 40)),
-			want:  []moment{at(20, hyperv("web", "node-1")), at(25), at(30, hyperv("web", "node-2"))}},
+			want:  []moment{at(20, xen("web", "node-1")), at(25), at(30, xen("web", "node-2"))}},
 		{rule: rule, kind: reboot, story: "silent while the VM is away",
 			input: runs(strange("web", "node-1", 0, 20), strange("web", "node-1", 30, 60)),
-			want:  []moment{at(20, hyperv("web", "node-1")), at(25), at(40, hyperv("web", "node-1"))}},
+			want:  []moment{at(20, xen("web", "node-1")), at(25), at(40, xen("web", "node-1"))}},
 	}
 }

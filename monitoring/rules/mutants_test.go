@@ -75,6 +75,7 @@ func equivalents() map[string]string {
 		Newest + "/13 no matcher vmi_pod":                                 "no pod has such a name",
 		Newest + "/20 0 + 1":                                              bound,
 		Newest + "/20 0 - 1":                                              bound,
+		CrossArchitecture + "/10 0 - 1":                                   "-1 is no more 1 than 0 is",
 		bypassed + "/11 no matcher job":                                   excluded,
 		bypassed + "/12 no matcher job":                                   excluded,
 		bypassed + "/12 no matcher name":                                  excluded,
@@ -93,27 +94,24 @@ func mutants(t *testing.T, rule string) []mutant {
 		all = append(all, mutant{what, withRule(rule, broken, wait)})
 	}
 	if wait > 0 {
+		step := max(time.Minute, interval(rule)) // less makes no difference
 		all = append(all,
 			mutant{"no for", withRule(rule, expr, 0)},
-			mutant{"for + 1m", withRule(rule, expr, wait+time.Minute)},
-			mutant{"for - 1m", withRule(rule, expr, wait-time.Minute)})
+			mutant{"longer for", withRule(rule, expr, wait+step)},
+			mutant{"shorter for", withRule(rule, expr, wait-step)})
 	}
 	slices.SortFunc(all, func(a, b mutant) int { return bytes.Compare([]byte(a.what), []byte(b.what)) })
 	return all
 }
 
-func source(rule string) (string, time.Duration) {
-	for _, recording := range Recordings() {
-		if recording.Name == rule {
-			return recording.Expr, 0
+// interval returns how often an alert is evaluated; 0 is Prometheus' own.
+func interval(rule string) time.Duration {
+	for _, group := range Groups() {
+		if slices.ContainsFunc(group.Alerts, func(a Alert) bool { return a.Name == rule }) {
+			return group.Interval
 		}
 	}
-	for _, alert := range Alerts() {
-		if alert.Name == rule {
-			return alert.Expr, alert.For
-		}
-	}
-	return "", 0
+	return 0
 }
 
 // withRule returns all groups, one rule with another expression and duration.

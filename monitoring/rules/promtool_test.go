@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
@@ -18,6 +20,7 @@ type (
 	unitTest struct {
 		RuleFiles          []string    `yaml:"rule_files"`
 		EvaluationInterval string      `yaml:"evaluation_interval"`
+		GroupOrder         []string    `yaml:"group_eval_order"`
 		Tests              []testGroup `yaml:"tests"`
 	}
 	testGroup struct {
@@ -67,10 +70,15 @@ func runPromtool(t *testing.T, groups []Group, rule string, tests ...testGroup) 
 	t.Helper()
 	dir := t.TempDir()
 	file, test := filepath.Join(dir, "rules.yaml"), filepath.Join(dir, "test.yaml")
-	content, err := encode(groupsNode(needed(groups, rule)))
+	kept := needed(groups, rule)
+	content, err := encode(groupsNode(kept))
 	require.NoError(t, err)
+	var order []string // without one, promtool evaluates what it reads before what is recorded, now and then
+	for _, group := range kept {
+		order = append(order, group.Name)
+	}
 	require.NoError(t, os.WriteFile(file, content, 0o600))
-	content, err = yaml.Marshal(unitTest{RuleFiles: []string{file}, EvaluationInterval: "1m", Tests: tests})
+	content, err = yaml.Marshal(unitTest{RuleFiles: []string{file}, EvaluationInterval: "1m", GroupOrder: order, Tests: tests})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(test, content, 0o600))
 	output, err := exec.Command(promtool(t), "test", "rules", test).CombinedOutput()
@@ -79,17 +87,38 @@ func runPromtool(t *testing.T, groups []Group, rule string, tests ...testGroup) 
 
 // needed returns the rule and the recording rules that it needs: evaluating the others would take most of the time.
 func needed(groups []Group, rule string) []Group {
+	asked, _ := source(rule)
+	for _, recording := range slices.Backward(Recordings()) { // one needs only those before it
+		if strings.Contains(asked, recording.Name) {
+			asked += recording.Expr
+		}
+	}
 	var kept []Group
 	for _, group := range groups {
 		group.Alerts = slices.DeleteFunc(slices.Clone(group.Alerts), func(a Alert) bool { return a.Name != rule })
 		group.Recordings = slices.DeleteFunc(slices.Clone(group.Recordings), func(r Recording) bool {
-			return r.Name != Newest && !isRecording(rule)
+			return r.Name != rule && !strings.Contains(asked, r.Name)
 		})
 		if len(group.Alerts)+len(group.Recordings) > 0 {
 			kept = append(kept, group)
 		}
 	}
 	return kept
+}
+
+// source returns the expression of a rule, and how long an alert waits.
+func source(rule string) (string, time.Duration) {
+	for _, recording := range Recordings() {
+		if recording.Name == rule {
+			return recording.Expr, 0
+		}
+	}
+	for _, alert := range Alerts() {
+		if alert.Name == rule {
+			return alert.Expr, alert.For
+		}
+	}
+	return "", 0
 }
 
 func ruleNames() []string {

@@ -66,9 +66,9 @@ func Components() []Component { return Settings{}.Components() }
 
 // components lists all rules before any setting.
 func components() []Component {
-	watched := []Group{vms(), nodes(), webhook(), certs(), relay()}
+	watched := []Group{vms(), nodes(), ofFleet(), webhook(), certs(), relay()}
 	return []Component{
-		{Name: "sidecar", Object: "hypervisor-exporter-vms", Namespace: productNamespace, Groups: []Group{vms(), nodes(), evaluation(watched...)}},
+		{Name: "sidecar", Object: "hypervisor-exporter-vms", Namespace: productNamespace, Groups: []Group{vms(), nodes(), ofFleet(), evaluation(watched...)}},
 		{Name: "webhook", Object: "hypervisor-exporter-webhook", Namespace: productNamespace, Groups: []Group{webhook()}},
 		{Name: "certs", Object: "hypervisor-exporter-certs", Namespace: productNamespace, Groups: []Group{certs()}},
 		{Name: "relay", Object: "hypervisor-exporter-relay", Namespace: relayNamespace, Groups: []Group{relay()}},

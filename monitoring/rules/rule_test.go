@@ -118,6 +118,8 @@ func TestEachSelectorKeepsPagesApart(t *testing.T) {
 			switch {
 			case selector.Name == "up":
 				want = []string{is(VMsJob), is(WebhookJob), is(RelayJob), NotVMs}
+			case selector.Name == "kubevirt_node_virtualization_info":
+				want = []string{is(RelayJob)}
 			case ours.MatchString(selector.Name):
 				want = []string{is(VMsJob)}
 				for prefix, job := range jobs {

@@ -45,7 +45,7 @@ func of(name, node string, more ...string) labels {
 }
 
 func scenarios() []scenario {
-	return slices.Concat(recordingScenarios(), emulationScenarios(), judgementScenarios(), guestScenarios(), neighbourScenarios(),
+	return slices.Concat(recordingScenarios(), emulationScenarios(), judgementScenarios(), guestScenarios(), neighbourScenarios(), architectureScenarios(), fleetScenarios(),
 		targetScenarios(), coverageScenarios(), webhookScenarios(), certificateScenarios(), relayScenarios(), evaluationScenarios(), withoutExporterScenarios())
 }
 

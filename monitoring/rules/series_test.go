@@ -153,6 +153,17 @@ func (r run) lines() []line {
 	return all
 }
 
+// describedAs are the series of a healthy exporter whose libvirt domain has these labels, too.
+func (r run) describedAs(pairs ...string) []line {
+	lines := r.lines()
+	for i, one := range lines {
+		if one.labels["__name__"] == "kubevirt_vmi_hypervisor_domain_info" {
+			lines[i] = one.with(pairs...)
+		}
+	}
+	return lines
+}
+
 // forgedByPages is what the page of each VM of the input could send under the names of recorded series and of other
 // products' metrics, all the time: the VM is of every type, its namespace is enabled, its pod opted out, has not begun, and is
 // not the one that KubeVirt names. It is part of every scenario, and changes none.
@@ -178,12 +189,19 @@ func forgedByPages(input []line) []line {
 		for _, kind := range exposition.HypervisorTypes() {
 			forge(Newest, 1, vm, "hypervisor_type", kind)
 			forge(ClusterCount, math.NaN(), vm, "hypervisor_type", kind)
+			forge(NodeCount, 1, vm, "hypervisor_type", kind)
 		}
+		forge(CrossArchitecture, 1, vm)
+		forge(CurrentVersion, 1, vm, "hypervisor_version", one.labels["hypervisor_version"])
+		forge(OutdatedCount, 1, nil)
+		forge("kubevirt_node_virtualization_info", 1, vm, "virtualization", "kvm")
 		forge("kube_namespace_labels", 1, namespace, "label_hypervisor_exporter_kubevirt_io_inject", "enabled")
 		forge("kube_pod_labels", 1, pod, "label_hypervisor_exporter_kubevirt_io_inject", "false")
 		forge("kube_pod_annotations", 1, pod, "annotation_hypervisor_exporter_kubevirt_io_inject", "false")
 		forge("kube_pod_status_phase", 1, pod, "phase", "Pending")
-		forge("kubevirt_vmi_info", 1, vm, "phase", "running", "vmi_pod", "made-up")
+		for _, outdated := range []string{"false", "true"} {
+			forge("kubevirt_vmi_info", 1, vm, "phase", "running", "outdated", outdated, "vmi_pod", "made-up")
+		}
 	}
 	return slices.Collect(maps.Values(forged))
 }

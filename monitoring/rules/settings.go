@@ -54,7 +54,7 @@ func kubevirtLabels() map[string]string {
 // would make two alerts one, which fails the rule.
 var ownLabels = []string{
 	"alertname", "alertstate", "severity", "cluster", "namespace", "name", "node", "pod", "vmi_pod", "hypervisor_type", "domain_type", "arch",
-	"hyperv", "reason", "group", "rule_group", "serves", "certificate", "job", "instance",
+	"hypervisor_version", "virtualization", "hyperv", "reason", "group", "rule_group", "serves", "certificate", "job", "instance",
 }
 
 var (

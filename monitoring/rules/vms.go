@@ -15,7 +15,7 @@ const (
 func vms() Group {
 	return Group{
 		Name:       "hypervisor-exporter-vms",
-		Recordings: []Recording{newest(), nodeCount(), clusterCount(), emulatedRatio()},
+		Recordings: []Recording{newest(), nodeCount(), clusterCount(), emulatedRatio(), crossArchitecture()},
 		Alerts: []Alert{
 			onEmulation(), besideKVM(), unknown(), otherDomainType(),
 			pausedByError(), monitorStuck(), enlightenmentsMissing(),

@@ -126,12 +126,15 @@ func honest() []pod {
 		s.change = math.Inf(1)
 		return page(s.lines())
 	}
+	foreign := func(s *state, _ moment) { *s, s.arch = emulated(), "aarch64" }
+	hiding := one("slow", "node-2", foreign) // would make the emulation of slow one that is intended
+	hiding.name = "made-by-hand-too"
 	return []pod{
-		one("kvm", "node-1", func(*state, moment) {}), byHand, named, spaced, long, deaf,
+		one("kvm", "node-1", func(*state, moment) {}), byHand, hiding, one("arm", "node-1", foreign), named, spaced, long, deaf,
 		one("web", "node-1", slow),
 		one("slow", "node-2", slow), // tenants' pages of the same node lie about KVM
 		one("mute", "node-2", func(s *state, _ moment) { s.hypervisor, s.domain, s.libvirt = "unknown", "", 0 }),
-		one("hyperv", "node-2", func(s *state, _ moment) { s.hypervisor, s.domain = "unknown", "hyperv" }),
+		one("xen", "node-2", func(s *state, _ moment) { s.hypervisor, s.domain = "unknown", "xen" }),
 		one("dying", "node-1", func(s *state, now moment) { s.restarts = math.Floor(now.age.Seconds()) }),
 		one("turned-1", "node-3", turned), one("turned-2", "node-3", turned),
 	}
@@ -150,11 +153,13 @@ func wanted() []string {
 		vm("VirtualMachineOnSoftwareEmulation", "turned-2", "node-3"),
 		"NodeTurnedToSoftwareEmulation / node-3 ",
 		vm("VirtualMachineHypervisorUnknown", "mute", "node-2"),
-		vm("VirtualMachineDomainTypeOther", "hyperv", "node-2", "hyperv"),
+		vm("VirtualMachineDomainTypeOther", "xen", "node-2", "xen"),
 		vm("HypervisorExporterTargetDown", "deaf", "node-1", "virt-launcher-deaf"),
 		vm("HypervisorExporterLibvirtUnreachable", "mute", "node-2", "virt-launcher-mute"),
 		vm("HypervisorExporterRestarting", "dying", "node-1", "virt-launcher-dying"),
 		vm("VirtualMachineWithoutHypervisorMetric", "bare", "node-1"),
+		"VirtualMachinesOfAnotherArchitecture /  ",
+		"VirtualMachinesOnNestedVirtualization /  kvm",
 	}
 	return alerts
 }
@@ -177,7 +182,7 @@ func kubevirtPage() string {
 	lines := []string{`kube_namespace_labels{namespace="honest",label_hypervisor_exporter_kubevirt_io_inject="enabled"} 1`}
 	bare := pod{namespace: "honest", name: "virt-launcher-bare", node: "node-1", vm: "bare"}
 	for _, one := range append(honest(), bare) {
-		if one.name != "made-by-hand" {
+		if !strings.HasPrefix(one.name, "made-by-hand") {
 			lines = append(lines, fmt.Sprintf("kubevirt_vmi_info{namespace=%q,name=%q,node=%q,phase=\"running\",vmi_pod=%q} 1", one.namespace, one.vm, one.node, one.name))
 		}
 	}
@@ -202,7 +207,7 @@ func answers(pods []pod, turned *atomic.Bool) http.Handler {
 		case r.URL.Path == "/webhook":
 			_, _ = fmt.Fprintf(w, "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds %d\n", time.Now().Add(1000*time.Hour).Unix())
 		case r.URL.Path == "/relay":
-			_, _ = io.WriteString(w, "# nothing\n")
+			_, _ = io.WriteString(w, `kubevirt_node_virtualization_info{node="node-1",virtualization="kvm"} 1`+"\n")
 		default:
 			http.Error(w, "no such page", http.StatusBadGateway)
 		}

@@ -34,11 +34,9 @@ func expressions() []string {
 	for _, one := range rules.Alerts() {
 		all = append(all, one.Expr)
 	}
-	for _, row := range dashboards.Rows() {
-		for _, panel := range row.Panels {
-			for _, query := range panel.Queries {
-				all = append(all, dashboards.Expand(query.Expr, "", "", ""))
-			}
+	for _, panel := range dashboards.Panels() {
+		for _, query := range panel.Queries {
+			all = append(all, dashboards.Expand(query.Expr, dashboards.Selection{}))
 		}
 	}
 	return all
