@@ -52,7 +52,7 @@ func NewPrometheus(ctx context.Context, address, namespace string, client *http.
 			found.vms[metric][pod] = append(found.vms[metric][pod], one)
 		}
 	}
-	// Whoever may see only the series of a namespace gets an error or nothing: then nothing is known about nodes.
+	// A user who may see only the series of a namespace gets an error or nothing: then nothing is known about nodes.
 	nodes, _ := query(ctx, web, fmt.Sprintf("%s{job=%q}", nodeMetric, cluster.RelayJob))
 	for _, one := range nodes {
 		found.nodes[one.labels["node"]] = append(found.nodes[one.labels["node"]], one)
