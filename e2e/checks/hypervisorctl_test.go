@@ -49,7 +49,7 @@ func TestHypervisorctl(t *testing.T) {
 		require.Contains(t, reader.call(t, "list", "-n", namespace, "-l", "check=ctl-web", "-o", "yaml").out, "\n  type: kvm\n")
 	})
 	t.Run("what stops a VM", func(t *testing.T) {
-		f.virsh(f.pod(web), "suspend", namespace+"_"+web.name)
+		f.subresource(web, "pause") // KubeVirt resumes a domain that it has not paused itself
 		f.eventually("the paused VM", func() error {
 			if seen := listed(t, reader, web); !slices.Contains(seen.Problems, "paused_by_user") {
 				return fmt.Errorf("%s (%s), %v", seen.State, seen.StateReason, seen.Problems)
@@ -61,7 +61,13 @@ func TestHypervisorctl(t *testing.T) {
 		got := reader.call(t, "explain", web.name, "-n", namespace)
 		require.Contains(t, got.out, web.key()+": stands still; on kvm")
 		require.Contains(t, got.out, "virtctl unpause vmi "+web.name+" -n "+namespace)
-		f.virsh(f.pod(web), "resume", namespace+"_"+web.name)
+		f.subresource(web, "unpause") // as virtctl does
+		f.eventually("the VM that goes on", func() error {
+			if seen := listed(t, reader, web); slices.Contains(seen.Problems, "paused_by_user") {
+				return errors.New("it is still paused")
+			}
+			return nil
+		})
 	})
 	t.Run("check", func(t *testing.T) {
 		defer f.lockIntact()()
