@@ -2,8 +2,10 @@ package checks
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +19,9 @@ type row struct {
 	Namespace, Name, Phase, Node, Pod                          string
 	Type, Source, DomainType, Architecture, Machine            string
 	HypervisorVersion, LibvirtVersion, Sidecar, SidecarVersion string
-	Reason                                                     string
+	Reason, State, StateReason                                 string
+	Problems                                                   []string
+	NodeVirtualization                                         struct{ Virtualization string }
 }
 
 // The plugin lists through the relay what each VM runs on, finds no fault where all is well, and reports what is missing
@@ -43,6 +47,27 @@ func TestHypervisorctl(t *testing.T) {
 		require.Equal(t, 2, strings.Count(wide.out, "\n"), "a header and one VM")
 		require.Regexp(t, `^NAMESPACE +NAME .* QEMU +LIBVIRT +VERSION +SOURCE +POD\nctl +ctl-web .* \d+\.\d+\.\d+ +\d+\.\d+\.\d+ +v\S+ +relay +`+f.pod(web).Name+`\n$`, wide.out)
 		require.Contains(t, reader.call(t, "list", "-n", namespace, "-l", "check=ctl-web", "-o", "yaml").out, "\n  type: kvm\n")
+	})
+	t.Run("what stops a VM", func(t *testing.T) {
+		f.subresource(web, "pause") // KubeVirt resumes a domain that it has not paused itself
+		f.eventually("the paused VM", func() error {
+			if seen := listed(t, reader, web); !slices.Contains(seen.Problems, "paused_by_user") {
+				return fmt.Errorf("%s (%s), %v", seen.State, seen.StateReason, seen.Problems)
+			}
+			return nil
+		})
+		require.NotEmpty(t, listed(t, reader, web).NodeVirtualization.Virtualization)
+		require.Contains(t, reader.call(t, "list", "-n", namespace, "--problems", "--no-headers").out, "paused_by_user")
+		got := reader.call(t, "explain", web.name, "-n", namespace)
+		require.Contains(t, got.out, web.key()+": stands still; on kvm")
+		require.Contains(t, got.out, "virtctl unpause vmi "+web.name+" -n "+namespace)
+		f.subresource(web, "unpause") // as virtctl does
+		f.eventually("the VM that goes on", func() error {
+			if seen := listed(t, reader, web); slices.Contains(seen.Problems, "paused_by_user") {
+				return errors.New("it is still paused")
+			}
+			return nil
+		})
 	})
 	t.Run("check", func(t *testing.T) {
 		defer f.lockIntact()()
@@ -135,6 +160,7 @@ func (f *framework) requireListed(v vm, hypervisor string) {
 		Type: hypervisor, Source: "relay", DomainType: domain, Architecture: "x86_64", Machine: seen.Machine,
 		HypervisorVersion: seen.HypervisorVersion, LibvirtVersion: seen.LibvirtVersion,
 		Sidecar: "running", SidecarVersion: pod.Annotations["hypervisor-exporter.kubevirt.io/status"],
+		State: "running", StateReason: seen.StateReason, Problems: seen.Problems, NodeVirtualization: seen.NodeVirtualization,
 	}, seen)
 	require.Regexp(f.t, `^pc-q35-`, seen.Machine)
 	require.Regexp(f.t, `^\d+\.\d+\.\d+$`, seen.HypervisorVersion)
@@ -143,7 +169,8 @@ func (f *framework) requireListed(v vm, hypervisor string) {
 	var why struct{ Type, Expected, Verdict string }
 	reader.object(f.t, &why, "explain", v.name, "-n", v.namespace)
 	require.Equal(f.t, []string{hypervisor, hypervisor, verdict}, []string{why.Type, why.Expected, why.Verdict})
-	require.Contains(f.t, reader.call(f.t, "explain", v.name, "-n", v.namespace).out, v.key()+": "+hypervisor)
+	require.Regexp(f.t, "^"+v.key()+": .*; on "+hypervisor+` \(reported by its sidecar\)\n`, reader.call(f.t, "explain", v.name, "-n", v.namespace).out)
+	require.Equal(f.t, hypervisor == "qemu-tcg", slices.Contains(seen.Problems, "emulated_by_setting"))
 }
 
 // requireMissed fails unless the plugin reports that the webhook is gone, and that this VM has missed it.

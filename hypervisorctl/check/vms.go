@@ -18,7 +18,7 @@ type population struct {
 	running, outside int
 	// measured counts those whose series the source has.
 	measured int
-	byCause  map[vm.Cause][]string
+	byCause  map[group]*members
 	// missing and unasked are VMs whose sidecar runs, by the source's error: those without a series, and those about which
 	// the source could not be asked.
 	missing, unasked map[string][]string
@@ -26,8 +26,20 @@ type population struct {
 	sockets map[string]int
 }
 
+// group is VMs that have no metric for the same reason and need the same command; the hint has NAME for each.
+type group struct {
+	cause vm.Cause
+	hint  string
+}
+
+// members are the VMs of a group.
+type members struct {
+	first survey.VM
+	names []string
+}
+
 func newPopulation(vms []survey.VM) *population {
-	p := &population{byCause: map[vm.Cause][]string{}, missing: map[string][]string{}, unasked: map[string][]string{}, sockets: map[string]int{}}
+	p := &population{byCause: map[group]*members{}, missing: map[string][]string{}, unasked: map[string][]string{}, sockets: map[string]int{}}
 	for _, one := range vms {
 		p.add(one)
 	}
@@ -39,7 +51,7 @@ func (p *population) add(one survey.VM) {
 		p.sockets[launcher.Node]++
 	}
 	switch one.Cause.Why {
-	case vm.NotRunning:
+	case vm.NotRunning, vm.Unschedulable:
 		return
 	case vm.NotEnabled:
 		p.outside++
@@ -49,7 +61,11 @@ func (p *population) add(one survey.VM) {
 		p.running++
 	}
 	name := one.VMI.Key().String()
-	p.byCause[one.Cause] = append(p.byCause[one.Cause], name)
+	needs := group{one.Cause, one.VMI.Fit(one.Cause.Hint())}
+	if p.byCause[needs] == nil {
+		p.byCause[needs] = &members{first: one}
+	}
+	p.byCause[needs].names = append(p.byCause[needs].names, name)
 	switch {
 	case one.Finding != nil:
 		p.measured++
@@ -62,7 +78,10 @@ func (p *population) add(one survey.VM) {
 
 // lines judges the VMs. A VM counts as measured only if the source has its series; without a source that is not known.
 func (p *population) lines(from source.Source, noSource string, byPolicy bool) []Line {
-	lines, withSidecar := p.notes, len(p.byCause[vm.Cause{}])
+	lines, withSidecar := p.notes, 0
+	if with := p.byCause[group{}]; with != nil {
+		withSidecar = len(with.names)
+	}
 	switch {
 	case p.running == 0:
 		lines = append(lines, ok("no VM runs in a namespace that is labelled for sidecars"))
@@ -80,8 +99,8 @@ func (p *population) lines(from source.Source, noSource string, byPolicy bool) [
 		lines = append(lines, warn(rightsHint, "not checked whether %s measured: %s",
 			survey.Count(len(p.unasked[reason]), "VM is", "VMs are"), reason).about(p.unasked[reason]))
 	}
-	for _, cause := range p.causes() {
-		lines = append(lines, causeLine(cause, p.byCause[cause], byPolicy))
+	for _, needs := range p.groups() {
+		lines = append(lines, causeLine(needs, p.byCause[needs], byPolicy))
 	}
 	if p.outside > 0 {
 		lines = append(lines, ok("%s in namespaces that are not labelled for sidecars", survey.Count(p.outside, "VM runs", "VMs run")))
@@ -89,19 +108,25 @@ func (p *population) lines(from source.Source, noSource string, byPolicy bool) [
 	return lines
 }
 
-// causes returns those for which VMs have no metric, in a fixed order.
-func (p *population) causes() []vm.Cause {
-	all := slices.DeleteFunc(slices.Collect(maps.Keys(p.byCause)), func(cause vm.Cause) bool { return cause.Why == vm.Expected })
-	slices.SortFunc(all, func(a, b vm.Cause) int {
-		return cmp.Or(cmp.Compare(a.Why, b.Why), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Detail, b.Detail))
+// groups returns those of VMs without a metric, in a fixed order.
+func (p *population) groups() []group {
+	all := slices.DeleteFunc(slices.Collect(maps.Keys(p.byCause)), func(g group) bool { return g.cause.Why == vm.Expected })
+	slices.SortFunc(all, func(a, b group) int {
+		return cmp.Or(cmp.Compare(a.cause.Why, b.cause.Why), cmp.Compare(a.cause.Reason, b.cause.Reason),
+			cmp.Compare(a.cause.Detail, b.cause.Detail), cmp.Compare(a.hint, b.hint))
 	})
 	return all
 }
 
 // causeLine: a VM that should have no sidecar is ok, one that cannot get one is a warning, and a sidecar that should run and
-// does not is a failure. A policy refuses a VM's later pods, too; a webhook would leave a later pod alone.
-func causeLine(cause vm.Cause, names []string, byPolicy bool) Line {
-	line := warn(cause.Hint(), "%s no metric: %s: %s", survey.Count(len(names), "VM has", "VMs have"), cause.Short(), cause.Sentence())
+// does not is a failure. A policy refuses a VM's later pods, too; a webhook would leave a later pod alone. The hint names a
+// VM that is alone.
+func causeLine(of group, found *members, byPolicy bool) Line {
+	cause, hint := of.cause, of.hint
+	if len(found.names) == 1 {
+		hint = found.first.VMI.Named(hint, found.first.Launcher)
+	}
+	line := warn(hint, "%s no metric: %s: %s", survey.Count(len(found.names), "VM has", "VMs have"), cause.Short(), cause.Sentence())
 	switch cause.Why {
 	case vm.NoPod, vm.Ambiguous, vm.SidecarFailing, vm.SidecarEnded:
 		line.Level = Fail
@@ -114,5 +139,5 @@ func causeLine(cause vm.Cause, names []string, byPolicy bool) Line {
 			line.Level = OK
 		}
 	}
-	return line.about(names)
+	return line.about(found.names)
 }

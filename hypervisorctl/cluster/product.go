@@ -49,6 +49,8 @@ const (
 	PodMonitor = "hypervisor-exporter-vms"
 	// VMsJob is the target label job of the VMs, in the PodMonitor and in the scrape configuration.
 	VMsJob = "hypervisor-exporter/hypervisor-exporter-vms"
+	// RelayJob is the target label job of the relays.
+	RelayJob = "hypervisor-exporter-relay/hypervisor-exporter-relay"
 )
 
 // DefaultConfig returns the configuration to use if the Deployment cannot be read: the webhook's defaults. Only the port,

@@ -16,7 +16,9 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-func TestJobIsTheRules(t *testing.T) { require.Equal(t, rules.VMsJob, VMsJob) }
+func TestJobsAreTheRules(t *testing.T) {
+	require.Equal(t, []string{rules.VMsJob, rules.RelayJob}, []string{VMsJob, RelayJob})
+}
 
 func shipped(t *testing.T) *appsv1.Deployment {
 	t.Helper()

@@ -13,7 +13,7 @@ func TestExplain(t *testing.T) {
 	createNode(t, "node-1", "amd64", "1k", "", 0)
 	namespace := shop(t)
 	address := prometheus(t, namespace)
-	for _, name := range []string{"web", "emulated", "starting", "missed"} {
+	for _, name := range []string{"web", "emulated", "failed", "starting", "missed", "missed-bare"} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"explain", name, "-n", namespace, "--prometheus-url=" + address}, reader()...)
 			got := call(t, administrator(t), args...)

@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -29,6 +30,9 @@ func shop(t *testing.T) string {
 		{name: "web", fixture: "masq"},
 		{name: "emulated", fixture: "guest-tcg"},
 		{name: "missed", fixture: "masq", without: true},
+		{name: "missed-bare", fixture: "masq", without: true, bare: true},
+		{name: "missed-fixed", fixture: "masq", without: true, stays: true},
+		{name: "failed", fixture: "masq", guestOS: "Fedora Linux"},
 		{name: "opted-out", fixture: "opted-out"},
 		{name: "best-effort", fixture: "best-effort"},
 		{name: "pulling", fixture: "masq", waiting: "ImagePullBackOff"},
@@ -43,25 +47,48 @@ func shop(t *testing.T) string {
 // prometheus has the series of the shop's VMs in the namespace.
 func prometheus(t *testing.T, namespace string) string {
 	t.Helper()
+	domain := func(name, kind string, more ...string) map[string]string {
+		labels := map[string]string{
+			"__name__": "kubevirt_vmi_hypervisor_domain_info", "name": name, "domain_type": kind, "arch": "x86_64", "host_arch": "x86_64", "machine": "pc-q35-9.2",
+			"hypervisor_version": "9.2.0", "libvirt_version": "11.0.0", "cpu_model": "Skylake-Server-IBRS", "hyperv": "none", "launch_security": "none",
+			"memory": "normal", "disks": "virtio", "nics": "virtio",
+		}
+		for i := 0; i < len(more); i += 2 {
+			labels[more[i]] = more[i+1]
+		}
+		return labels
+	}
+	info := func(name, kind string) map[string]string {
+		return map[string]string{"__name__": "kubevirt_vmi_hypervisor_info", "name": name, "hypervisor_type": kind}
+	}
+	state := func(name, state, reason string) map[string]string {
+		return map[string]string{"__name__": "kubevirt_vmi_hypervisor_state_info", "name": name, "state": state, "reason": reason}
+	}
+	control := func(name string) map[string]string {
+		return map[string]string{"__name__": "kubevirt_vmi_hypervisor_control_state_seconds", "name": name, "control_state": "ok", "value": "0"}
+	}
 	return prometheusOf(t, namespace, []map[string]string{
-		{"name": "web", "pod": "virt-launcher-web-x", "hypervisor_type": "kvm"},
-		{"name": "emulated", "pod": "virt-launcher-emulated-x", "hypervisor_type": "qemu-tcg"},
-		{"name": "web", "pod": "virt-launcher-web-x", "domain_type": "kvm", "arch": "x86_64", "machine": "pc-q35-7.2", "hypervisor_version": "7.2.22", "libvirt_version": "9.0.0"},
-		{"name": "emulated", "pod": "virt-launcher-emulated-x", "domain_type": "qemu", "arch": "x86_64", "machine": "pc-q35-7.2", "libvirt_version": "9.0.0"},
+		info("web", "kvm"), domain("web", "kvm"), state("web", "running", "booted"), control("web"),
+		info("failed", "kvm"), domain("failed", "kvm", "nics", "emulated"), state("failed", "paused", "ioerror"), control("failed"),
+		info("emulated", "qemu-tcg"), domain("emulated", "qemu", "cpu_model", "max"), state("emulated", "running", "booted"), control("emulated"),
+		{"__name__": "kubevirt_node_virtualization_info", "virtualization": "none", "hardware_paging": "on", "nested": "off"},
 	})
 }
 
-// prometheusOf answers queries for the product's two metrics as Prometheus does; those with a hypervisor_type are the first.
+// prometheusOf answers queries for the product's metrics as Prometheus does. All series are of the namespace and of node-1, and
+// of the pod that create makes for the name.
 func prometheusOf(t *testing.T, namespace string, series []map[string]string) string {
 	t.Helper()
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		result := []any{}
+		asked, _, _ := strings.Cut(r.FormValue("query"), "{")
 		for _, one := range series {
-			labels := maps.Clone(one)
-			labels["namespace"], labels["node"] = namespace, "node-1"
-			if strings.HasPrefix(r.FormValue("query"), "kubevirt_vmi_hypervisor_info") == (labels["hypervisor_type"] != "") {
-				result = append(result, map[string]any{"metric": labels, "value": []any{1, "1"}})
+			if one["__name__"] != asked {
+				continue
 			}
+			labels := maps.Clone(one)
+			labels["namespace"], labels["node"], labels["pod"] = namespace, "node-1", "virt-launcher-"+one["name"]+"-x"
+			result = append(result, map[string]any{"metric": labels, "value": []any{1, cmp.Or(labels["value"], "1")}})
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": "vector", "result": result}})
 	}))
@@ -93,6 +120,16 @@ func TestListFromPrometheus(t *testing.T) {
 		require.Zero(t, got.code, got.err)
 		require.Contains(t, got.out, namespace)
 		require.NotContains(t, got.out, "emulated")
+	})
+	t.Run("problems", func(t *testing.T) {
+		got := call(t, administrator(t), "list", "-n", namespace, "--prometheus-url="+address, "--problems")
+		require.Zero(t, got.code, got.err)
+		golden(t, "list-problems.txt", same(got.out, namespace))
+		require.Contains(t, got.err, "note: nothing is reported about 6 running VMs: list without --problems shows why")
+	})
+	t.Run("no problem", func(t *testing.T) {
+		got := call(t, administrator(t), "list", "-n", namespace, "-l", "vm=web", "--prometheus-url="+address, "--problems")
+		require.Equal(t, answer{err: "No VMs with a known problem in the namespace " + namespace + ".\n"}, got)
 	})
 	t.Run("nothing there", func(t *testing.T) {
 		got := call(t, administrator(t), "list", "-n", "default", "--source=none")

@@ -115,7 +115,10 @@ func TestRelay(t *testing.T) {
 	pod := testVM{namespace: namespace, name: "web", fixture: "masq", node: "node-9", socket: true}.create(t)
 	testVM{namespace: namespace, name: "gone", fixture: "masq", node: "node-9", socket: true}.create(t)
 	testVM{namespace: namespace, name: "elsewhere", fixture: "masq", node: "node-8", socket: true}.create(t)
-	r := &relay{pages: map[string]string{string(pod.UID): page(namespace, "web", "kvm")}}
+	r := &relay{pages: map[string]string{
+		string(pod.UID): page(namespace, "web", "kvm"),
+		"":              "kubevirt_node_virtualization_info{virtualization=\"hyperv\",hardware_paging=\"on\",nested=\"\"} 1\n", // its own
+	}}
 	serveRelay(t, r)
 	token := scraper(t, namespace)
 	list := func(further ...string) string {
@@ -140,7 +143,9 @@ func TestRelay(t *testing.T) {
 		require.Contains(t, out, "source: relay\n  type: kvm")
 		require.Contains(t, out, "the relay answered 404: no such pod on this node")
 		require.Contains(t, out, "no relay runs on node node-8")
-		require.Len(t, r.seen, 2)
+		require.Contains(t, out, "nodeVirtualization:\n    hardwarePaging: \"on\"\n    virtualization: hyperv\n")
+		require.Contains(t, out, "problems:\n  - node_is_vm\n")
+		require.Len(t, r.seen, 3, "a page for each VM, and one for the node")
 		for _, seen := range r.seen {
 			require.NotContains(t, seen, token, "the user's own token")
 			c := claimsOf(t, seen)

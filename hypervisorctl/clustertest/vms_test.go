@@ -33,6 +33,10 @@ type testVM struct {
 	domain string
 	// socket: the sidecar listens on a socket.
 	socket bool
+	// bare: no VirtualMachine owns it. stays: it cannot be migrated.
+	bare, stays bool
+	// guestOS is what its agent says; empty without an agent.
+	guestOS string
 	// without leaves the sidecar out; waiting is why it does not run.
 	without bool
 	waiting string
@@ -97,12 +101,22 @@ func (m testVM) object() *unstructured.Unstructured {
 	if m.architecture != "" {
 		spec["architecture"] = m.architecture
 	}
-	return &unstructured.Unstructured{Object: map[string]any{
+	migratable := map[string]any{"type": "LiveMigratable", "status": "True"}
+	if m.stays {
+		migratable = map[string]any{"type": "LiveMigratable", "status": "False", "reason": "DisksNotLiveMigratable"}
+	}
+	vmi := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
 		"metadata": map[string]any{"namespace": m.namespace, "name": m.name, "labels": map[string]any{"vm": m.name}},
 		"spec":     spec,
-		"status":   map[string]any{"phase": phase, "nodeName": node, "machine": map[string]any{"type": "pc-q35-rhel9.6.0"}},
+		"status": map[string]any{"phase": phase, "nodeName": node, "machine": map[string]any{"type": "pc-q35-rhel9.6.0"},
+			"conditions": []any{migratable}, "guestOSInfo": map[string]any{"name": m.guestOS}},
 	}}
+	if !m.bare {
+		controller := true
+		vmi.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "kubevirt.io/v1", Kind: "VirtualMachine", Name: m.name, UID: types.UID(m.name), Controller: &controller}})
+	}
+	return vmi
 }
 
 // report sets the status that the kubelet would.

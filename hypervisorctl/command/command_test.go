@@ -96,7 +96,7 @@ func TestHangingAPIServer(t *testing.T) {
 func TestDocsShowWhatIsPrinted(t *testing.T) {
 	docs, err := os.ReadFile("../../docs/hypervisorctl.md")
 	require.NoError(t, err)
-	for _, name := range []string{"list-table", "check-troubles", "explain-emulated"} {
+	for _, name := range []string{"list-table", "list-problems", "check-troubles", "explain-failed", "explain-emulated"} {
 		printed, err := os.ReadFile("../clustertest/testdata/golden/" + name + ".txt")
 		require.NoError(t, err)
 		require.Contains(t, string(docs), strings.TrimSpace(string(printed)), name)

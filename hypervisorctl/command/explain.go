@@ -21,7 +21,7 @@ func newExplainCommand(common *flags, name string) *cobra.Command {
 	options := &explainOptions{flags: common}
 	command := &cobra.Command{
 		Use:     "explain VMI",
-		Short:   "Explain why a VM runs on its hypervisor",
+		Short:   "Explain why a VM is slow or does not run, and why it runs on its hypervisor",
 		Example: examples(name, "explain web -n shop"),
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return options.run(cmd.Context(), args[0]) },

@@ -103,7 +103,7 @@ func (e hostileServer) needed(name, value string) string {
 }
 
 // neededNames are the names that needed is called with.
-var neededNames = []string{"phase", "kind", "init", "compute", "webhook", "type", "scheme", "enabled", "deployed", "capacity"}
+var neededNames = []string{"phase", "kind", "init", "compute", "webhook", "type", "scheme", "enabled", "deployed", "capacity", "owner", "facts"}
 
 func (e hostileServer) pod(change func(*corev1.Pod)) corev1.Pod {
 	pod := filled[corev1.Pod](e.text)
@@ -127,13 +127,20 @@ func (e hostileServer) pod(change func(*corev1.Pod)) corev1.Pod {
 
 // vmi has every field that is read.
 func (e hostileServer) vmi() map[string]any {
+	condition := func(kind, status string) any {
+		return map[string]any{"type": kind, "status": status, "reason": e.text, "message": e.text}
+	}
 	return map[string]any{
 		"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
-		"metadata": map[string]any{"namespace": e.text, "name": e.text, "uid": e.text, "labels": map[string]any{e.text: e.text}},
-		"spec":     map[string]any{"architecture": e.text},
+		"metadata": map[string]any{
+			"namespace": e.text, "name": e.text, "uid": e.text, "labels": map[string]any{e.text: e.text, "kubevirt.io/outdatedLauncherImage": e.text},
+			"ownerReferences": []any{map[string]any{"apiVersion": "kubevirt.io/v1", "kind": e.needed("owner", "VirtualMachine"), "name": e.text, "uid": e.text, "controller": true}},
+		},
+		"spec": map[string]any{"architecture": e.text},
 		"status": map[string]any{
 			"phase": e.needed("phase", "Running"), "nodeName": e.text, "machine": map[string]any{"type": e.text},
-			"activePods": map[string]any{e.text: e.text}, "conditions": []any{map[string]any{"type": e.text, "status": e.text, "message": e.text}},
+			"activePods": map[string]any{e.text: e.text}, "guestOSInfo": map[string]any{"name": "Microsoft Windows" + e.text},
+			"conditions": []any{condition(e.text, e.text), condition("LiveMigratable", "False"), condition("Paused", "True"), condition("PodScheduled", "False")},
 		},
 	}
 }
@@ -243,10 +250,16 @@ func (e hostileServer) answer(r *http.Request) any {
 // query returns Prometheus' answer.
 func (e hostileServer) query(r *http.Request) any {
 	labels := map[string]string{}
-	for _, name := range []string{"namespace", "pod", "name", "node", "domain_type", "arch", "machine", "hypervisor_version", "libvirt_version", "other"} {
+	for _, name := range []string{
+		"namespace", "pod", "name", "node", "domain_type", "arch", "machine", "hypervisor_version", "libvirt_version", "other",
+		"host_arch", "cpu_model", "launch_security", "memory", "nics", "virtualization", "hardware_paging", "nested",
+	} {
 		labels[name] = e.text
 	}
 	labels["hypervisor_type"] = e.needed("type", "kvm")
+	for name, value := range map[string]string{"state": "paused", "reason": "ioerror", "control_state": "error", "hyperv": "none", "disks": "emulated"} {
+		labels[name] = e.needed("facts", value)
+	}
 	return map[string]any{"status": "success", "data": map[string]any{
 		"resultType": "vector", "result": []any{map[string]any{"metric": labels, "value": []any{1, "1"}}},
 	}}

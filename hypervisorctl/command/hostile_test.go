@@ -63,7 +63,7 @@ func TestHostileText(t *testing.T) {
 		{"list", "-n", "shop", "FROM", "-o", "yaml"}, {"list", "-A", "--source=exec", "-o", "yaml"},
 		{"check", "-n", "shop", "--all", "-o", "yaml"}, {"explain", "web", "FROM", "-o", "yaml"},
 	}
-	short := [][]string{{"list", "-A", "FROM", "-o", "wide"}, {"list", "-A", "--source=exec"}, {"check", "FROM"}, {"explain", "web", "-n", "shop", "FROM"}}
+	short := [][]string{{"list", "-A", "FROM", "-o", "wide"}, {"list", "-A", "FROM", "--problems"}, {"list", "-A", "--source=exec"}, {"check", "FROM"}, {"explain", "web", "-n", "shop", "FROM"}}
 	whole := slices.Concat(asYAML, short, [][]string{
 		{"list", "-n", "shop", "FROM"}, {"list", "-A", "FROM", "-o", "json"}, {"list", "-A"}, {"check", "--all"}, {"check", "FROM", "-o", "json"},
 		{"explain", "web", "-n", "shop"}, {"explain", "web", "FROM", "-o", "json"},
@@ -129,6 +129,9 @@ func TestHostileTextIsPrinted(t *testing.T) {
 	row := callClean(t, url, "list", "-A", "--prometheus-url="+url, "-o", "wide")
 	require.Regexp(t, `(?m)^x\\u001b\[2J.*kvm .*\\u001b.*prometheus `, row.out)
 	why := callClean(t, url, "explain", "web", "--prometheus-url="+url)
+	require.Regexp(t, `(?m)^VMI .*, owned by VirtualMachine x\\u001b\[2J.*, not live-migratable \(x\\u001b\[2J`, why.out)
+	require.Regexp(t, `(?m)^node_is_vm: .* itself a VM \(x\\u001b\[2J`, why.out)
+	require.Regexp(t, `(?m)^  change: .*virtctl restart x\\u001b\[2J`, why.out)
 	require.Regexp(t, `(?m)^pod .*, hypervisor x\\u001b\[2J\\u001b\]0;t\\u0007\\u000d\\n\\tFORGED \\u009b31m\\u0085\\u202e\\u2066\\u200f\\u2028FORGED\\u2029\\nFORGED\\u007f`, why.out)
 }
 

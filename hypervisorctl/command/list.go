@@ -17,6 +17,7 @@ type listOptions struct {
 	selector  string
 	all       bool
 	noHeaders bool
+	problems  bool
 }
 
 func newListCommand(common *flags, name string) *cobra.Command {
@@ -25,7 +26,7 @@ func newListCommand(common *flags, name string) *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List VMs with the hypervisor that each runs on",
-		Example: examples(name, "list -A", "list -n shop -l team=blue -o wide"),
+		Example: examples(name, "list -A", "list -n shop -l team=blue -o wide", "list -A --problems"),
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return options.run(cmd.Context()) },
 	}
@@ -33,6 +34,7 @@ func newListCommand(common *flags, name string) *cobra.Command {
 	set.StringVarP(&options.output, "output", "o", outputTable, "table, wide, json or yaml")
 	set.StringVarP(&options.selector, "selector", "l", "", "labels of the VMIs, such as team=blue")
 	set.BoolVarP(&options.all, "all-namespaces", "A", false, "VMIs of all namespaces")
+	set.BoolVar(&options.problems, "problems", false, "only VMs with a problem; explain says what to do")
 	set.BoolVar(&options.noHeaders, "no-headers", false, "do not print the table's header")
 	return command
 }
@@ -58,7 +60,13 @@ func (o *listOptions) run(ctx context.Context) error {
 	if note != "" { // beside an error it would distract
 		o.note("no types: " + note)
 	}
-	return o.print(NewList(vms), namespace)
+	list := NewList(vms)
+	if o.problems {
+		if unknown := list.onlyProblems(); unknown > 0 {
+			o.note(fmt.Sprintf("nothing is reported about %s: list without --problems shows why", survey.Count(unknown, "running VM", "running VMs")))
+		}
+	}
+	return o.print(list, namespace)
 }
 
 func (o *listOptions) print(list *List, namespace string) error {
@@ -66,15 +74,16 @@ func (o *listOptions) print(list *List, namespace string) error {
 		return printObject(o.out, o.output, list)
 	}
 	if len(list.Items) == 0 {
+		what := map[bool]string{false: "No VMs", true: "No VMs with a known problem"}[o.problems]
 		if namespace == "" {
-			return o.errOut.Printf("No VMs in any namespace.\n")
+			return o.errOut.Printf("%s in any namespace.\n", what)
 		}
-		return o.errOut.Printf("No VMs in the namespace %s.\n", namespace)
+		return o.errOut.Printf("%s in the namespace %s.\n", what, namespace)
 	}
 	printer := printers.NewTablePrinter(printers.PrintOptions{
 		WithNamespace: o.all, Wide: o.output == outputWide, NoHeaders: o.noHeaders,
 	})
-	if err := printer.PrintObj(table(list, o.now()), o.out.Filter()); err != nil {
+	if err := printer.PrintObj(table(list, o.now(), o.problems), o.out.Filter()); err != nil {
 		return err
 	}
 	for _, note := range notes(list) {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/explain"
 	"kubevirt-hypervisor-exporter/hypervisorctl/source"
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
@@ -43,9 +44,11 @@ type Row struct {
 	Source     string `json:"source,omitempty"`
 	vm.Sidecar `json:",inline"`
 	// Reason is why there is no type: one of a fixed set, in snake case. ReasonText is the reason in a sentence.
-	Reason     string      `json:"reason,omitempty"`
-	ReasonText string      `json:"reasonText,omitempty"`
-	Created    metav1.Time `json:"created,omitzero"`
+	Reason     string `json:"reason,omitempty"`
+	ReasonText string `json:"reasonText,omitempty"`
+	// Problems are the names of explain's problems, from worst to least.
+	Problems []string    `json:"problems,omitempty"`
+	Created  metav1.Time `json:"created,omitzero"`
 }
 
 // NewList makes a row of each VM, ordered by namespace and name.
@@ -60,11 +63,22 @@ func NewList(vms []survey.VM) *List {
 	return &List{TypeMeta: vm.TypeMeta("HypervisorList"), Items: rows}
 }
 
+// onlyProblems leaves the VMs with a problem, and returns how many of the others run without a report about them.
+func (l *List) onlyProblems() (unknown int) {
+	l.Items = slices.DeleteFunc(l.Items, func(r Row) bool {
+		if len(r.Problems) == 0 && r.Type == "" && r.Phase == vm.Running {
+			unknown++
+		}
+		return len(r.Problems) == 0
+	})
+	return unknown
+}
+
 func newRow(of survey.VM) Row {
 	vmi := of.VMI
 	row := Row{
 		Namespace: vmi.Namespace, Name: vmi.Name, Phase: vmi.Phase, Node: vmi.Node, Source: of.Source,
-		Sidecar: vm.Sidecar{State: vm.Absent}, Created: vmi.Created,
+		Sidecar: vm.Sidecar{State: vm.Absent}, Created: vmi.Created, Problems: explain.Names(explain.Problems(explain.Input{VM: of})),
 	}
 	if of.Launcher != nil {
 		row.Pod, row.Sidecar = of.Launcher.Name, of.Launcher.Sidecar
@@ -90,7 +104,7 @@ type column struct {
 	cell func(Row) string
 }
 
-func columns(now time.Time) []column {
+func columns(now time.Time, problems bool) []column {
 	return []column{
 		{"Name", false, func(r Row) string { return r.Name }},
 		{"Type", false, func(r Row) string { return r.Type }},
@@ -98,16 +112,29 @@ func columns(now time.Time) []column {
 		{"Node", false, func(r Row) string { return r.Node }},
 		{"Sidecar", false, func(r Row) string { return string(r.Sidecar.State) }},
 		{"Reason", false, func(r Row) string { return r.Reason }},
+		{"Problems", !problems, func(r Row) string { return strings.Join(r.Problems, ",") }},
 		{"Age", false, func(r Row) string { return age(r.Created, now) }},
 		{"Phase", true, func(r Row) string { return r.Phase }},
+		{"State", true, state},
 		{"Arch", true, func(r Row) string { return r.Arch }},
 		{"Machine", true, func(r Row) string { return r.Machine }},
+		{"CPU", true, func(r Row) string { return r.CPUModel }},
+		{"Disks", true, func(r Row) string { return r.Disks }},
+		{"NICs", true, func(r Row) string { return r.NICs }},
 		{"QEMU", true, func(r Row) string { return r.HypervisorVersion }},
 		{"Libvirt", true, func(r Row) string { return r.LibvirtVersion }},
 		{"Version", true, func(r Row) string { return r.Sidecar.Version }},
 		{"Source", true, func(r Row) string { return r.Source }},
 		{"Pod", true, func(r Row) string { return r.Pod }},
 	}
+}
+
+// state is libvirt's, with its reason where the VM does not just run.
+func state(r Row) string {
+	if r.Finding.State == "" || r.Finding.State == "running" {
+		return r.Finding.State
+	}
+	return r.Finding.State + ": " + r.StateReason
 }
 
 func age(created metav1.Time, now time.Time) string {
@@ -117,9 +144,9 @@ func age(created metav1.Time, now time.Time) string {
 	return duration.HumanDuration(now.Sub(created.Time))
 }
 
-// table returns the list for cli-runtime's printer.
-func table(list *List, now time.Time) *metav1.Table {
-	all := columns(now)
+// table returns the list for cli-runtime's printer. The column of problems is wide unless they are what is asked for.
+func table(list *List, now time.Time, problems bool) *metav1.Table {
+	all := columns(now, problems)
 	table := &metav1.Table{}
 	for _, one := range all {
 		definition := metav1.TableColumnDefinition{Name: one.name, Type: "string"}

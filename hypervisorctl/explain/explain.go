@@ -1,8 +1,6 @@
 package explain
 
 import (
-	"strings"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -21,7 +19,7 @@ type Input struct {
 	KubeVirtErr error
 }
 
-// Explanation is why a VMI has its type.
+// Explanation is what is wrong with a VMI, and why it has its type.
 type Explanation struct {
 	metav1.TypeMeta `json:",inline"`
 	Namespace       string `json:"namespace"`
@@ -36,7 +34,10 @@ type Explanation struct {
 	Verdict  Verdict `json:"verdict"`
 	Sentence string  `json:"sentence"`
 	Advice   string  `json:"advice,omitempty"`
-	Facts    []Fact  `json:"facts"`
+	// Result is the worst of Problems, which are from worst to least.
+	Result   Result    `json:"result"`
+	Problems []Problem `json:"problems"`
+	Facts    []Fact    `json:"facts"`
 }
 
 // The types. The sidecar's label hypervisor_type has the first three.
@@ -48,44 +49,58 @@ const (
 	hypervDirect = "hyperv-direct"
 )
 
-// Explain returns the verdict and what it is based on.
+// Explain returns the problems, the verdict on the type, and what they are based on.
 func Explain(in Input) *Explanation {
 	e := &Explanation{
 		TypeMeta:  vm.TypeMeta("HypervisorExplanation"),
-		Namespace: in.VMI.Namespace, Name: in.VMI.Name, Source: in.Source, Facts: facts(in),
+		Namespace: in.VMI.Namespace, Name: in.VMI.Name, Source: in.Source, Problems: []Problem{}, Facts: facts(in),
 	}
-	switch in.Cause.Why {
-	case vm.NotRunning, vm.PodsRefused, vm.NoPod, vm.Ambiguous: // nothing follows without a pod that is surely the VM's
-		sentence := in.Cause.Sentence()
-		e.Verdict, e.Sentence = Verdict(in.Cause.Why.String()), strings.ToUpper(sentence[:1])+sentence[1:]+"."
-		e.Advice = named(in.Cause.Hint(), in)
-		return e
-	default:
-	}
-	e.Expected, e.Verdict = expected(in)
-	if in.Finding != nil {
-		e.Type = typeOf(in)
-		e.Verdict = judge(in, e.Type, e.Expected, e.Verdict)
-	}
-	text := texts()[e.Verdict]
-	e.Sentence, e.Advice = named(text.Sentence, in), named(text.Advice, in)
-	if e.Verdict == EmulationAllowed && in.KubeVirt != nil && !in.KubeVirt.UseEmulation {
-		e.Advice = named("useEmulation is off now. Restart the VM, and it gets the device: virtctl restart NAME.", in)
-	}
-	if e.Type == "" && e.Expected != "" {
-		e.Sentence = "Not measured; expected from the pod spec: " + e.Sentence
-	}
+	e.Problems = append(e.Problems, Problems(in)...) // in JSON [], not null
+	e.judge(in)
+	e.Result = resultOf(in, e)
 	return e
 }
 
-// named replaces NAME, POD and DEVICE, so that a command can be copied as it is.
-func named(text string, in Input) string {
-	pairs := []string{"DEVICE", string(deviceName(in)), "NAME", in.VMI.Name + " -n " + in.VMI.Namespace}
-	if in.Launcher != nil {
-		pairs = append(pairs, "POD", in.Launcher.Name+" -n "+in.Launcher.Namespace)
+// judge fills in the verdict on the type.
+func (e *Explanation) judge(in Input) {
+	switch in.Cause.Why {
+	case vm.NotRunning, vm.Unschedulable, vm.PodsRefused, vm.NoPod, vm.Ambiguous: // nothing follows without a pod that is surely the VM's
+		e.Verdict, e.Sentence = Verdict(in.Cause.Why.String()), capital(in.Cause.Sentence())+"."
+		e.Advice = advice(in.Cause.Hint(), in)
+		return
+	default:
 	}
-	return strings.NewReplacer(pairs...).Replace(text)
+	if in.Finding != nil {
+		e.Type = typeOf(in)
+	}
+	e.Expected, e.Verdict = judged(in)
+	text := textOf(e.Verdict, in)
+	e.Sentence, e.Advice = advice(text.Sentence, in), advice(text.Advice, in)
+	if e.Type == "" && e.Expected != "" {
+		e.Sentence = "Not measured; expected from the pod spec: " + e.Sentence
+	}
 }
+
+// judged returns the expected type, and the verdict on the measured one or, if none was measured, on the expected one.
+func judged(in Input) (expectedType string, because Verdict) {
+	expectedType, because = expected(in)
+	if in.Finding == nil {
+		return expectedType, because
+	}
+	return expectedType, judge(in, typeOf(in), expectedType, because)
+}
+
+// textOf returns a verdict's text.
+func textOf(verdict Verdict, in Input) Text {
+	text := texts()[verdict]
+	if verdict == EmulationAllowed && in.KubeVirt != nil && !in.KubeVirt.UseEmulation {
+		text.Advice = "useEmulation is off now, so a new pod gets the device: RESTART"
+	}
+	return text
+}
+
+// advice puts the VM's names, and the commands that work for it, into a text.
+func advice(text string, in Input) string { return in.VMI.Advice(text, in.Launcher) }
 
 // typeOf returns the sidecar's type, or hyperv-direct, for which the sidecar reports unknown.
 func typeOf(in Input) string {
@@ -148,7 +163,12 @@ func expected(in Input) (string, Verdict) {
 	}
 }
 
+// crosses reports whether the guest's architecture is another one than its node's: by the sidecar, or by the objects. libvirt
+// gives a 32-bit guest of the same CPU a name of its own, which KubeVirt does not use.
 func crosses(in Input) bool {
+	if in.Finding != nil && in.Finding.Arch != "" && in.Finding.HostArch != "" {
+		return in.Finding.Arch != in.Finding.HostArch
+	}
 	if in.VMI.Architecture == "" || in.Node == nil {
 		return false
 	}

@@ -3,8 +3,11 @@ package explain
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/source"
 	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
@@ -17,13 +20,26 @@ type Fact struct {
 
 func facts(in Input) []Fact {
 	list := []Fact{{"VMI", vmiFact(in)}, {"domain", domainFact(in)}}
+	if f := in.Finding; f != nil && f.State != "" {
+		list = append(list, Fact{"state", stateFact(f)})
+	}
+	if f := in.Finding; f != nil && f.Hyperv != "" {
+		list = append(list, Fact{"hardware", hardwareFact(f)})
+	}
 	if in.Launcher != nil {
 		list = append(list, Fact{"pod", podFact(in)})
 	}
 	if in.VMI.Node != "" {
 		list = append(list, nodeFacts(in)...)
 	}
-	return append(list, Fact{"KubeVirt now", kubeVirtFact(in)})
+	list = append(list, Fact{"KubeVirt now", kubeVirtFact(in)})
+	if missing := notKnown(in); len(missing) > 0 {
+		list = append(list, Fact{"not known", strings.Join(missing, ", ")})
+	}
+	if in.Finding == nil && in.VMI.Phase == vm.Running && in.Cause.Hint() != "" {
+		list = append(list, Fact{"to know it", advice(in.Cause.Hint(), in)})
+	}
+	return list
 }
 
 func vmiFact(in Input) string {
@@ -34,7 +50,24 @@ func vmiFact(in Input) string {
 	if in.VMI.HardwareEmulation {
 		text += ", condition HardwareEmulation"
 	}
+	return text + ", " + in.VMI.Ownership()
+}
+
+func stateFact(f *source.Finding) string {
+	text := fmt.Sprintf("%s (%s)", f.State, f.StateReason)
+	if f.ControlState == "" {
+		return text
+	}
+	text += ", QEMU's monitor " + f.ControlState
+	if f.ControlSeconds > 0 {
+		text += " for " + (time.Duration(f.ControlSeconds) * time.Second).String()
+	}
 	return text
+}
+
+func hardwareFact(f *source.Finding) string {
+	return fmt.Sprintf("CPU %s, disks %s, interfaces %s, memory %s, enlightenments %s, launch security %s",
+		cmp.Or(f.CPUModel, "-"), cmp.Or(f.Disks, "-"), cmp.Or(f.NICs, "-"), cmp.Or(f.Memory, "-"), f.Hyperv, cmp.Or(f.LaunchSecurity, "-"))
 }
 
 func domainFact(in Input) string {
@@ -76,8 +109,13 @@ func nodeFacts(in Input) []Fact {
 	}
 	allocatable, capacity := in.Node.Status.Allocatable[deviceName(in)], in.Node.Status.Capacity[deviceName(in)]
 	info := in.Node.Status.NodeInfo
+	text := fmt.Sprintf("%s, architecture %s, kernel %s", in.Node.Name, cmp.Or(info.Architecture, "-"), cmp.Or(info.KernelVersion, "-"))
+	if in.Finding != nil && in.Finding.Node != (source.Node{}) {
+		can := in.Finding.Node
+		text += fmt.Sprintf(", virtualization %s, hardware paging %s, nested %s", cmp.Or(can.Virtualization, "-"), cmp.Or(can.HardwarePaging, "-"), cmp.Or(can.Nested, "-"))
+	}
 	return []Fact{
-		{"node", fmt.Sprintf("%s, architecture %s, kernel %s", in.Node.Name, cmp.Or(info.Architecture, "-"), cmp.Or(info.KernelVersion, "-"))},
+		{"node", text},
 		{"node devices", fmt.Sprintf("%s: %s allocatable of %s", deviceName(in), allocatable.String(), capacity.String())},
 		{"node labels", labelFact(in.Node.Labels)},
 	}
@@ -115,13 +153,22 @@ func allowed(yes bool) string {
 	return "not allowed"
 }
 
-// Print writes an explanation as text.
+// Print writes an explanation as text: the verdict, the problems, and what they are based on.
 func Print(out *terminal.Writer, e *Explanation) error {
-	errs := []error{out.Printf("%s/%s: %s\n\n%s\n", e.Namespace, e.Name, headline(e), e.Sentence)}
-	if e.Advice != "" {
-		errs = append(errs, out.Printf("%s\n", e.Advice))
+	errs := []error{out.Printf("%s/%s: %s%s\n\n", e.Namespace, e.Name, e.Result.words(), headline(e))}
+	// Why a VM has its type is not said twice, and not of one that does not execute.
+	if !slices.ContainsFunc(e.Problems, func(p Problem) bool {
+		return p.Sentence == e.Sentence || p.Severity == Stopped || p.Severity == Stuck
+	}) {
+		errs = append(errs, out.Printf("%s\n", e.Sentence))
+		if e.Advice != "" {
+			errs = append(errs, out.Printf("%s\n", e.Advice))
+		}
+		errs = append(errs, out.Printf("\n"))
 	}
-	errs = append(errs, out.Printf("\n"))
+	for _, one := range e.Problems {
+		errs = append(errs, out.Printf("%s: %s\n  cost:   %s\n  change: %s\n\n", one.Name, one.Sentence, one.Cost, one.Change))
+	}
 	widest := 0
 	for _, fact := range e.Facts {
 		widest = max(widest, len(fact.Name))
@@ -136,12 +183,12 @@ func Print(out *terminal.Writer, e *Explanation) error {
 func headline(e *Explanation) string {
 	switch {
 	case e.Type != "" && e.Expected != "" && e.Type != e.Expected:
-		return fmt.Sprintf("%s (reported by its sidecar), but %s was expected", e.Type, e.Expected)
+		return fmt.Sprintf("; on %s (reported by its sidecar), but %s was expected", e.Type, e.Expected)
 	case e.Type != "":
-		return fmt.Sprintf("%s (reported by its sidecar)", e.Type)
+		return fmt.Sprintf("; on %s (reported by its sidecar)", e.Type)
 	case e.Expected != "":
-		return fmt.Sprintf("%s expected, but not measured", e.Expected)
+		return fmt.Sprintf("; %s expected, but not measured", e.Expected)
 	default:
-		return "not known"
+		return ""
 	}
 }

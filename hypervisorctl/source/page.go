@@ -13,36 +13,39 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
 )
 
-const (
-	infoMetric   = "kubevirt_vmi_hypervisor_info"
-	domainMetric = "kubevirt_vmi_hypervisor_domain_info"
-	// largestPage is what is read of a page; the sidecar's has 3 KiB.
-	largestPage = 256 << 10
-)
+// largestPage is what is read of a page; the sidecar's has 5 KiB.
+const largestPage = 256 << 10
 
 // Parse reads a sidecar's page in the text format and returns what it reports about the VMI. A tenant may have written the
-// page: it is used only if its one series names the VMI, and what cannot be printed is replaced.
+// page: it is used only if its series name the VMI, and only labels and values that a sidecar can have are believed.
 func Parse(page []byte, key types.NamespacedName) (Finding, error) {
+	families, err := familiesOf(page)
+	if err != nil {
+		return Finding{}, err
+	}
+	found := map[string]*series{}
+	for _, metric := range vmMetrics() {
+		if found[metric], err = seriesOf(families[metric], key); err != nil {
+			return Finding{}, err
+		}
+	}
+	if found[infoMetric] == nil {
+		return Finding{}, noSeries(families[infoMetric])
+	}
+	return finding(found)
+}
+
+// familiesOf parses a page.
+func familiesOf(page []byte) (map[string]*dto.MetricFamily, error) {
 	if len(page) > largestPage {
-		return Finding{}, fmt.Errorf("the sidecar's page has %d bytes, more than %d", len(page), largestPage)
+		return nil, fmt.Errorf("the sidecar's page has %d bytes, more than %d", len(page), largestPage)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(page))
 	if err != nil {
-		return Finding{}, fmt.Errorf("read the sidecar's page: %w", err)
+		return nil, fmt.Errorf("read the sidecar's page: %w", err)
 	}
-	info, err := seriesOf(families[infoMetric], key)
-	if err != nil {
-		return Finding{}, err
-	}
-	if info == nil {
-		return Finding{}, noSeries(families[infoMetric])
-	}
-	domain, err := seriesOf(families[domainMetric], key)
-	if err != nil {
-		return Finding{}, err
-	}
-	return finding(info, domain)
+	return families, nil
 }
 
 // noSeries is the error for a page without a series of the VMI: it names another VM if there is one.
@@ -64,9 +67,9 @@ func labelsOf(metric *dto.Metric) labels {
 	return all
 }
 
-// seriesOf returns the labels of the one series of the VMI; nil if it has none.
-func seriesOf(family *dto.MetricFamily, key types.NamespacedName) (labels, error) {
-	var found labels
+// seriesOf returns the one series of the VMI; nil if it has none.
+func seriesOf(family *dto.MetricFamily, key types.NamespacedName) (*series, error) {
+	var found *series
 	for _, metric := range family.GetMetric() {
 		one := labelsOf(metric)
 		if one["namespace"] != key.Namespace || one["name"] != key.Name {
@@ -75,26 +78,9 @@ func seriesOf(family *dto.MetricFamily, key types.NamespacedName) (labels, error
 		if found != nil {
 			return nil, fmt.Errorf("the sidecar's page shows %s more than once in %s", key, family.GetName())
 		}
-		found = one
+		found = &series{one, metric.GetGauge().GetValue()}
 	}
 	return found, nil
-}
-
-// finding puts together the labels of both metrics; domain may be nil.
-func finding(info, domain labels) (Finding, error) {
-	switch kind := info["hypervisor_type"]; kind {
-	case "kvm", "qemu-tcg", "unknown":
-		return Finding{
-			Type:              kind,
-			DomainType:        printable(domain["domain_type"]),
-			Arch:              printable(domain["arch"]),
-			Machine:           printable(domain["machine"]),
-			HypervisorVersion: printable(domain["hypervisor_version"]),
-			LibvirtVersion:    printable(domain["libvirt_version"]),
-		}, nil
-	default:
-		return Finding{}, fmt.Errorf("the sidecar's page has the hypervisor_type %q, which this release does not know", printable(kind))
-	}
 }
 
 // printable makes a tenant's text fit for a column: on one line, without escape sequences, and short.

@@ -26,34 +26,49 @@ func TestPrometheusSelectsByTargetLabels(t *testing.T) {
 		delete(series, "hypervisor_type")
 		return series
 	}
+	state := func(reason string, more ...string) map[string]string {
+		return domain("launcher", "", append([]string{"state", "paused", "reason", reason}, more...)...)
+	}
+	stuck := domain("launcher", "", "control_state", "occupied")
+	node := func(name, virtualization string) map[string]string {
+		return map[string]string{"node": name, "virtualization": virtualization, "hardware_paging": "on", "nested": "off"}
+	}
+	type series = []map[string]string
+	web := series{info("launcher", "web", "kvm")}
 	tests := map[string]struct {
-		infos, domains []map[string]string
-		want           Finding
-		err            string
+		infos, domains, states, controls, nodes series
+
+		want Finding
+		err  string
 	}{
-		"its own":                      {[]map[string]string{info("launcher", "web", "kvm")}, []map[string]string{domain("launcher", "kvm")}, Finding{Type: "kvm", DomainType: "kvm"}, ""},
-		"without a domain":             {[]map[string]string{info("launcher", "web", "unknown")}, nil, Finding{Type: "unknown"}, ""},
-		"none":                         {nil, nil, Finding{}, "no series of the VMI"},
-		"its name on another pod":      {[]map[string]string{info("evil", "web", "kvm")}, nil, Finding{}, "no series of the VMI"},
-		"its pod under another name":   {[]map[string]string{info("launcher", "db", "kvm")}, nil, Finding{}, "Prometheus calls the VMI of pod launcher db"},
-		"its pod in another namespace": {[]map[string]string{info("launcher", "web", "kvm", "namespace", "evil")}, nil, Finding{}, "no series of the VMI"},
-		"two replicas that agree":      {[]map[string]string{info("launcher", "web", "kvm", "replica", "a"), info("launcher", "web", "kvm", "replica", "b")}, []map[string]string{domain("launcher", "kvm", "replica", "a"), domain("launcher", "kvm", "replica", "b")}, Finding{Type: "kvm", DomainType: "kvm"}, ""},
-		"two types":                    {[]map[string]string{info("launcher", "web", "kvm", "replica", "a"), info("launcher", "web", "qemu-tcg", "replica", "b")}, nil, Finding{}, "with different types"},
-		"two domains":                  {[]map[string]string{info("launcher", "web", "kvm")}, []map[string]string{domain("launcher", "kvm"), domain("launcher", "qemu", "x", "y")}, Finding{Type: "kvm"}, ""},
-		"an unknown type":              {[]map[string]string{info("launcher", "web", "\x1b[2J")}, nil, Finding{}, `hypervisor_type "\\u001b[2J"`},
+		"its own":                      {infos: web, domains: series{domain("launcher", "kvm")}, want: Finding{Type: "kvm", DomainType: "kvm"}},
+		"without a domain":             {infos: series{info("launcher", "web", "unknown")}, want: Finding{Type: "unknown"}},
+		"none":                         {err: "no series of the VMI"},
+		"a domain alone":               {domains: series{domain("launcher", "kvm")}, err: "no series of the VMI"},
+		"its name on another pod":      {infos: series{info("evil", "web", "kvm")}, err: "no series of the VMI"},
+		"its pod under another name":   {infos: series{info("launcher", "db", "kvm")}, err: "Prometheus calls the VMI of pod launcher db"},
+		"its pod in another namespace": {infos: series{info("launcher", "web", "kvm", "namespace", "evil")}, err: "no series of the VMI"},
+		"two replicas that agree": {infos: series{info("launcher", "web", "kvm", "replica", "a"), info("launcher", "web", "kvm", "replica", "b")},
+			domains: series{domain("launcher", "kvm", "replica", "a"), domain("launcher", "kvm", "replica", "b")}, want: Finding{Type: "kvm", DomainType: "kvm"}},
+		"two types":       {infos: series{info("launcher", "web", "kvm", "replica", "a"), info("launcher", "web", "qemu-tcg", "replica", "b")}, err: "with different types"},
+		"two domains":     {infos: web, domains: series{domain("launcher", "kvm"), domain("launcher", "qemu")}, want: Finding{Type: "kvm"}},
+		"an unknown type": {infos: series{info("launcher", "web", "\x1b[2J")}, err: `hypervisor_type "\\u001b[2J"`},
+		"a state":         {infos: web, states: series{state("ioerror"), state("ioerror", "replica", "b")}, want: Finding{Type: "kvm", State: "paused", StateReason: "ioerror"}},
+		"two states":      {infos: web, states: series{state("ioerror"), state("user")}, want: Finding{Type: "kvm"}},
+		"a stuck monitor": {infos: web, controls: series{stuck}, want: Finding{Type: "kvm", ControlState: "occupied", ControlSeconds: 301}},
+		"its node":        {infos: web, nodes: series{node("node-2", "kvm"), node("node-1", "none")}, want: Finding{Type: "kvm", Node: Node{"none", "on", "off"}}},
+		"two nodes":       {infos: web, nodes: series{node("node-1", "kvm"), node("node-1", "none")}, want: Finding{Type: "kvm"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			var queries []string
 			web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				queries = append(queries, r.FormValue("query"))
-				series := test.infos
-				if strings.HasPrefix(r.FormValue("query"), domainMetric) {
-					series = test.domains
-				}
+				asked, _, _ := strings.Cut(r.FormValue("query"), "{")
+				series := map[string][]map[string]string{infoMetric: test.infos, domainMetric: test.domains, stateMetric: test.states, controlMetric: test.controls, nodeMetric: test.nodes}
 				result := []any{}
-				for _, one := range series {
-					result = append(result, map[string]any{"metric": one, "value": []any{1, "1"}})
+				for _, one := range series[asked] {
+					result = append(result, map[string]any{"metric": one, "value": []any{1, "301.5"}})
 				}
 				_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": "vector", "result": result}})
 			}))
@@ -63,6 +78,9 @@ func TestPrometheusSelectsByTargetLabels(t *testing.T) {
 			require.Equal(t, []string{
 				`kubevirt_vmi_hypervisor_info{job="hypervisor-exporter/hypervisor-exporter-vms",namespace="shop"}`,
 				`kubevirt_vmi_hypervisor_domain_info{job="hypervisor-exporter/hypervisor-exporter-vms",namespace="shop"}`,
+				`kubevirt_vmi_hypervisor_state_info{job="hypervisor-exporter/hypervisor-exporter-vms",namespace="shop"}`,
+				`kubevirt_vmi_hypervisor_control_state_seconds{job="hypervisor-exporter/hypervisor-exporter-vms",namespace="shop"}`,
+				`kubevirt_node_virtualization_info{job="hypervisor-exporter-relay/hypervisor-exporter-relay"}`,
 			}, queries)
 			got, err := source.Find(t.Context(), Target{
 				VMI:      vm.VMI{Namespace: "shop", Name: "web", Node: "node-1"},

@@ -42,6 +42,8 @@ type Relay struct {
 	client *http.Client
 	// tunnel opens the tunnel to a pod once, also if that fails.
 	tunnel func(ctx context.Context, pod string) tunnel
+	// node reads the page of a relay itself once, by its pod.
+	node func(ctx context.Context, pod string) Node
 	// stop ends the tunnels, which running counts.
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -76,6 +78,7 @@ func NewRelay(config RelayConfig) (Source, error) {
 		}
 		return tunnel{address, err}
 	})
+	r.node = cluster.Once(r.readNode)
 	return r, nil
 }
 
@@ -91,20 +94,48 @@ func (r *Relay) Close() {
 
 // Find implements Source.
 func (r *Relay) Find(ctx context.Context, target Target) (Finding, error) {
-	return findOnPage(ctx, target, r.page)
+	found, err := findOnPage(ctx, target, r.page)
+	if err == nil {
+		found.Node = r.node(ctx, r.config.Pods[target.Launcher.Node])
+	}
+	return found, err
 }
 
-// page reads a page from the relay of the pod's node.
+// page reads a VM's page from the relay of the pod's node.
 func (r *Relay) page(ctx context.Context, launcher vm.Launcher) ([]byte, error) {
 	pod, known := r.config.Pods[launcher.Node]
 	if !known {
 		return nil, fmt.Errorf("no relay runs on node %s", launcher.Node)
 	}
+	return r.get(ctx, pod, "/pods/"+launcher.UID+"/metrics")
+}
+
+// readNode reads what a relay reports about its node. Nothing is known from a relay of an earlier release, or from one that
+// does not answer.
+func (r *Relay) readNode(ctx context.Context, pod string) Node {
+	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+	defer cancel()
+	page, err := r.get(ctx, pod, "/metrics")
+	if err != nil {
+		return Node{}
+	}
+	families, err := familiesOf(page)
+	if err != nil {
+		return Node{}
+	}
+	for _, metric := range families[nodeMetric].GetMetric() {
+		return nodeOf(&series{labels: labelsOf(metric)})
+	}
+	return Node{}
+}
+
+// get reads a page of a relay.
+func (r *Relay) get(ctx context.Context, pod, path string) ([]byte, error) {
 	to := r.tunnel(ctx, pod)
 	if to.err != nil {
 		return nil, to.err
 	}
-	request, err := r.request(ctx, to.address, launcher.UID)
+	request, err := r.request(ctx, to.address, path)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +151,7 @@ func (r *Relay) page(ctx context.Context, launcher vm.Launcher) ([]byte, error) 
 	return body, refusal(response, body)
 }
 
-func (r *Relay) request(ctx context.Context, address, uid string) (*http.Request, error) {
+func (r *Relay) request(ctx context.Context, address, path string) (*http.Request, error) {
 	scheme, header := "http", http.Header{"Accept": {"text/plain; version=0.0.4"}}
 	if r.config.Trust.HTTPS {
 		scheme = "https"
@@ -130,7 +161,7 @@ func (r *Relay) request(ctx context.Context, address, uid string) (*http.Request
 		}
 		header.Set("Authorization", "Bearer "+token)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+"/pods/"+uid+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+path, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -16,19 +16,6 @@ type Target struct {
 	Launcher vm.Launcher
 }
 
-// Finding is what a sidecar reports about its VMI. Type is never empty; the rest is empty if libvirt did not report it.
-type Finding struct {
-	// Type is kvm, qemu-tcg or unknown.
-	Type string `json:"type,omitempty"`
-	// DomainType is libvirt's, such as qemu.
-	DomainType string `json:"domainType,omitempty"`
-	// Arch is the guest's architecture as libvirt writes it, such as x86_64.
-	Arch              string `json:"architecture,omitempty"`
-	Machine           string `json:"machine,omitempty"`
-	HypervisorVersion string `json:"hypervisorVersion,omitempty"`
-	LibvirtVersion    string `json:"libvirtVersion,omitempty"`
-}
-
 // Source finds out what VMIs run on. Find may be called from many goroutines.
 type Source interface {
 	// Name is the value of --source.

@@ -2,8 +2,10 @@
 package vm
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -36,6 +38,20 @@ type VMI struct {
 	// SoftwareEmulation and HardwareEmulation are KubeVirt's conditions on a guest of another architecture than its
 	// node's: QEMU executes it in software (since 1.9), or KVM in hardware (VEP 172, planned).
 	SoftwareEmulation, HardwareEmulation bool
+	// Owner controls the VMI.
+	Owner      Owner
+	Migratable Migratable
+	// NotMigratable is KubeVirt's reason, where Migratable is MigratableNo.
+	NotMigratable string
+	// Paused is KubeVirt's reason for a VMI that it shows as paused, such as PausedIOError; empty if it is not.
+	Paused string
+	// Unschedulable is why the scheduler finds no node for its pod; empty if it does.
+	Unschedulable string
+	// GuestOS is what the guest's agent calls its system; empty without an agent.
+	GuestOS string
+	// Outdated: its pod runs a virt-launcher of an earlier KubeVirt than the installed one (KubeVirt's label
+	// kubevirt.io/outdatedLauncherImage).
+	Outdated bool
 }
 
 // FromObject reads a VMI. It accepts any object and never fails: a VMI is shown with what is known about it.
@@ -45,7 +61,7 @@ func FromObject(object *unstructured.Unstructured) VMI {
 		return value
 	}
 	pods, _, _ := unstructured.NestedStringMap(object.Object, "status", "activePods")
-	return VMI{
+	vmi := VMI{
 		Namespace:    object.GetNamespace(),
 		Name:         object.GetName(),
 		UID:          string(object.GetUID()),
@@ -56,18 +72,41 @@ func FromObject(object *unstructured.Unstructured) VMI {
 		Created:      object.GetCreationTimestamp(),
 		ActivePods:   slices.Sorted(maps.Keys(pods)),
 
-		SoftwareEmulation: isTrue(object, "SoftwareEmulation"),
-		HardwareEmulation: isTrue(object, "HardwareEmulation"),
+		GuestOS: text("status", "guestOSInfo", "name"),
 	}
+	_, vmi.Outdated = object.GetLabels()["kubevirt.io/outdatedLauncherImage"]
+	if owner := metav1.GetControllerOf(object); owner != nil && strings.HasPrefix(owner.APIVersion, "kubevirt.io/") {
+		vmi.Owner = Owner{owner.Kind, owner.Name}
+	}
+	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
+	for _, one := range conditions {
+		if fields, ok := one.(map[string]any); ok {
+			vmi.condition(fields)
+		}
+	}
+	return vmi
 }
 
-// isTrue reports whether a condition of the VMI has the status True.
-func isTrue(object *unstructured.Unstructured, condition string) bool {
-	conditions, _, err := unstructured.NestedSlice(object.Object, "status", "conditions")
-	return err == nil && slices.ContainsFunc(conditions, func(one any) bool {
-		fields, ok := one.(map[string]any)
-		return ok && fields["type"] == condition && fields["status"] == "True"
-	})
+// condition takes what is needed from one of the VMI's conditions.
+func (v *VMI) condition(fields map[string]any) {
+	text := func(key string) string {
+		value, _ := fields[key].(string)
+		return value
+	}
+	switch text("type") + "=" + text("status") {
+	case "SoftwareEmulation=True":
+		v.SoftwareEmulation = true
+	case "HardwareEmulation=True":
+		v.HardwareEmulation = true
+	case "LiveMigratable=True":
+		v.Migratable = MigratableYes
+	case "LiveMigratable=False":
+		v.Migratable, v.NotMigratable = MigratableNo, text("reason")
+	case "Paused=True":
+		v.Paused = text("reason")
+	case "PodScheduled=False":
+		v.Unschedulable = Brief(cmp.Or(text("message"), text("reason"), "no reason given"))
+	}
 }
 
 // Key is the VMI's name in the cluster.

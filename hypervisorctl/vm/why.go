@@ -15,6 +15,7 @@ type Why int
 const (
 	Expected Why = iota
 	NotRunning
+	Unschedulable
 	NoPod
 	Ambiguous
 	NotEnabled
@@ -31,31 +32,33 @@ const (
 )
 
 // whyText is what is printed about a reason: the value for JSON (one of a fixed set, in snake case), a sentence, and what to
-// do, if anything. DETAIL is the cause's detail.
+// do, if anything. DETAIL is the cause's detail; VMI.Advice has the other words in capitals.
 type whyText struct{ value, sentence, hint string }
 
 func texts(w Why) whyText {
-	const events = "kubectl describe vmi NAME: check its events"
+	const events = "kubectl describe vmi NAME -n NAMESPACE: check its events"
 	all := [...]whyText{
 		Expected:   {value: "expected", sentence: "the sidecar runs"},
 		NotRunning: {"not_running", "the VMI does not run (phase DETAIL), so it has no hypervisor", events},
-		NoPod:      {"no_pod", "the VMI has no pod on its node", events},
+		Unschedulable: {"unschedulable", "the VMI does not run, because no node can take its pod: DETAIL",
+			"kubectl describe vmi NAME -n NAMESPACE; if nodes lack DEVICE, enable virtualization on a node, or drop what the VM requests"},
+		NoPod: {"no_pod", "the VMI has no pod on its node", events},
 		Ambiguous: {"ambiguous_pod", "several pods on the VMI's node name it as their controller; KubeVirt runs only one of them, and nothing shows which one",
-			"kubectl get pods -l kubevirt.io=virt-launcher -o wide: delete those that KubeVirt did not create"},
+			"kubectl get pods -n NAMESPACE -l kubevirt.io=virt-launcher -o wide: delete those that KubeVirt did not create"},
 		NotEnabled: {"namespace_not_enabled", "its namespace is not labelled " + inject.AnnotationInject + "=enabled",
-			"kubectl label namespace NAMESPACE " + inject.AnnotationInject + "=enabled, then migrate the VMs"},
-		Refused: {"refused", "the webhook does not inject into such a pod", "see docs/operations.md; after the fix, migrate or restart the VM"},
+			"kubectl label namespace NAMESPACE " + inject.AnnotationInject + "=enabled, then NEWPOD"},
+		Refused: {"refused", "the webhook does not inject into such a pod", "see docs/operations.md; after the fix, NEWPOD"},
 		Unread:  {"namespace_not_read", "its pod has no sidecar, and you may not read the namespace's label", "kubectl auth can-i get namespaces"},
 		Missed: {"missed", "its pod was created before the namespace was labelled, or while the webhook did not answer",
-			"virtctl migrate NAME: the new pod gets the sidecar"},
+			"for a new pod, with the sidecar: NEWPOD"},
 		RefusedBefore: {"refused_before", "the API server refused its pods with the sidecar, so it started without: DETAIL",
-			"let what refused the pods admit the sidecar, then virtctl migrate NAME; or opt the VM out (docs/operations.md, Quotas and limits)"},
+			"let what refused the pods admit the sidecar, then NEWPOD; or opt the VM out (docs/operations.md, Quotas and limits)"},
 		PodsRefused: {"pods_refused", "the VMI does not start, because the API server refuses its pods: DETAIL",
 			"let what refuses the pods admit them; to start without the sidecar, set the annotation " + inject.AnnotationInject + `: "false" in the VM's template`},
 		SidecarStarting: {value: "sidecar_starting", sentence: "the sidecar has not started yet"},
 		SidecarFailing: {"sidecar_failing", "the sidecar does not run: DETAIL",
-			"kubectl describe pod POD: check the events for image-pull errors and crashes"},
-		SidecarEnded: {"sidecar_ended", "the sidecar ended: DETAIL", "kubectl logs POD -c " + inject.ContainerName},
+			"kubectl describe pod POD -n NAMESPACE: check the events for image-pull errors and crashes"},
+		SidecarEnded: {"sidecar_ended", "the sidecar ended: DETAIL", "kubectl logs POD -n NAMESPACE -c " + inject.ContainerName},
 	}
 	return all[w]
 }
@@ -96,6 +99,8 @@ func EnabledBy(labels map[string]string) Enabled {
 // Diagnose returns why a VMI has no metric; launcher is nil if it has no pod.
 func Diagnose(vmi VMI, launcher *Launcher, enabled Enabled) Cause {
 	switch {
+	case vmi.Phase != Running && vmi.Unschedulable != "":
+		return Cause{Why: Unschedulable, Detail: vmi.Unschedulable}
 	case vmi.Phase != Running:
 		return Cause{Why: NotRunning, Detail: vmi.Phase}
 	case launcher == nil:
@@ -145,16 +150,16 @@ func (c Cause) Sentence() string {
 	if c.Why == Refused {
 		return c.Reason.Sentence()
 	}
-	return strings.Replace(texts(c.Why).sentence, "DETAIL", cmp.Or(c.Detail, "unknown"), 1)
+	return strings.Replace(texts(c.Why).sentence, "DETAIL", strings.TrimSuffix(cmp.Or(c.Detail, "unknown"), "."), 1)
 }
 
 // Wanted reports whether the VM has no metric because its owner, or KubeVirt, wants none.
 func (c Cause) Wanted() bool {
-	return c.Why == NotRunning || c.Why == NotEnabled ||
+	return c.Why == NotRunning || c.Why == Unschedulable || c.Why == NotEnabled ||
 		c.Why == Refused && (c.Reason == inject.OptedOut || c.Reason == inject.EphemeralProvisioning)
 }
 
-// Hint says what to do; empty if there is nothing to do.
+// Hint says what to do, in words that VMI.Advice replaces; empty if there is nothing to do.
 func (c Cause) Hint() string {
 	if c.Why == Refused && c.Wanted() {
 		return ""

@@ -33,6 +33,11 @@ func TestDiagnose(t *testing.T) {
 		"missed":                 {Running, pod(Absent, "", inject.Injected), EnabledYes, Cause{Why: Missed}, "missed"},
 		"unread":                 {Running, pod(Absent, "", inject.Injected), EnabledUnknown, Cause{Why: Unread}, "namespace_not_read"},
 	}
+	t.Run("no node takes it", func(t *testing.T) {
+		got := Diagnose(VMI{Phase: "Scheduling", Unschedulable: "no KVM"}, pod(Starting, "", inject.AlreadyInjected), EnabledYes)
+		require.Equal(t, Cause{Why: Unschedulable, Detail: "no KVM"}, got)
+		require.Equal(t, Cause{}, Diagnose(VMI{Phase: Running, Unschedulable: "no KVM"}, pod(Up, "", inject.AlreadyInjected), EnabledYes), "a VM that runs was scheduled")
+	})
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			got := Diagnose(VMI{Phase: test.phase}, test.launcher, test.enabled)
