@@ -60,9 +60,12 @@ func (p *population) add(one survey.VM) {
 	}
 }
 
+// withSidecar counts the VMs in enabled namespaces whose sidecar runs.
+func (p *population) withSidecar() int { return len(p.byCause[vm.Cause{}]) }
+
 // lines judges the VMs. A VM counts as measured only if the source has its series; without a source that is not known.
 func (p *population) lines(from source.Source, noSource string, byPolicy bool) []Line {
-	lines, withSidecar := p.notes, len(p.byCause[vm.Cause{}])
+	lines, withSidecar := p.notes, p.withSidecar()
 	switch {
 	case p.running == 0:
 		lines = append(lines, ok("no VM runs in a namespace that is labelled for sidecars"))

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/check"
+	"kubevirt-hypervisor-exporter/hypervisorctl/source"
 )
 
 type checkOptions struct {
@@ -58,6 +59,15 @@ func (o *checkOptions) run(ctx context.Context) (int, error) {
 	defer done()
 	request := check.Request{
 		Exporter: o.exporter, Relay: o.relay, Namespace: *o.kube.Namespace, Now: o.now(), Progress: progress, NoSource: "--source=none",
+	}
+	if s.prometheus.url != "" {
+		client, err := s.prometheus.client()
+		if err != nil {
+			return 0, err
+		}
+		if request.Prometheus, err = source.NewServer(s.prometheus.url, client); err != nil {
+			return 0, err
+		}
 	}
 	if _, err := s.cluster.Version(ctx); err == nil { // otherwise the source would wait for the API server, too
 		from, note, err := s.chooseSource(ctx, request.Namespace)
