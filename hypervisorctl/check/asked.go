@@ -249,40 +249,51 @@ const newest = `vmi:kubevirt_vmi_hypervisor_info:newest{` + rules.NotVMs + `}`
 // A VM is told apart by these labels; cluster is empty in a Prometheus of one cluster.
 const ofVM = "(cluster, namespace, name)"
 
-// settled is how long a VM may be seen in two pods, or in none by the rules: longer than a migration's end is seen late
-// (Prometheus' staleness, 5 minutes) and than the interval of any rule.
+// settled is how long a VM may be seen in two pods, or not by the rules: longer than a series outlives its target (5 minutes
+// in Prometheus), and than a rule's interval.
 const settled = "10m"
 
-// series checks whether each VM has one series: of one pod, and one that the rules record, if they are loaded.
-func (r *run) series(server *source.Server, whole bool) ([]Line, error) {
-	namespace := ""
-	if r.request.Namespace != "" {
-		namespace = fmt.Sprintf(",namespace=%q", r.request.Namespace)
+// question is what Prometheus is asked about series, and what its answer means: each sample is a VM.
+type question struct{ expr, text, hint string }
+
+// questions ask whether each VM of a namespace, or of all, has one series: of one pod and, if the rules are loaded, one that
+// they record.
+func questions(namespace string, loaded bool) []question {
+	matcher := ""
+	if namespace != "" {
+		matcher = fmt.Sprintf(",namespace=%q", namespace)
 	}
 	info := func(offset string) string {
-		return fmt.Sprintf(`(kubevirt_vmi_hypervisor_info{job=%q%s}%s == 1)`, rules.VMsJob, namespace, offset)
+		return fmt.Sprintf(`(kubevirt_vmi_hypervisor_info{job=%q%s}%s == 1)`, rules.VMsJob, matcher, offset)
 	}
-	recorded := strings.Replace(newest, "}", namespace+"}", 1)
 	// Replicas of a Prometheus, and of its rules, count once.
 	pods := func(offset string) string {
-		return "count by " + ofVM + " (group by (cluster, namespace, name, pod) " + info(offset) + ") > 1"
+		return "(count by " + ofVM + " (group by (cluster, namespace, name, pod) " + info(offset) + ") > 1)"
 	}
-	questions := []struct{ expr, text, hint string }{
-		{pods("") + " and on " + ofVM + " " + pods(" offset "+settled), "VMs have had series of two pods for " + settled + ": both report that the VM runs there",
-			"kubectl -n NAMESPACE get pods -l kubevirt.io=virt-launcher -o wide: which of the VM's pods should have ended?"},
+	all := []question{{
+		pods("") + " and on " + ofVM + " " + pods(" offset "+settled),
+		"VMs have had series of two pods for " + settled + ": both report that the VM runs there",
+		"kubectl -n NAMESPACE get pods -l kubevirt.io=virt-launcher -o wide: which of the VM's pods should have ended?",
+	}}
+	if !loaded {
+		return all
 	}
-	if whole {
-		questions = append(questions, []struct{ expr, text, hint string }{
-			{"group by " + ofVM + " " + info("") + " and on " + ofVM + " " + info(" offset "+settled) + " unless on " + ofVM + " " + recorded,
-				"VMs have a series of their own, but none that the rules record: no alert about them fires",
-				"does Prometheus scrape KubeVirt's and our metrics with the same label cluster? apply the rules of this release: kubectl hypervisor rules"},
-			{"count by " + ofVM + " (group by (cluster, namespace, name, node, hypervisor_type) (" + recorded + ")) > 1",
-				"VMs have several recorded series: several Prometheuses evaluate the rules on different data",
-				"let one Prometheus evaluate the rules, or give each its own external label cluster"},
-		}...)
-	}
+	recorded := strings.Replace(newest, "}", matcher+"}", 1)
+	return append(all, question{
+		"group by " + ofVM + " " + info("") + " and on " + ofVM + " " + info(" offset "+settled) + " unless on " + ofVM + " " + recorded,
+		"VMs have a series of their own, but none that the rules record: no alert about them fires",
+		"do all series have the same label cluster? apply the rules of this release: kubectl hypervisor rules",
+	}, question{
+		"count by " + ofVM + " (group by (cluster, namespace, name, node, hypervisor_type) (" + recorded + ")) > 1",
+		"VMs have several recorded series: several Prometheuses evaluate the rules on different data",
+		"let one Prometheus evaluate the rules, or give each its own external label cluster",
+	})
+}
+
+// series asks the questions.
+func (r *run) series(server *source.Server, loaded bool) ([]Line, error) {
 	var lines []Line
-	for _, question := range questions {
+	for _, question := range questions(r.request.Namespace, loaded) {
 		samples, err := server.Query(r.ctx, question.expr)
 		if err != nil {
 			return lines, err
@@ -295,7 +306,7 @@ func (r *run) series(server *source.Server, whole bool) ([]Line, error) {
 			lines = append(lines, warn(question.hint, "%s", question.text).about(about))
 		}
 	}
-	if whole && len(lines) == 0 {
+	if loaded && len(lines) == 0 {
 		lines = append(lines, ok("the rules record one series for each VM that Prometheus has a series of"))
 	}
 	return lines, nil

@@ -227,7 +227,7 @@ func TestCheckAsksPrometheus(t *testing.T) {
 	web := map[string]string{"web": "kvm"}
 	t.Run("a rule fails", func(t *testing.T) {
 		failing := regexp.MustCompile(`expr: count by \(cluster, hypervisor_type\) .*`).ReplaceAll(productRules(t), []byte("expr: up * on () up"))
-		require.Regexp(t, `fail  rules of ours fail: .*many-to-many matching not allowed.*\n +hypervisor-exporter-vms/hypervisor_type:kubevirt_vmi_hypervisor_info:count\n`, check(t, scraped{vms: web, rules: failing}))
+		require.Regexp(t, `fail  rules of ours fail: .*found duplicate series.*\n +hypervisor-exporter-vms/hypervisor_type:kubevirt_vmi_hypervisor_info:count\n`, check(t, scraped{vms: web, rules: failing}))
 	})
 	t.Run("no rules, no Alertmanager", func(t *testing.T) {
 		got := check(t, scraped{vms: web, rules: []byte("groups: []\n"), silent: true})

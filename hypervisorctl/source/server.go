@@ -11,8 +11,8 @@ import (
 	"net/url"
 )
 
-// largestAnswer is how much of an answer is read. 10,000 VMs have targets of some 30 MB, and they are read one by one.
-const largestAnswer = 256 << 20
+// largestAnswer is how much of an answer is read. The elements of its list are read one by one.
+const largestAnswer = 128 << 20
 
 // Server is what a Prometheus, a Thanos or a Mimir reports about itself. Its methods return ErrNoAPI if it does not report that.
 type Server struct {
