@@ -60,8 +60,8 @@ func (r *run) targets(server *source.Server) ([]Line, error) {
 	if population, err := r.population(); err == nil {
 		jobs[0].wanted = population.withSidecar() > 0
 	}
-	selector := fmt.Sprintf(`up{job=~"%s|%s|%s"}`, rules.VMsJob, rules.RelayJob, rules.WebhookJob)
-	samples, err := server.Query(r.ctx, "count by (job) ("+selector+")")
+	selector := fmt.Sprintf(`(up{job=~"%s|%s"} or up{job=%q%s})`, rules.RelayJob, rules.WebhookJob, rules.VMsJob, inNamespace(r.request.Namespace))
+	samples, err := server.Query(r.ctx, "count by (job) "+selector)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,9 @@ func (r *run) targets(server *source.Server) ([]Line, error) {
 	}
 	var failures map[string]source.Failure
 	if len(down) > 0 {
-		failures, _ = server.Failures(r.ctx) // the lines are true without the reason
+		failures, _ = server.Failures(r.ctx, func(labels map[string]string) bool { // the lines are true without the reason
+			return labels["job"] != rules.VMsJob || r.request.Namespace == "" || labels["namespace"] == r.request.Namespace
+		})
 	}
 	var lines []Line
 	for _, one := range jobs {
@@ -244,7 +246,7 @@ func groupLines(wanted []cluster.RuleGroup, loaded []source.RuleGroup, recorded 
 }
 
 // newest selects what the rules record for each VM (monitoring/rules: vms).
-const newest = `vmi:kubevirt_vmi_hypervisor_info:newest{` + rules.NotVMs + `}`
+const newest = rules.Newest + `{` + rules.NotVMs + `}`
 
 // A VM is told apart by these labels; cluster is empty in a Prometheus of one cluster.
 const ofVM = "(cluster, namespace, name)"
@@ -253,16 +255,21 @@ const ofVM = "(cluster, namespace, name)"
 // in Prometheus), and than a rule's interval.
 const settled = "10m"
 
+// inNamespace is one more matcher, if there is a namespace.
+func inNamespace(namespace string) string {
+	if namespace == "" {
+		return ""
+	}
+	return fmt.Sprintf(",namespace=%q", namespace)
+}
+
 // question is what Prometheus is asked about series, and what its answer means: each sample is a VM.
 type question struct{ expr, text, hint string }
 
 // questions ask whether each VM of a namespace, or of all, has one series: of one pod and, if the rules are loaded, one that
 // they record.
 func questions(namespace string, loaded bool) []question {
-	matcher := ""
-	if namespace != "" {
-		matcher = fmt.Sprintf(",namespace=%q", namespace)
-	}
+	matcher := inNamespace(namespace)
 	info := func(offset string) string {
 		return fmt.Sprintf(`(kubevirt_vmi_hypervisor_info{job=%q%s}%s == 1)`, rules.VMsJob, matcher, offset)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // largestAnswer is how much of an answer is read. The elements of its list are read one by one.
-const largestAnswer = 128 << 20
+const largestAnswer = 64 << 20
 
 // Server is what a Prometheus, a Thanos or a Mimir reports about itself. Its methods return ErrNoAPI if it does not report that.
 type Server struct {
@@ -66,15 +66,15 @@ func (s *Server) RuleGroups(ctx context.Context, names []string) ([]RuleGroup, e
 // Failure is a target that does not answer.
 type Failure struct{ URL, Error string }
 
-// Failures returns the first target of each job that does not answer.
-func (s *Server) Failures(ctx context.Context) (map[string]Failure, error) {
+// Failures returns the first target of each job that does not answer, of those to keep by their labels.
+func (s *Server) Failures(ctx context.Context, keep func(labels map[string]string) bool) (map[string]Failure, error) {
 	type target struct {
 		Labels                       map[string]string
 		ScrapeURL, LastError, Health string
 	}
 	found := map[string]Failure{}
 	err := each(ctx, s, "targets", url.Values{"state": {"active"}}, []string{"data", "activeTargets"}, func(one target) {
-		if _, known := found[one.Labels["job"]]; !known && one.Health == "down" {
+		if _, known := found[one.Labels["job"]]; !known && one.Health == "down" && keep(one.Labels) {
 			found[one.Labels["job"]] = Failure{one.ScrapeURL, one.LastError}
 		}
 	})

@@ -39,8 +39,9 @@ func TestServerAnswers(t *testing.T) {
 	require.Equal(t, []string{"/prefix/api/v1/rules?exclude_alerts=true&rule_group%5B%5D=ours&rule_group%5B%5D=other"}, *asked)
 
 	server, _ = answer(t, 200, text(`{"status": "success", "data": {"activeTargets": [{"labels": {"job": "a"}, "health": "up"},
+		{"labels": {"job": "a", "namespace": "other"}, "health": "down", "lastError": "other"},
 		{"labels": {"job": "a"}, "health": "down", "scrapeUrl": "http://x", "lastError": "first"}, {"labels": {"job": "a"}, "health": "down", "lastError": "second"}], "droppedTargets": [{}]}}`))
-	failures, err := server.Failures(t.Context())
+	failures, err := server.Failures(t.Context(), func(labels map[string]string) bool { return labels["namespace"] != "other" })
 	require.NoError(t, err)
 	require.Equal(t, map[string]Failure{"a": {"http://x", "first"}}, failures)
 
