@@ -26,8 +26,8 @@ creates is a dry run.
 With -n, it checks the VMs of that namespace and does the dry run there; otherwise all VMs, and the dry run in the
 first namespace that is labelled for sidecars. A VM counts as measured only if the source (--source) has its series.
 
-Exit code 0: all is ok. 1: something should be fixed, or could not be checked. 2: VMs have no metric because of a
-failed check, or the check could not be done.`,
+Exit code 0: all is ok. 1: something should be fixed, or could not be checked. 2: VMs have no metric, or alerts about
+them cannot fire, because of a failed check; or the check could not be done.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			code, err := options.run(cmd.Context())
