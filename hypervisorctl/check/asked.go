@@ -165,7 +165,7 @@ func (r *run) wantedGroups() []cluster.RuleGroup {
 	return groups
 }
 
-// loaded checks whether our rules are loaded, and whether any fails. Whole is that the rules about VMs are there.
+// loaded checks whether our rules are loaded, and whether any fails. Whole is that what they record should be there.
 func (r *run) loaded(server *source.Server) (lines []Line, whole bool) {
 	groups := r.wantedGroups()
 	var names []string
@@ -184,7 +184,7 @@ func (r *run) loaded(server *source.Server) (lines []Line, whole bool) {
 	return groupLines(groups, found, err == nil && len(recorded) > 0)
 }
 
-// groupLines judges groups of rules: wanted by loaded. Recorded is that what they record is there.
+// groupLines judges groups of rules: wanted by loaded. Recorded is that what they record is there. Whole is that it should be.
 func groupLines(wanted []cluster.RuleGroup, loaded []source.RuleGroup, recorded bool) (lines []Line, whole bool) {
 	byName := map[string]map[string]source.Rule{}
 	for _, group := range loaded {
@@ -199,6 +199,7 @@ func groupLines(wanted []cluster.RuleGroup, loaded []source.RuleGroup, recorded 
 	}
 	var missing, failing, stale, waiting []string
 	reason := ""
+	whole = true
 	for _, group := range wanted {
 		there, found := byName[group.Name]
 		if !found {
@@ -217,6 +218,7 @@ func groupLines(wanted []cluster.RuleGroup, loaded []source.RuleGroup, recorded 
 				reason = rule.LastError
 			case "unknown":
 				waiting = append(waiting, group.Name+"/"+name)
+				whole = whole && rule.Type != "recording"
 			}
 		}
 	}
@@ -237,12 +239,12 @@ func groupLines(wanted []cluster.RuleGroup, loaded []source.RuleGroup, recorded 
 			"rules of our PrometheusRules are not loaded, although others of their group are").about(stale))
 	}
 	if len(waiting) > 0 {
-		lines = append(lines, warn("wait a minute", "rules of ours were not evaluated yet").about(waiting))
+		lines = append(lines, warn("wait: a group that is evaluated every 5 minutes needs as long", "rules of ours were not evaluated yet").about(waiting))
 	}
 	if len(lines) == 0 {
 		lines = append(lines, ok("Prometheus has loaded %s of our rules, and no rule fails", survey.Count(len(wanted), "group", "groups")))
 	}
-	return lines, len(missing)+len(failing)+len(waiting) == 0
+	return lines, whole && len(missing)+len(failing) == 0
 }
 
 // newest selects what the rules record for each VM (monitoring/rules: vms).

@@ -1,58 +1,19 @@
 package check
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
-	"strings"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/duration"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+	"kubevirt-hypervisor-exporter/monitoring/rules"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
-
-// verdict is what a Prometheus makes of an object of ours.
-type verdict struct {
-	by       *cluster.Prometheus
-	problems []problem
-}
-
-// level is OK if there is no problem.
-func (v verdict) level() Level {
-	worst := OK
-	for _, one := range v.problems {
-		worst = max(worst, one.level)
-	}
-	return worst
-}
-
-// judged is an object of ours with all verdicts about it, the best first.
-type judged struct {
-	*target
-	verdicts []verdict
-}
-
-func newJudged(t *target, verdicts []verdict) judged {
-	slices.SortStableFunc(verdicts, func(a, b verdict) int {
-		return cmp.Or(cmp.Compare(a.level(), b.level()), cmp.Compare(len(a.problems), len(b.problems)))
-	})
-	return judged{t, verdicts}
-}
-
-// by returns those that use the object without a problem.
-func (j judged) by() []*cluster.Prometheus {
-	var all []*cluster.Prometheus
-	for _, one := range j.verdicts {
-		if one.level() == OK {
-			all = append(all, one.by)
-		}
-	}
-	return all
-}
-
-// usedBy reports whether the Prometheus uses the object without a problem.
-func (j judged) usedBy(p *cluster.Prometheus) bool { return slices.Contains(j.by(), p) }
 
 // products are the objects for a Prometheus operator that matter for us.
 type products struct {
@@ -79,25 +40,66 @@ func (r *run) monitoring() ([]Line, error) {
 		lines = append(lines, r.noMonitor()...)
 	}
 	if len(found.all) == 0 {
-		if len(found.monitors)+len(found.rules) > 0 {
-			lines = append(lines, fail("create a Prometheus or PrometheusAgent object, or scrape without the operator and pass --prometheus-url",
-				"there is no Prometheus and no PrometheusAgent object: nothing uses our PodMonitors and PrometheusRules"))
+		if len(found.monitors)+len(found.rules) > 0 && r.request.Prometheus == nil { // VictoriaMetrics, Alloy and others read them, too
+			lines = append(lines, warn("create a Prometheus object, or pass the URL of what scrapes the VMs: --prometheus-url",
+				"there is no Prometheus and no PrometheusAgent object: not checked what uses our PodMonitors and PrometheusRules"))
 		}
 		return lines, nil
 	}
+	scraped, recorded := r.evidence()
 	rights := &rights{r: r}
 	found.operators = rights.operators(found.all)
 	monitors := found.judgeMonitors(rights.finds)
-	lines = append(lines, monitorLines(monitors)...)
+	lines = append(lines, monitorLines(monitors, scraped)...)
 	if vms >= 0 {
 		lines = append(lines, r.leftOut(&found.monitors[vms])...)
 		lines = append(lines, rights.scraper(&found.monitors[vms])...)
 	}
-	rules := found.judgeRules(monitors)
-	lines = append(lines, ruleLines(rules, monitors)...)
-	lines = append(lines, alertLines(rules)...)
+	evaluated := found.judgeRules(monitors)
+	lines = append(lines, ruleLines(evaluated, monitors, recorded)...)
+	lines = append(lines, alertLines(evaluated)...)
 	lines = append(lines, found.referenceLines(monitors)...)
+	lines = append(lines, r.rejections(found)...)
 	return append(lines, rights.lines()...), nil
+}
+
+// evidence reports whether the Prometheus that can be asked scrapes VMs, and whether it has what the rules record: then something
+// does it, whatever the objects show.
+func (r *run) evidence() (scraped, recorded bool) {
+	if r.request.Prometheus == nil {
+		return false, false
+	}
+	has := func(expr string) bool {
+		samples, err := r.request.Prometheus.Query(r.ctx, "count("+expr+")")
+		return err == nil && len(samples) > 0 // the step asked reports an error
+	}
+	return has(fmt.Sprintf("up{job=%q} == 1", rules.VMsJob)), has(newest)
+}
+
+// rejections reports which of our objects the operator has rejected: for a Secret or a ConfigMap that is not there, or a field
+// that this Prometheus cannot have. Only who may create events in our namespaces can have written that.
+func (r *run) rejections(found *products) []Line {
+	last, message := map[string]time.Time{}, map[string]string{}
+	for _, namespace := range r.ourNamespaces() {
+		err := r.reader.EachEvent(r.ctx, namespace, "reason=InvalidConfiguration", func(event *corev1.Event) { // pkg/operator: InvalidConfigurationEvent
+			key := event.InvolvedObject.Kind + " " + namespace + "/" + event.InvolvedObject.Name
+			if seen := vm.LastSeen(event); seen.After(last[key]) {
+				last[key], message[key] = seen, event.Message
+			}
+		})
+		if err != nil {
+			return []Line{unread("events of PodMonitors and PrometheusRules", err)}
+		}
+	}
+	var lines []Line
+	for _, t := range found.objects() {
+		kind := map[string]string{cluster.PodMonitors: "PodMonitor", cluster.PrometheusRules: "PrometheusRule"}[t.resource]
+		if key := kind + " " + t.String(); message[key] != "" {
+			lines = append(lines, warn("kubectl -n "+t.Namespace+" describe "+t.resource+" "+t.Name+"; an event stays for an hour after the fix",
+				"%s ago the Prometheus operator rejected %s: %s", duration.HumanDuration(r.request.Now.Sub(last[key])), key, vm.Brief(message[key])))
+		}
+	}
+	return lines
 }
 
 // ourNamespaces are those that our PodMonitors and PrometheusRules are in: with the relay, the VMs' PodMonitor is beside its
@@ -165,13 +167,34 @@ func (r *run) noMonitor() []Line {
 		"PodMonitor %s does not exist, or the Prometheus operator is not installed", cluster.VMsPodMonitor)}
 }
 
+// monitor and rule are what is judged of an object.
+func (f *products) monitor(i int) *target {
+	return &target{f.monitors[i].Selected, cluster.PodMonitors, f.homes[f.monitors[i].Namespace]}
+}
+
+func (f *products) rule(i int) *target {
+	return &target{f.rules[i].Selected, cluster.PrometheusRules, f.homes[f.rules[i].Namespace]}
+}
+
+// objects are all of ours.
+func (f *products) objects() []*target {
+	var all []*target
+	for i := range f.monitors {
+		all = append(all, f.monitor(i))
+	}
+	for i := range f.rules {
+		all = append(all, f.rule(i))
+	}
+	return all
+}
+
 // judgeMonitors judges each PodMonitor for each Prometheus and PrometheusAgent. Finds returns what is wrong with the right of
 // one to find the pods.
 func (f *products) judgeMonitors(finds func(*cluster.Prometheus, *cluster.PodMonitor) []problem) []judged {
 	var all []judged
 	for i := range f.monitors {
 		monitor := &f.monitors[i]
-		t := &target{monitor.Selected, cluster.PodMonitors, f.homes[monitor.Namespace]}
+		t := f.monitor(i)
 		var verdicts []verdict
 		for i := range f.all {
 			if p := &f.all[i]; p.Scrapes() {
@@ -197,7 +220,7 @@ func (f *products) judgeRules(monitors []judged) []judged {
 	vms := slices.IndexFunc(monitors, func(j judged) bool { return j.Name == cluster.VMsPodMonitor })
 	var all []judged
 	for i := range f.rules {
-		t := &target{f.rules[i].Selected, cluster.PrometheusRules, f.homes[f.rules[i].Namespace]}
+		t := f.rule(i)
 		var verdicts []verdict
 		for i := range f.all {
 			p := &f.all[i]
@@ -224,123 +247,6 @@ func (f *products) unwatched(p *cluster.Prometheus, t *target) []problem {
 	}
 	return []problem{{Fail, fmt.Sprintf("its operator %s does not watch the namespace %s", &operators[0], t.Namespace),
 		fmt.Sprintf("let the operator %s watch %s (--namespaces, --deny-namespaces; prometheusOperator.namespaces in kube-prometheus-stack)", &operators[0], t.Namespace)}}
-}
-
-// mostVerdicts is how many Prometheuses a line explains: a cluster may have one for each tenant.
-const mostVerdicts = 3
-
-// explain returns why none of the Prometheuses uses the object, and what to do about the one that lacks least.
-func (j judged) explain() (why, fix string) {
-	var reasons, fixes []string
-	for _, one := range j.verdicts[:min(len(j.verdicts), mostVerdicts)] {
-		var texts []string
-		for _, problem := range one.problems {
-			texts = append(texts, problem.text)
-		}
-		reasons = append(reasons, one.by.String()+": "+strings.Join(texts, ", "))
-	}
-	if more := len(j.verdicts) - mostVerdicts; more > 0 {
-		reasons = append(reasons, fmt.Sprintf("and %d more", more))
-	}
-	for _, problem := range j.verdicts[0].problems {
-		fixes = append(fixes, problem.fix)
-	}
-	return strings.Join(reasons, "; "), strings.Join(fixes, "; ")
-}
-
-// monitorLines reports which PodMonitors are used. Without the VMs', no VM has a metric.
-func monitorLines(all []judged) []Line {
-	return usageLines(all, "uses these PodMonitors", func(j judged) Level {
-		if j.Name == cluster.VMsPodMonitor {
-			return Fail
-		}
-		return Warn
-	})
-}
-
-// ruleLines reports which PrometheusRules are evaluated. A PrometheusAgent evaluates none, so where only agents scrape the
-// VMs, no object shows whether they are.
-func ruleLines(rules, monitors []judged) []Line {
-	worst := Fail
-	for _, j := range monitors {
-		if j.Name == cluster.VMsPodMonitor && len(j.by()) > 0 && !slices.ContainsFunc(j.by(), (*cluster.Prometheus).Evaluates) {
-			worst = Warn
-		}
-	}
-	return usageLines(rules, "evaluates these PrometheusRules", func(judged) Level { return worst })
-}
-
-// usageLines returns a line for all objects that are used, and one for those that are not for the same reason. Uses is what a
-// Prometheus does with them.
-func usageLines(all []judged, uses string, worst func(judged) Level) []Line {
-	var lines []Line
-	for _, j := range all {
-		var line Line
-		if len(j.verdicts) == 0 {
-			line = warn("print them for the ruler that has the series: kubectl hypervisor rules -o rules-file; pass its URL with --prometheus-url",
-				"no Prometheus object %s, and a PrometheusAgent evaluates none", uses)
-		} else if by := j.by(); len(by) > 0 {
-			line = ok("%s %s", list(by), uses)
-		} else {
-			why, fix := j.explain()
-			line = warn(fix, "no Prometheus %s: %s", uses, why)
-			line.Level = min(worst(j), j.verdicts[0].level())
-		}
-		same := slices.IndexFunc(lines, func(one Line) bool { return one.Level == line.Level && one.Text == line.Text && one.Hint == line.Hint })
-		if same < 0 {
-			same, lines = len(lines), append(lines, line)
-		}
-		lines[same] = lines[same].about(append(lines[same].Objects, j.String()))
-	}
-	return lines
-}
-
-func list(all []*cluster.Prometheus) string {
-	var found []string
-	for _, one := range all[:min(len(all), mostVerdicts)] {
-		found = append(found, one.String())
-	}
-	if more := len(all) - len(found); more > 0 {
-		found = append(found, fmt.Sprintf("%d more", more))
-	}
-	return strings.Join(found, ", ")
-}
-
-// alertLines reports whether one that evaluates the alerts about VMs sends them to an Alertmanager.
-func alertLines(rules []judged) []Line {
-	at := slices.IndexFunc(rules, func(j judged) bool { return j.Name == vmsRule })
-	if at < 0 || len(rules[at].by()) == 0 {
-		return nil
-	}
-	by := rules[at].by()
-	for _, one := range by {
-		if to := alertmanagers(one); to != "" {
-			return []Line{ok("%s sends alerts to %s", one, to)}
-		}
-	}
-	field := "spec.alerting.alertmanagers"
-	if by[0].Kind == cluster.KindThanosRuler {
-		field = "spec.alertmanagersUrl"
-	}
-	return []Line{warn("set "+field+" in "+by[0].String(), "alerts fire and reach no one: %s has no Alertmanager", list(by))}
-}
-
-// alertmanagers returns where a Prometheus or ThanosRuler sends alerts; empty if nowhere.
-func alertmanagers(p *cluster.Prometheus) string {
-	spec := &p.Spec
-	switch {
-	case spec.Alerting != nil && len(spec.Alerting.Alertmanagers) > 0:
-		to := spec.Alerting.Alertmanagers[0]
-		return "Alertmanager " + cmp.Or(to.Namespace, p.Namespace) + "/" + to.Name
-	case spec.AdditionalAlertManagerConfigs != nil:
-		return "the Alertmanagers of its additionalAlertManagerConfigs"
-	case len(spec.AlertmanagersURL) > 0:
-		return "Alertmanager " + spec.AlertmanagersURL[0]
-	case spec.AlertmanagersConfig != nil:
-		return "the Alertmanagers of its alertmanagersConfig"
-	default:
-		return ""
-	}
 }
 
 // leftOut reports namespaces with sidecars in which the VMs' PodMonitor does not look for pods.

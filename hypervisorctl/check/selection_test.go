@@ -181,7 +181,7 @@ func linesOf(t *testing.T, targets int64, all ...*cluster.Prometheus) (monitors,
 	}
 	judged := found.judgeMonitors(func(*cluster.Prometheus, *cluster.PodMonitor) []problem { return nil })
 	judgedRules := found.judgeRules(judged)
-	return monitorLines(judged), ruleLines(judgedRules, judged), alertLines(judgedRules)
+	return monitorLines(judged, false), ruleLines(judgedRules, judged, false), alertLines(judgedRules)
 }
 
 func TestUsage(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -94,7 +95,7 @@ func TestCheckMonitoring(t *testing.T) {
 	})
 	t.Run("no Prometheus", func(t *testing.T) {
 		withoutPrometheus(t)
-		require.Contains(t, check(t), "fail  there is no Prometheus and no PrometheusAgent object")
+		require.Contains(t, check(t), "warn  there is no Prometheus and no PrometheusAgent object")
 	})
 	t.Run("no PrometheusRules", func(t *testing.T) {
 		runsPrometheus(t, nil)
@@ -114,6 +115,19 @@ func TestCheckMonitoring(t *testing.T) {
 		got := check(t)
 		require.NotContains(t, got, namespace)
 		require.Contains(t, got, "fail  no Prometheus uses these PodMonitors")
+	})
+	t.Run("a PodMonitor that the operator rejects", func(t *testing.T) {
+		runsPrometheus(t, nil)
+		event := &corev1.Event{
+			ObjectMeta:     metav1.ObjectMeta{Namespace: cluster.RelayNamespace, GenerateName: "rejected-"},
+			InvolvedObject: corev1.ObjectReference{Kind: "PodMonitor", Namespace: cluster.RelayNamespace, Name: cluster.VMsPodMonitor},
+			Reason:         "InvalidConfiguration", Type: "Warning", Message: "no ConfigMap\x1b[2J", LastTimestamp: metav1.Now(),
+		}
+		_, err := server.Client.CoreV1().Events(cluster.RelayNamespace).Create(t.Context(), event, metav1.CreateOptions{})
+		require.NoError(t, err)
+		require.Regexp(t, `warn  \d+s ago the Prometheus operator rejected PodMonitor hypervisor-exporter-relay/hypervisor-exporter-vms: no ConfigMap\\u001b\[2J\n`+
+			` +hint: kubectl -n hypervisor-exporter-relay describe podmonitors hypervisor-exporter-vms`, check(t))
+		require.NoError(t, server.Client.CoreV1().Events(cluster.RelayNamespace).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
 	})
 	t.Run("namespaces that the PodMonitor leaves out", func(t *testing.T) {
 		runsPrometheus(t, nil)
@@ -243,6 +257,15 @@ func TestCheckAsksPrometheus(t *testing.T) {
 		require.Regexp(t, `fail  1 of 1 target of the VMs do not answer \(job .*\): server returned HTTP status 403 Forbidden\n +hint: the relay refuses Prometheus' token`, got)
 		require.Contains(t, got, "warn  1 of 1 target of the relays do not answer")
 		require.Contains(t, got, "ok    targets of the webhook and certificate process answer: 1")
+	})
+	t.Run("scraped without the operator", func(t *testing.T) {
+		runsPrometheus(t, map[string]any{"podMonitorSelector": nil, "ruleSelector": nil})
+		p := startPrometheus(t, namespace, scraped{vms: web})
+		got := section(t, callAs(t, reader(), "check", "-n", namespace, "--prometheus-url="+p.url).out, "monitoring")
+		require.Contains(t, got, "warn  no Prometheus uses these PodMonitors")
+		require.Contains(t, got, "warn  no Prometheus evaluates these PrometheusRules")
+		require.NotContains(t, got, "fail ")
+		runsPrometheus(t, nil)
 	})
 	t.Run("no targets", func(t *testing.T) {
 		require.Contains(t, check(t, scraped{}), "fail  Prometheus has no target of the VMs (job hypervisor-exporter/hypervisor-exporter-vms)")

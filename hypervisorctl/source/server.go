@@ -43,7 +43,8 @@ type RuleGroup struct {
 
 // Rule is a rule that is loaded.
 type Rule struct {
-	Name string
+	// Type is recording or alerting.
+	Name, Type string
 	// Health is ok, err or, before its first evaluation, unknown; LastError is why it is err.
 	Health, LastError string
 }
