@@ -1,6 +1,6 @@
 // Operatorconfig prints the Prometheus configuration that the Prometheus operator makes of PodMonitors and the Secrets
 // and ConfigMaps that they name: a Prometheus' or, with the argument agent, a PrometheusAgent's.
-// It is a module of its own, so that the operator's dependencies never become ours.
+// With ./selects, it is a module of its own, so that the operator's dependencies never become ours.
 package main
 
 import (
