@@ -39,13 +39,6 @@ func (r *run) monitoring() ([]Line, error) {
 	if vms < 0 {
 		lines = append(lines, r.noMonitor()...)
 	}
-	if len(found.all) == 0 {
-		if len(found.monitors)+len(found.rules) > 0 && r.request.Prometheus == nil { // VictoriaMetrics, Alloy and others read them, too
-			lines = append(lines, warn("create a Prometheus object, or pass the URL of what scrapes the VMs: --prometheus-url",
-				"there is no Prometheus and no PrometheusAgent object: not checked what uses our PodMonitors and PrometheusRules"))
-		}
-		return lines, nil
-	}
 	scraped, recorded := r.evidence()
 	rights := &rights{r: r}
 	found.operators = rights.operators(found.all)
@@ -55,7 +48,7 @@ func (r *run) monitoring() ([]Line, error) {
 		lines = append(lines, r.leftOut(&found.monitors[vms])...)
 		lines = append(lines, rights.scraper(&found.monitors[vms])...)
 	}
-	evaluated := found.judgeRules(monitors)
+	evaluated := found.judgeRules(monitors, recorded)
 	lines = append(lines, ruleLines(evaluated, monitors, recorded)...)
 	lines = append(lines, alertLines(evaluated)...)
 	lines = append(lines, found.referenceLines(monitors)...)
@@ -77,7 +70,7 @@ func (r *run) evidence() (scraped, recorded bool) {
 }
 
 // rejections reports which of our objects the operator has rejected: for a Secret or a ConfigMap that is not there, or a field
-// that this Prometheus cannot have. Only who may create events in our namespaces can have written that.
+// that this Prometheus cannot have. Only someone who may create events in our namespaces can have written that.
 func (r *run) rejections(found *products) []Line {
 	last, message := map[string]time.Time{}, map[string]string{}
 	for _, namespace := range r.ourNamespaces() {
@@ -214,10 +207,16 @@ func (f *products) judgeMonitors(finds func(*cluster.Prometheus, *cluster.PodMon
 	return all
 }
 
-// judgeRules judges each PrometheusRule for each Prometheus and ThanosRuler. Rules that a Prometheus evaluates without the
-// VMs' series are of no use; a ThanosRuler has its series from elsewhere.
-func (f *products) judgeRules(monitors []judged) []judged {
-	vms := slices.IndexFunc(monitors, func(j judged) bool { return j.Name == cluster.VMsPodMonitor })
+// judgeRules judges each PrometheusRule for each Prometheus and ThanosRuler. Rules are of no use where the VMs' series are not:
+// in a Prometheus that neither scrapes them nor reads from elsewhere. Which series a ThanosRuler has, no object shows, and
+// anyone with a namespace may have one; one beside a Prometheus that scrapes the VMs is taken to query that.
+func (f *products) judgeRules(monitors []judged, recorded bool) []judged {
+	var scrapers []*cluster.Prometheus
+	for _, j := range monitors {
+		if j.Name == cluster.VMsPodMonitor {
+			scrapers = j.by()
+		}
+	}
 	var all []judged
 	for i := range f.rules {
 		t := f.rule(i)
@@ -228,14 +227,29 @@ func (f *products) judgeRules(monitors []judged) []judged {
 				continue
 			}
 			problems := append(ruleProblems(p, t), f.unwatched(p, t)...)
-			if vms >= 0 && len(monitors[vms].by()) > 0 && !monitors[vms].usedBy(p) && p.Scrapes() && len(p.Spec.RemoteRead) == 0 {
-				problems = append(problems, problem{Fail, "does not scrape the VMs", "let " + monitors[vms].by()[0].String() + " evaluate the rules (spec.ruleSelector)"})
+			if one := withoutSeries(p, scrapers); one != nil && !recorded {
+				problems = append(problems, *one)
 			}
 			verdicts = append(verdicts, verdict{p, problems})
 		}
 		all = append(all, newJudged(t, verdicts))
 	}
 	return all
+}
+
+// withoutSeries returns the problem of rules without the VMs' series; nil if there is none, or if nothing scrapes the VMs, which
+// is a line of its own.
+func withoutSeries(p *cluster.Prometheus, scrapers []*cluster.Prometheus) *problem {
+	switch {
+	case len(scrapers) == 0 || len(p.Spec.RemoteRead) > 0:
+		return nil
+	case p.Scrapes() && !slices.Contains(scrapers, p):
+		return &problem{Fail, "does not scrape the VMs", "let " + scrapers[0].String() + " evaluate the rules (spec.ruleSelector)"}
+	case !p.Scrapes() && !slices.ContainsFunc(scrapers, func(one *cluster.Prometheus) bool { return one.Namespace == p.Namespace }):
+		return &problem{Warn, "not known whether it has the VMs' series", "pass the URL of what it queries: --prometheus-url"}
+	default:
+		return nil
+	}
 }
 
 // unwatched returns a problem if no operator that runs the Prometheus watches the namespace of the object. Without a known

@@ -180,8 +180,20 @@ func linesOf(t *testing.T, targets int64, all ...*cluster.Prometheus) (monitors,
 		found.all = append(found.all, *one)
 	}
 	judged := found.judgeMonitors(func(*cluster.Prometheus, *cluster.PodMonitor) []problem { return nil })
-	judgedRules := found.judgeRules(judged)
+	judgedRules := found.judgeRules(judged, false)
 	return monitorLines(judged, false), ruleLines(judgedRules, judged, false), alertLines(judgedRules)
+}
+
+// What is known to scrape, or to record, is no failure.
+func TestKnownUsage(t *testing.T) {
+	_, object := vmsMonitor(t)
+	broken := judged{object, []verdict{{prometheusOf(t, cluster.KindPrometheus, "x", `{}`), []problem{{Fail, "why", "fix"}}}}}
+	require.Equal(t, Fail, monitorLines([]judged{broken}, false)[0].Level)
+	require.Equal(t, Warn, monitorLines([]judged{broken}, true)[0].Level)
+	require.Equal(t, Fail, ruleLines([]judged{broken}, nil, false)[0].Level)
+	require.Equal(t, Warn, ruleLines([]judged{broken}, nil, true)[0].Level)
+	require.Empty(t, monitorLines([]judged{{target: object}}, true))
+	require.Empty(t, ruleLines([]judged{{target: object}}, nil, true))
 }
 
 func TestUsage(t *testing.T) {
@@ -193,7 +205,7 @@ func TestUsage(t *testing.T) {
 	onlyMonitors := prometheus("scrapes", `{"podMonitorSelector": {}, "podMonitorNamespaceSelector": {}}`)
 	narrow := prometheus("narrow", `{`+everything+`, "ignoreNamespaceSelectors": true}`)
 	agent := prometheusOf(t, cluster.KindAgent, "agent", `{`+everything+`}`)
-	ruler := prometheusOf(t, cluster.KindThanosRuler, "ruler", `{"ruleSelector": {}, "ruleNamespaceSelector": {}, "alertmanagersUrl": ["http://alerts"]}`)
+	ruler := prometheusOf(t, cluster.KindThanosRuler, "agent", `{"ruleSelector": {}, "ruleNamespaceSelector": {}, "alertmanagersUrl": ["http://alerts"]}`)
 	tests := map[string]struct {
 		all                     []*cluster.Prometheus
 		monitors, rules, alerts []string
@@ -213,13 +225,15 @@ func TestUsage(t *testing.T) {
 		"one scrapes, another evaluates": {[]*cluster.Prometheus{onlyMonitors, onlyRules}, []string{
 			"ok Prometheus scrapes/main uses these PodMonitors [hypervisor-exporter-relay/hypervisor-exporter-vms hypervisor-exporter/hypervisor-exporter-webhook]",
 		}, []string{"fail no Prometheus evaluates these PrometheusRules: Prometheus rules/main: does not scrape the VMs; Prometheus scrapes/main: has no ruleSelector, and so selects none, has no ruleNamespaceSelector"}, nil},
-		"an agent alone":         {[]*cluster.Prometheus{agent}, []string{"ok PrometheusAgent agent/main uses these PodMonitors"}, []string{"warn no Prometheus object evaluates these PrometheusRules, and a PrometheusAgent evaluates none"}, nil},
-		"an agent and a ruler":   {[]*cluster.Prometheus{agent, ruler}, []string{"ok PrometheusAgent agent/main uses"}, []string{"ok ThanosRuler ruler/main evaluates"}, []string{"ok ThanosRuler ruler/main sends alerts to Alertmanager http://alerts"}},
+		"an agent alone":         {[]*cluster.Prometheus{agent}, []string{"ok PrometheusAgent agent/main uses these PodMonitors"}, []string{"warn there is no Prometheus and no ThanosRuler object, and a PrometheusAgent evaluates no rules: not checked what evaluates these PrometheusRules [hypervisor-exporter/hypervisor-exporter-vms]"}, nil},
+		"an agent and a ruler":   {[]*cluster.Prometheus{agent, ruler}, []string{"ok PrometheusAgent agent/main uses"}, []string{"ok ThanosRuler agent/main evaluates"}, []string{"ok ThanosRuler agent/main sends alerts to Alertmanager http://alerts"}},
 		"an agent, other rules":  {[]*cluster.Prometheus{agent, onlyRules}, []string{"ok PrometheusAgent agent/main uses"}, []string{"warn no Prometheus evaluates these PrometheusRules: Prometheus rules/main: does not scrape the VMs"}, nil},
+		"a tenant's ruler":       {[]*cluster.Prometheus{agent, prometheusOf(t, cluster.KindThanosRuler, "tenant", `{"ruleSelector": {}, "ruleNamespaceSelector": {}}`)}, []string{"ok "}, []string{"warn no Prometheus evaluates these PrometheusRules: ThanosRuler tenant/main: not known whether it has the VMs' series"}, nil},
+		"a ruler alone":          {[]*cluster.Prometheus{ruler}, []string{"warn there is no Prometheus and no PrometheusAgent object: not checked what uses these PodMonitors [hypervisor-exporter-relay/hypervisor-exporter-vms hypervisor-exporter/hypervisor-exporter-webhook]"}, []string{"ok ThanosRuler agent/main evaluates"}, []string{"ok "}},
 		"a paused one":           {[]*cluster.Prometheus{prometheus("x", `{`+everything+`, "paused": true}`)}, []string{"warn no Prometheus uses these PodMonitors: Prometheus x/main: paused"}, []string{"warn no Prometheus evaluates"}, nil},
 		"alerts of its own":      {[]*cluster.Prometheus{prometheus("x", `{`+everything+`, "additionalAlertManagerConfigs": {"name": "a", "key": "b"}}`)}, []string{"ok "}, []string{"ok "}, []string{"ok Prometheus x/main sends alerts to the Alertmanagers of its additionalAlertManagerConfigs"}},
-		"a ruler without alerts": {[]*cluster.Prometheus{agent, prometheusOf(t, cluster.KindThanosRuler, "x", `{"ruleSelector": {}, "ruleNamespaceSelector": {}}`)}, []string{"ok "}, []string{"ok "}, []string{"warn alerts fire and reach no one: ThanosRuler x/main"}},
-		"a ruler with a Secret":  {[]*cluster.Prometheus{agent, prometheusOf(t, cluster.KindThanosRuler, "x", `{"ruleSelector": {}, "ruleNamespaceSelector": {}, "alertmanagersConfig": {"name": "a", "key": "b"}}`)}, []string{"ok "}, []string{"ok "}, []string{"ok ThanosRuler x/main sends alerts to the Alertmanagers of its alertmanagersConfig"}},
+		"a ruler without alerts": {[]*cluster.Prometheus{agent, prometheusOf(t, cluster.KindThanosRuler, "agent", `{"ruleSelector": {}, "ruleNamespaceSelector": {}}`)}, []string{"ok "}, []string{"ok "}, []string{"warn alerts fire and reach no one: ThanosRuler agent/main"}},
+		"a ruler with a Secret":  {[]*cluster.Prometheus{agent, prometheusOf(t, cluster.KindThanosRuler, "agent", `{"ruleSelector": {}, "ruleNamespaceSelector": {}, "alertmanagersConfig": {"name": "a", "key": "b"}}`)}, []string{"ok "}, []string{"ok "}, []string{"ok ThanosRuler agent/main sends alerts to the Alertmanagers of its alertmanagersConfig"}},
 		"other series":           {[]*cluster.Prometheus{onlyMonitors, prometheus("x", `{"ruleSelector": {}, "ruleNamespaceSelector": {}, "remoteRead": [{"url": "http://x"}]}`)}, []string{"ok "}, []string{"ok Prometheus x/main evaluates"}, []string{"warn "}},
 	}
 	texts := func(lines []Line) []string {

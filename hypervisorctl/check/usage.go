@@ -50,9 +50,6 @@ func (j judged) by() []*cluster.Prometheus {
 	return all
 }
 
-// usedBy reports whether the Prometheus uses the object without a problem.
-func (j judged) usedBy(p *cluster.Prometheus) bool { return slices.Contains(j.by(), p) }
-
 // mostVerdicts is how many Prometheuses a line explains: a cluster may have one for each tenant.
 const mostVerdicts = 3
 
@@ -75,9 +72,12 @@ func (j judged) explain() (why, fix string) {
 	return strings.Join(reasons, "; "), strings.Join(fixes, "; ")
 }
 
-// monitorLines reports which PodMonitors are used. Without the VMs', no VM has a metric, unless something else scrapes them.
+// monitorLines reports which PodMonitors are used. Without the VMs', no VM has a metric, unless something else scrapes them:
+// VictoriaMetrics, Alloy and others read PodMonitors, too.
 func monitorLines(all []judged, scraped bool) []Line {
-	return usageLines(all, "uses these PodMonitors", func(j judged) Level {
+	none := warn("create a Prometheus object, or pass the URL of what scrapes the VMs: --prometheus-url",
+		"there is no Prometheus and no PrometheusAgent object: not checked what uses these PodMonitors")
+	return usageLines(all, "uses these PodMonitors", scraped, none, func(j judged) Level {
 		if j.Name == cluster.VMsPodMonitor && !scraped {
 			return Fail
 		}
@@ -97,24 +97,25 @@ func ruleLines(rules, monitors []judged, recorded bool) []Line {
 	if recorded {
 		worst = Warn
 	}
-	return usageLines(rules, "evaluates these PrometheusRules", func(judged) Level { return worst })
+	none := warn("print them for the ruler that has the series: kubectl hypervisor rules -o rules-file; pass its URL with --prometheus-url",
+		"there is no Prometheus and no ThanosRuler object, and a PrometheusAgent evaluates no rules: not checked what evaluates these PrometheusRules")
+	return usageLines(rules, "evaluates these PrometheusRules", recorded, none, func(judged) Level { return worst })
 }
 
 // usageLines returns a line for all objects that are used, and one for those that are not for the same reason. Uses is what a
-// Prometheus does with them.
-func usageLines(all []judged, uses string, worst func(judged) Level) []Line {
+// Prometheus does with them; none is the line if there is no object that could, and it is left out if something is known to.
+func usageLines(all []judged, uses string, known bool, none Line, worst func(judged) Level) []Line {
 	var lines []Line
 	for _, j := range all {
-		var line Line
-		if len(j.verdicts) == 0 {
-			line = warn("print them for the ruler that has the series: kubectl hypervisor rules -o rules-file; pass its URL with --prometheus-url",
-				"no Prometheus object %s, and a PrometheusAgent evaluates none", uses)
-		} else if by := j.by(); len(by) > 0 {
+		line := none
+		if by := j.by(); len(by) > 0 {
 			line = ok("%s %s", list(by), uses)
-		} else {
+		} else if len(j.verdicts) > 0 {
 			why, fix := j.explain()
 			line = warn(fix, "no Prometheus %s: %s", uses, why)
 			line.Level = min(worst(j), j.verdicts[0].level())
+		} else if known {
+			continue
 		}
 		same := slices.IndexFunc(lines, func(one Line) bool { return one.Level == line.Level && one.Text == line.Text && one.Hint == line.Hint })
 		if same < 0 {

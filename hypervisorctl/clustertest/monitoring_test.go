@@ -79,7 +79,7 @@ func TestCheckMonitoring(t *testing.T) {
 		operated(t, "PrometheusAgent", "main", fields{"podMonitorSelector": fields{}, "podMonitorNamespaceSelector": fields{}})
 		got := check(t)
 		require.Contains(t, got, "ok    PrometheusAgent default/main uses these PodMonitors\n")
-		require.Regexp(t, `warn  no Prometheus object evaluates these PrometheusRules, and a PrometheusAgent evaluates none\n.*\n +hint: print them for the ruler`, got)
+		require.Regexp(t, `warn  there is no Prometheus and no ThanosRuler object, and a PrometheusAgent evaluates no rules: .*\n.*\n +hint: print them for the ruler`, got)
 		operated(t, "ThanosRuler", "main", fields{
 			"ruleSelector": fields{}, "ruleNamespaceSelector": fields{}, "queryEndpoints": []any{"query:80"}, "alertmanagersUrl": []any{"http://alertmanager"},
 		})
