@@ -30,7 +30,7 @@ func TestCheckMonitoring(t *testing.T) {
 	kubeVirt(t, false)
 	namespace := server.Namespace(t, "watched", labelled())
 	check := func(t *testing.T) string {
-		return section(t, callAs(t, reader(), "check", "-n", namespace, "--source=none").out, "monitoring")
+		return section(t, callAs(t, reader(), "check", "-n", namespace, "--source=none", "--all").out, "monitoring")
 	}
 	type fields = map[string]any
 	selecting := fields{"matchLabels": fields{"release": "main"}}
@@ -180,6 +180,7 @@ func TestCheckRightsOfPrometheus(t *testing.T) {
 			{APIGroups: []string{"monitoring.coreos.com"}, Resources: []string{"prometheuses", "prometheusagents", "thanosrulers"}, Verbs: []string{"list"}},
 			{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"get"}},
 			{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}},
+			{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"list"}},
 		} {
 			clusterRoleOf(t, "rights-reader", rule, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "User", Name: "rights-reader"})
 			awaitRight(t, "rights-reader", nil, authorizationv1.ResourceAttributes{Verb: rule.Verbs[0], Group: rule.APIGroups[0], Resource: rule.Resources[0]})
