@@ -241,7 +241,7 @@ func TestCheckAsksPrometheus(t *testing.T) {
 	}
 	web := map[string]string{"web": "kvm"}
 	t.Run("a rule fails", func(t *testing.T) {
-		failing := regexp.MustCompile(`expr: count by \(cluster, hypervisor_type\) .*`).ReplaceAll(productRules(t), []byte("expr: up * on () up"))
+		failing := regexp.MustCompile(`expr: count by \(cluster, hypervisor_type\) .*`).ReplaceAll(productRules(t), []byte(`expr: vector(1) * on () (label_replace(vector(1), "a", "b", "", "") or vector(1))`))
 		require.Regexp(t, `fail  rules of ours fail: .*found duplicate series.*\n +hypervisor-exporter-vms/hypervisor_type:kubevirt_vmi_hypervisor_info:count\n`, check(t, scraped{vms: web, rules: failing}))
 	})
 	t.Run("no rules, no Alertmanager", func(t *testing.T) {
