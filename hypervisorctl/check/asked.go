@@ -250,7 +250,7 @@ func groupLines(wanted []cluster.RuleGroup, loaded []source.RuleGroup, recorded 
 // newest selects what the rules record for each VM (monitoring/rules: vms).
 const newest = rules.Newest + `{` + rules.NotVMs + `}`
 
-// A VM is told apart by these labels; cluster is empty in a Prometheus of one cluster.
+// ofVM are the labels that identify a VM; cluster is empty in a Prometheus of one cluster.
 const ofVM = "(cluster, namespace, name)"
 
 // settled is how long a VM may be seen in two pods, or not by the rules: longer than a series outlives its target (5 minutes
