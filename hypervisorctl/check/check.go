@@ -27,7 +27,9 @@ type Request struct {
 	// Source is asked about each VM whose sidecar runs. If it is nil, none is asked, and NoSource is the reason.
 	Source   source.Source
 	NoSource string
-	Now      time.Time
+	// Prometheus is asked what it has loaded; nil if none can be asked.
+	Prometheus *source.Server
+	Now        time.Time
 	// Progress is survey.Request's.
 	Progress func(text string)
 }
@@ -54,7 +56,8 @@ func steps() []step {
 		{"injection", "LimitRanges", (*run).limitRanges},
 		{"injection", "ResourceQuotas", (*run).quotas},
 		{"injection", "injection (dry run)", (*run).dryRun},
-		{"monitoring", "PodMonitor " + cluster.PodMonitor, (*run).monitoring},
+		{"monitoring", "PodMonitors", (*run).monitoring},
+		{"prometheus", "Prometheus (--prometheus-url)", (*run).asked},
 		{"relay", "DaemonSet " + cluster.Relay, (*run).relaySet},
 		{"relay", "pods of the relay", (*run).relayPods},
 		{"vms", "VMs", (*run).vms},
@@ -109,6 +112,8 @@ type run struct {
 	configRead bool
 	// namespaces is nil if they could not be read.
 	namespaces *namespaces
+	// ours are the PodMonitors and PrometheusRules; nil if they could not be read, or the cluster has no such objects.
+	ours *products
 	// population reads the VMs, once.
 	population func() (*population, error)
 }

@@ -20,7 +20,7 @@ const (
 	OK Level = iota
 	// Warn: works, but should be fixed; or could not be checked.
 	Warn
-	// Fail: VMs have no metric because of it, or will have none.
+	// Fail: VMs have no metric because of it, or will have none; or no alert about them can fire.
 	Fail
 )
 

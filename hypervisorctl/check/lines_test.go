@@ -10,10 +10,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
-	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/source"
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/terminal"
@@ -73,37 +70,6 @@ func TestServingCertificate(t *testing.T) {
 	require.Equal(t, Fail, servingLine("a", []byte("{"), time.Now()).Level)
 	require.Equal(t, Fail, servingLine("a", gauge("1"), time.Now()).Level, "1970")
 	require.Equal(t, OK, servingLine("a", gauge("4e9"), time.Now()).Level)
-}
-
-func TestSelection(t *testing.T) {
-	everything := &metav1.LabelSelector{}
-	one := &metav1.LabelSelector{MatchLabels: map[string]string{"release": "main"}}
-	broken := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Nonsense"}}}
-	tests := map[string]struct {
-		namespace string
-		spec      cluster.PrometheusSpec
-		level     Level
-		hint      string
-	}{
-		"all of all":             {"", cluster.PrometheusSpec{PodMonitorSelector: everything, PodMonitorNamespaceSelector: everything}, OK, ""},
-		"none":                   {"", cluster.PrometheusSpec{PodMonitorNamespaceSelector: everything}, Fail, "selects none"},
-		"other labels":           {"", cluster.PrometheusSpec{PodMonitorSelector: one, PodMonitorNamespaceSelector: everything}, Fail, "does not match the labels"},
-		"its own namespace":      {"monitoring", cluster.PrometheusSpec{PodMonitorSelector: everything}, Fail, "its own namespace only"},
-		"our namespace":          {"exporter", cluster.PrometheusSpec{PodMonitorSelector: everything}, OK, ""},
-		"narrow":                 {"", cluster.PrometheusSpec{PodMonitorSelector: everything, PodMonitorNamespaceSelector: everything, IgnoreNamespaceSelectors: true}, Fail, "ignoreNamespaceSelectors"},
-		"another namespace's":    {"", cluster.PrometheusSpec{PodMonitorSelector: everything, PodMonitorNamespaceSelector: one}, Fail, "does not match the namespace"},
-		"no selector of labels":  {"", cluster.PrometheusSpec{PodMonitorSelector: broken}, Fail, `podMonitorSelector: "Nonsense" is not a valid`},
-		"no selector of its own": {"", cluster.PrometheusSpec{PodMonitorSelector: everything, PodMonitorNamespaceSelector: broken}, Fail, `podMonitorNamespaceSelector: "Nonsense" is not a valid`},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			object := cluster.Prometheus{ObjectMeta: metav1.ObjectMeta{Namespace: test.namespace}, Spec: test.spec}
-			line := selectionLine([]cluster.Prometheus{object}, labels.Set{"a": "b"}, "exporter", nil)
-			require.Equal(t, test.level, line.Level)
-			require.Contains(t, line.Hint, test.hint)
-		})
-	}
-	require.Equal(t, Fail, selectionLine(nil, nil, "exporter", nil).Level)
 }
 
 func TestRelayOfEachNode(t *testing.T) {

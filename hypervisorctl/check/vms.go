@@ -76,12 +76,17 @@ func (p *population) add(one survey.VM) {
 	}
 }
 
+// withSidecar counts the VMs in enabled namespaces whose sidecar runs.
+func (p *population) withSidecar() int {
+	if with := p.byCause[group{}]; with != nil {
+		return len(with.names)
+	}
+	return 0
+}
+
 // lines judges the VMs. A VM counts as measured only if the source has its series; without a source that is not known.
 func (p *population) lines(from source.Source, noSource string, byPolicy bool) []Line {
-	lines, withSidecar := p.notes, 0
-	if with := p.byCause[group{}]; with != nil {
-		withSidecar = len(with.names)
-	}
+	lines, withSidecar := p.notes, p.withSidecar()
 	switch {
 	case p.running == 0:
 		lines = append(lines, ok("no VM runs in a namespace that is labelled for sidecars"))

@@ -8,7 +8,9 @@ import (
 	"regexp"
 	"strings"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 )
 
@@ -70,6 +72,24 @@ func access(err error) error {
 func IsDenied(err error) bool {
 	var missing *AccessError
 	return errors.As(err, &missing)
+}
+
+// MayServiceAccount reports whether a ServiceAccount has a right: to a resource or, if that is nil, to a URL. The user needs the
+// right to create SubjectAccessReviews.
+func (c *Cluster) MayServiceAccount(
+	ctx context.Context, namespace, name string, resource *authorizationv1.ResourceAttributes, url *authorizationv1.NonResourceAttributes,
+) (bool, error) {
+	// The groups of every ServiceAccount (k8s.io/apiserver pkg/authentication/serviceaccount: UserInfo).
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User:               "system:serviceaccount:" + namespace + ":" + name,
+		Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+		ResourceAttributes: resource, NonResourceAttributes: url,
+	}}
+	answer, err := c.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+	if err != nil {
+		return false, access(err)
+	}
+	return answer.Status.Allowed, nil
 }
 
 // read returns the answer of a pod's subresource, and an error if it has more than largestPage bytes.

@@ -88,8 +88,12 @@ func (c *Cluster) EachLauncher(ctx context.Context, namespace string, cfg inject
 
 // EachFailedCreate calls use for each event about pods that could not be created for objects of a kind.
 func (c *Cluster) EachFailedCreate(ctx context.Context, namespace, kind string, use func(*corev1.Event)) error {
-	failed := metav1.ListOptions{FieldSelector: "reason=" + vm.RefusalReason + ",involvedObject.kind=" + kind}
-	return Each(ctx, c, c.CoreV1().Events(namespace).List, failed, use)
+	return c.EachEvent(ctx, namespace, "reason="+vm.RefusalReason+",involvedObject.kind="+kind, use)
+}
+
+// EachEvent calls use for each event of a namespace that the field selector selects.
+func (c *Cluster) EachEvent(ctx context.Context, namespace, selector string, use func(*corev1.Event)) error {
+	return Each(ctx, c, c.CoreV1().Events(namespace).List, metav1.ListOptions{FieldSelector: selector}, use)
 }
 
 // Pods lists the pods of the product's own namespace that match the selector.

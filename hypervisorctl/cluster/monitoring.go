@@ -20,10 +20,6 @@ func kubevirts() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "kubevirt.io", Version: "v1", Resource: "kubevirts"}
 }
 
-func monitoring(resource string) schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: "monitoring.coreos.com", Version: "v1", Resource: resource}
-}
-
 // object reads one object of another project.
 func (c *Cluster) object(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error) {
 	object, err := c.dynamic.Resource(resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
@@ -38,39 +34,6 @@ func typed[T any](object *unstructured.Unstructured) (T, error) {
 		err = fmt.Errorf("read %s %s: %w", object.GetKind(), object.GetName(), err)
 	}
 	return one, err
-}
-
-// Prometheus is the part of an object of the Prometheus operator that selects PodMonitors.
-type Prometheus struct {
-	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata"`
-	Spec              PrometheusSpec `json:"spec"`
-}
-
-// PrometheusSpec is the part of the operator's type of that name.
-type PrometheusSpec struct {
-	// PodMonitorSelector selects PodMonitors by their labels; nil selects none, an empty one all (Prometheus operator, api.md).
-	PodMonitorSelector *metav1.LabelSelector `json:"podMonitorSelector"`
-	// PodMonitorNamespaceSelector selects their namespaces by labels; nil means its own only.
-	PodMonitorNamespaceSelector *metav1.LabelSelector `json:"podMonitorNamespaceSelector"`
-	// IgnoreNamespaceSelectors: a PodMonitor finds pods of its own namespace only, whatever its namespaceSelector. OpenShift's
-	// monitoring of user workloads and rancher-monitoring are so.
-	IgnoreNamespaceSelectors bool `json:"ignoreNamespaceSelectors"`
-}
-
-// Prometheuses lists the Prometheus objects.
-func (c *Cluster) Prometheuses(ctx context.Context) ([]Prometheus, error) {
-	list, err := c.dynamic.Resource(monitoring("prometheuses")).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, access(err)
-	}
-	found := make([]Prometheus, len(list.Items))
-	for i := range list.Items {
-		if found[i], err = typed[Prometheus](&list.Items[i]); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
 }
 
 // KubeVirt is the part of the KubeVirt object that matters for hypervisors.

@@ -45,8 +45,8 @@ const (
 	// Scraper is the ServiceAccount that the relay lets scrape.
 	Scraper = "hypervisor-exporter-scraper"
 
-	// PodMonitor is the one that finds the VMs.
-	PodMonitor = "hypervisor-exporter-vms"
+	// VMsPodMonitor is the PodMonitor that finds the VMs.
+	VMsPodMonitor = "hypervisor-exporter-vms"
 	// VMsJob is the target label job of the VMs, in the PodMonitor and in the scrape configuration.
 	VMsJob = "hypervisor-exporter/hypervisor-exporter-vms"
 	// RelayJob is the target label job of the relays.

@@ -9,42 +9,10 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubevirt-hypervisor-exporter/internal/contract"
 )
-
-// podMonitor is the part of the VMs' PodMonitor that says how Prometheus reaches the relay.
-type podMonitor struct {
-	metav1.ObjectMeta `json:"metadata"`
-	Spec              struct {
-		PodMetricsEndpoints []struct {
-			Scheme    string `json:"scheme"`
-			TLSConfig struct {
-				ServerName string `json:"serverName"`
-				CA         struct {
-					ConfigMap *corev1.ConfigMapKeySelector `json:"configMap"`
-					Secret    *corev1.SecretKeySelector    `json:"secret"`
-				} `json:"ca"`
-			} `json:"tlsConfig"`
-		} `json:"podMetricsEndpoints"`
-	} `json:"spec"`
-}
-
-func (c *Cluster) podMonitor(ctx context.Context, namespace string) (podMonitor, error) {
-	object, err := c.object(ctx, monitoring("podmonitors"), namespace, PodMonitor)
-	if err != nil {
-		return podMonitor{}, err
-	}
-	return typed[podMonitor](object)
-}
-
-// PodMonitor reads the labels of the VMs' PodMonitor.
-func (c *Cluster) PodMonitor(ctx context.Context, namespace string) (map[string]string, error) {
-	monitor, err := c.podMonitor(ctx, namespace)
-	return monitor.Labels, err
-}
 
 // RelayTrust is how a client verifies the relay.
 type RelayTrust struct {
@@ -60,12 +28,12 @@ type RelayTrust struct {
 // trusts what Prometheus trusts. A given CA, in PEM, is used instead of the one named. It does not read a Secret, which has
 // the key of the relay's certificate.
 func (c *Cluster) RelayTrust(ctx context.Context, namespace string, givenCA []byte) (RelayTrust, error) {
-	monitor, err := c.podMonitor(ctx, namespace)
+	monitor, err := c.vmsPodMonitor(ctx, namespace)
 	if err != nil {
 		return RelayTrust{}, err
 	}
 	if len(monitor.Spec.PodMetricsEndpoints) == 0 {
-		return RelayTrust{}, errors.New("the PodMonitor " + PodMonitor + " has no endpoint")
+		return RelayTrust{}, errors.New("the PodMonitor " + VMsPodMonitor + " has no endpoint")
 	}
 	endpoint := monitor.Spec.PodMetricsEndpoints[0]
 	if !strings.EqualFold(endpoint.Scheme, "https") {
@@ -87,7 +55,7 @@ func (c *Cluster) RelayTrust(ctx context.Context, namespace string, givenCA []by
 		return RelayTrust{}, fmt.Errorf("the relay's CA is in the Secret %s beside its key, and hypervisorctl does not read keys: "+
 			"ask for its %s in a file, and pass that with --relay-ca-file", ca.Secret.Name, ca.Secret.Key)
 	default:
-		return RelayTrust{}, errors.New("the PodMonitor " + PodMonitor + " names no CA for the relay's certificate; pass one with --relay-ca-file")
+		return RelayTrust{}, errors.New("the PodMonitor " + VMsPodMonitor + " names no CA for the relay's certificate; pass one with --relay-ca-file")
 	}
 	return trust, nil
 }

@@ -26,7 +26,7 @@ func steady(text, namespace string) string {
 func TestCheck(t *testing.T) {
 	install(t)
 	kubeVirt(t, false)
-	runsPrometheus(t, map[string]any{})
+	runsPrometheus(t, nil)
 	namespace := shop(t)
 	serveWebhook(t, namespace)
 	relayPod(t, "node-1")
@@ -34,7 +34,7 @@ func TestCheck(t *testing.T) {
 
 	t.Run("with exactly the rights of rbac.yaml", func(t *testing.T) {
 		before := pods(t, namespace)
-		got := callAs(t, reader(), "check", "-n", namespace, "--prometheus-url="+prometheus(t, namespace))
+		got := callAs(t, reader(), "check", "-n", namespace, "--prometheus-url="+startPrometheus(t, namespace, scraped{vms: map[string]string{"web": "kvm", "emulated": "qemu-tcg"}}).url)
 		require.Equal(t, 2, got.code, got.err)
 		golden(t, "check-troubles.txt", steady(got.out, namespace))
 		require.Equal(t, before, pods(t, namespace), "a dry run stores nothing")
@@ -48,7 +48,7 @@ func TestCheck(t *testing.T) {
 		well := server.Namespace(t, "well", labelled())
 		testVM{namespace: well, name: "web", fixture: "masq", node: "node-1"}.create(t)
 		mayDryRun(t, well)
-		got := callAs(t, reader(), "check", "-n", well, "--prometheus-url="+prometheus(t, well))
+		got := callAs(t, reader(), "check", "-n", well, "--prometheus-url="+startPrometheus(t, well, scraped{vms: map[string]string{"web": "kvm"}}).url)
 		require.Zero(t, got.code, got.out+got.err)
 		golden(t, "check-well.txt", steady(got.out, well))
 		for args, why := range map[string]string{"": "the relay cannot be used: you may not create pods/portforward", "--source=none": "--source=none"} {
@@ -68,11 +68,6 @@ func TestCheck(t *testing.T) {
 		require.Equal(t, 1, got.code, got.out+got.err)
 		golden(t, "check-no-rights.txt", steady(got.out, namespace))
 		require.Equal(t, 1, strings.Count(got.out, "\n  ok "), "only that the API server answers is known")
-	})
-	t.Run("no Prometheus selects the PodMonitor", func(t *testing.T) {
-		runsPrometheus(t, map[string]any{"matchLabels": map[string]any{"release": "main"}})
-		got := call(t, administrator(t), "check", "-n", namespace)
-		require.Contains(t, got.out, "is selected by none of 1 Prometheus object")
 	})
 	t.Run("sidecars that need a relay", func(t *testing.T) {
 		unix := server.Namespace(t, "unix", labelled())

@@ -19,7 +19,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -212,20 +211,4 @@ func restricted(name string, ports []corev1.ContainerPort) corev1.Container {
 		RunAsNonRoot: new(true), AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}}
-}
-
-// runsPrometheus makes an object of the operator that selects PodMonitors as given.
-func runsPrometheus(t *testing.T, selector map[string]any) {
-	t.Helper()
-	spec := map[string]any{"podMonitorNamespaceSelector": map[string]any{}}
-	if selector != nil {
-		spec["podMonitorSelector"] = selector
-	}
-	object := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "monitoring.coreos.com/v1", "kind": "Prometheus",
-		"metadata": map[string]any{"namespace": "default", "name": "main"}, "spec": spec,
-	}}
-	_ = server.Delete(t.Context(), object) // that of a test before; where there is none, all the better
-	_, err := server.Create(t.Context(), object, metav1.CreateOptions{})
-	require.NoError(t, err, fmt.Sprint(selector))
 }

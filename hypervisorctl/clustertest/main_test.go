@@ -114,7 +114,8 @@ func define(t *testing.T) {
 	t.Helper()
 	definitions.Do(func() {
 		server.DefineFile(t, "testdata/crds/kubevirt.yaml")
-		server.Define(t, apiservertest.PodMonitors, apiservertest.PrometheusRules, apiservertest.Prometheuses)
+		server.Define(t, apiservertest.PodMonitors, apiservertest.PrometheusRules, apiservertest.Prometheuses,
+			apiservertest.PrometheusAgents, apiservertest.ThanosRulers)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/check"
+	"kubevirt-hypervisor-exporter/hypervisorctl/source"
 )
 
 type checkOptions struct {
@@ -25,8 +26,8 @@ creates is a dry run.
 With -n, it checks the VMs of that namespace and does the dry run there; otherwise all VMs, and the dry run in the
 first namespace that is labelled for sidecars. A VM counts as measured only if the source (--source) has its series.
 
-Exit code 0: all is ok. 1: something should be fixed, or could not be checked. 2: VMs have no metric because of a
-failed check, or the check could not be done.`,
+Exit code 0: all is ok. 1: something should be fixed, or could not be checked. 2: VMs have no metric, or alerts about
+them cannot fire, because of a failed check; or the check could not be done.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			code, err := options.run(cmd.Context())
@@ -58,6 +59,15 @@ func (o *checkOptions) run(ctx context.Context) (int, error) {
 	defer done()
 	request := check.Request{
 		Exporter: o.exporter, Relay: o.relay, Namespace: *o.kube.Namespace, Now: o.now(), Progress: progress, NoSource: "--source=none",
+	}
+	if s.prometheus.url != "" {
+		client, err := s.prometheus.client()
+		if err != nil {
+			return 0, err
+		}
+		if request.Prometheus, err = source.NewServer(s.prometheus.url, client); err != nil {
+			return 0, err
+		}
 	}
 	if _, err := s.cluster.Version(ctx); err == nil { // otherwise the source would wait for the API server, too
 		from, note, err := s.chooseSource(ctx, request.Namespace)

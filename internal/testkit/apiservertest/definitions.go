@@ -20,10 +20,12 @@ type Definitions struct{ module, files string }
 // The version of cert-manager is in this list; the Prometheus operator's is the one that
 // webhook/clustertest/operatorconfig makes configurations with.
 var (
-	CertManager     = Definitions{"github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/cert-manager.io_*.yaml"}
-	PodMonitors     = operatorDefinitions("podmonitors")
-	PrometheusRules = operatorDefinitions("prometheusrules")
-	Prometheuses    = operatorDefinitions("prometheuses")
+	CertManager      = Definitions{"github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/cert-manager.io_*.yaml"}
+	PodMonitors      = operatorDefinitions("podmonitors")
+	PrometheusRules  = operatorDefinitions("prometheusrules")
+	Prometheuses     = operatorDefinitions("prometheuses")
+	PrometheusAgents = operatorDefinitions("prometheusagents")
+	ThanosRulers     = operatorDefinitions("thanosrulers")
 )
 
 // OperatorKinds are all kinds of the Prometheus operator, without which it does not run.

@@ -96,6 +96,26 @@ func (s *Server) Create(ctx context.Context, object *unstructured.Unstructured, 
 	return resource.Create(ctx, object, options)
 }
 
+// UpdateStatus writes the status of an object, whose definition must have that subresource.
+func (s *Server) UpdateStatus(ctx context.Context, object *unstructured.Unstructured) error {
+	resource, err := s.resource(object)
+	if err != nil {
+		return err
+	}
+	_, err = resource.UpdateStatus(ctx, object, metav1.UpdateOptions{})
+	return err
+}
+
+// Patch changes an object.
+func (s *Server) Patch(ctx context.Context, object *unstructured.Unstructured, kind types.PatchType, patch []byte) error {
+	resource, err := s.resource(object)
+	if err != nil {
+		return err
+	}
+	_, err = resource.Patch(ctx, object.GetName(), kind, patch, metav1.PatchOptions{})
+	return err
+}
+
 // Get returns the object of the same kind and name as the API server has it.
 func (s *Server) Get(ctx context.Context, object *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	resource, err := s.resource(object)

@@ -1,7 +1,7 @@
 // Operatorconfig prints the Prometheus configuration that the Prometheus operator makes of PodMonitors and the Secrets
 // and ConfigMaps that they name: a Prometheus'; with the argument agent a PrometheusAgent's; with user-workloads that of a
 // Prometheus like OpenShift's for user workloads.
-// It is a module of its own, so that the operator's dependencies never become ours.
+// With ./selects, it is a module of its own, so that the operator's dependencies never become ours.
 package main
 
 import (
