@@ -15,60 +15,63 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
 const (
 	// soon is when a certificate that expires is a warning: the certificates are renewed 10 days (serving) and 30 days (CA)
 	// before they expire, so the renewal fails and there is a week to fix it.
 	soon              = 7 * 24 * time.Hour
+	admissionsMetric  = "hypervisor_exporter_webhook_admissions_total"
 	certificateMetric = "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds"
-	installHint       = "kubectl apply -k manifests"
-	policyHint        = "kubectl apply -k manifests/overlays/admission-policy"
-	certificateHint   = "kubectl -n hypervisor-exporter logs deploy/hypervisor-exporter-certs: check why it does not renew (or check cert-manager's Certificate)"
+	installHint       = "apply the manifests or the chart again"
+	certificateHint   = "kubectl -n %s logs deploy/" + cluster.Certs + ": why does it not renew? With cert-manager: kubectl get certificates -A"
 )
+
+// renewHint names what renews certificates.
+func (r *run) renewHint() string { return fmt.Sprintf(certificateHint, r.request.Exporter) }
 
 // registration checks the webhook's registration at the API server.
 func (r *run) registration() ([]Line, error) {
-	configuration, err := cluster.Get(r.ctx, r.reader.AdmissionregistrationV1().MutatingWebhookConfigurations().Get, cluster.Configuration)
-	if absent(err) {
-		if _, err := r.readPolicy(); !absent(err) {
-			r.noWebhook = true
-			return nil, nil
-		}
-		return []Line{fail(installHint, "MutatingWebhookConfiguration %s does not exist: no VM gets a sidecar", cluster.Configuration)}, nil
+	if r.place.Webhook == nil {
+		return nil, r.placeErr
 	}
+	lines, err := registrationLines(r.place.Webhook, r.renewHint(), r.request.Now)
 	if err != nil {
-		return nil, err
+		return lines, err
 	}
-	return registrationLines(configuration, r.request.Now), nil
+	changed, err := driftLines(r.place.Webhook, r.request.Exporter, r.request.Relay)
+	return append(lines, changed...), err
 }
 
-func registrationLines(configuration *admissionv1.MutatingWebhookConfiguration, now time.Time) []Line {
+func registrationLines(configuration *admissionv1.MutatingWebhookConfiguration, renew string, now time.Time) ([]Line, error) {
 	if len(configuration.Webhooks) == 0 {
-		return []Line{fail(installHint, "MutatingWebhookConfiguration %s has no webhook", configuration.Name)}
+		return []Line{fail(installHint, "MutatingWebhookConfiguration %s has no webhook: no VM gets a sidecar", configuration.Name).see(pageInstall)}, nil
 	}
-	lines := []Line{ok("MutatingWebhookConfiguration %s exists", configuration.Name)}
+	var lines []Line
 	for i := range configuration.Webhooks {
 		webhook := &configuration.Webhooks[i]
-		lines = append(lines, bundleLine(webhook, now))
+		lines = append(lines, bundleLine(webhook, renew, now))
 		if policy := webhook.FailurePolicy; policy == nil || *policy != admissionv1.Ignore {
-			lines = append(lines, warn(installHint+": sets it to Ignore", "failurePolicy of %s is not Ignore: while the webhook is down, no VM starts", webhook.Name))
+			lines = append(lines, warn(installHint+": they set Ignore", "failurePolicy of %s is not Ignore: while the webhook is down, no VM starts", webhook.Name).see(pageFailures))
 		}
 	}
-	return lines
+	return lines, nil
 }
 
-func bundleLine(webhook *admissionv1.MutatingWebhook, now time.Time) Line {
+func bundleLine(webhook *admissionv1.MutatingWebhook, renew string, now time.Time) Line {
 	what := "caBundle of " + webhook.Name
 	if len(webhook.ClientConfig.CABundle) == 0 {
-		return fail(certificateHint, "%s is empty: the API server cannot call the webhook, and VMs start without a sidecar", what)
+		return fail(renew, "%s is empty: the API server cannot call the webhook, and VMs start without a sidecar", what).see(pageCertificates)
 	}
 	end, err := lastCAEnds(webhook.ClientConfig.CABundle)
 	if err != nil {
-		return fail(certificateHint, "%s: %s", what, err)
+		return fail(renew, "%s: %s", what, err).see(pageCertificates)
 	}
-	return endLine(what, end, now)
+	return endLine(what, renew, end, now)
 }
 
 // lastCAEnds returns when the last CA of a bundle expires. One valid CA is enough: the old one stays for a while beside the
@@ -89,13 +92,13 @@ func lastCAEnds(bundle []byte) (last time.Time, err error) {
 	return last, nil
 }
 
-func endLine(what string, end, now time.Time) Line {
+func endLine(what, renew string, end, now time.Time) Line {
 	day := end.UTC().Format(time.DateOnly)
 	switch {
 	case !end.After(now):
-		return fail(certificateHint, "%s: expired on %s", what, day)
+		return fail(renew, "%s: expired on %s", what, day).see(pageCertificates)
 	case end.Sub(now) < soon:
-		return warn(certificateHint, "%s: expires on %s and was not renewed in time", what, day)
+		return warn(renew, "%s: expires on %s and was not renewed in time", what, day).see(pageCertificates)
 	default:
 		return ok("%s: valid until %s", what, day)
 	}
@@ -103,32 +106,23 @@ func endLine(what string, end, now time.Time) Line {
 
 // policy checks the policy with which the API server injects without a webhook.
 func (r *run) policy() ([]Line, error) {
-	if !r.noWebhook {
+	if !r.byPolicy {
 		return nil, nil
-	}
-	policy, err := r.readPolicy()
-	if err != nil {
-		return nil, err
 	}
 	binding, err := cluster.Get(r.ctx, r.reader.AdmissionregistrationV1().MutatingAdmissionPolicyBindings().Get, cluster.Configuration)
 	if err != nil && !absent(err) {
 		return nil, err
 	}
-	r.config.Image, r.configRead, r.byPolicy = policyImage(policy), true, true
-	return policyLines(policy, binding != nil && binding.Spec.PolicyName == policy.Name), nil
-}
-
-func (r *run) readPolicy() (*admissionv1.MutatingAdmissionPolicy, error) {
-	return cluster.Get(r.ctx, r.reader.AdmissionregistrationV1().MutatingAdmissionPolicies().Get, cluster.Configuration)
+	return policyLines(r.place.Policy, binding != nil && binding.Spec.PolicyName == r.place.Policy.Name), nil
 }
 
 func policyLines(policy *admissionv1.MutatingAdmissionPolicy, bound bool) []Line {
 	lines := []Line{ok("MutatingAdmissionPolicy %s exists: the API server injects, without a webhook", policy.Name)}
 	if !bound {
-		lines = append(lines, fail(policyHint, "MutatingAdmissionPolicy %s has no binding of its name: no VM gets a sidecar", policy.Name))
+		lines = append(lines, fail(installHint, "MutatingAdmissionPolicy %s has no binding of its name: no VM gets a sidecar", policy.Name))
 	}
 	if failure := policy.Spec.FailurePolicy; failure == nil || *failure != admissionv1.Ignore {
-		lines = append(lines, warn(policyHint+": sets it to Ignore", "failurePolicy of %s is not Ignore: if an expression of it fails, no VM starts", policy.Name))
+		lines = append(lines, warn(installHint+": they set Ignore", "failurePolicy of %s is not Ignore: if an expression of it fails, no VM starts", policy.Name))
 	}
 	return lines
 }
@@ -147,24 +141,26 @@ func policyImage(policy *admissionv1.MutatingAdmissionPolicy) string {
 	return image
 }
 
-// replicas checks the webhook's Deployment, and reads the webhook's configuration from it.
+// replicas checks the webhook's Deployment.
 func (r *run) replicas() ([]Line, error) {
-	deployment, err := cluster.Get(r.ctx, r.reader.AppsV1().Deployments(r.request.Exporter).Get, cluster.Webhook)
-	if absent(err) {
-		return []Line{fail(installHint, "Deployment %s is not in the namespace %s", cluster.Webhook, r.request.Exporter)}, nil
+	deployment := r.parts.webhook.object
+	if r.parts.webhook.err != nil {
+		return nil, r.parts.webhook.err
 	}
-	if err != nil {
-		return nil, err
+	if deployment == nil {
+		return []Line{fail(installHint, "Deployment %s is not in the namespace %s", cluster.Webhook, r.request.Exporter).see(pageInstall)}, nil
 	}
-	lines := append([]Line{replicaLine(deployment)}, refusedDeployment(deployment)...)
-	config, err := cluster.ConfigOf(deployment)
-	if err != nil {
-		return append(lines, warn(installHint, "%s", err)), nil
+	line := replicaLine(deployment)
+	if line.Level != OK {
+		pods, err := r.reader.Pods(r.ctx, r.request.Exporter, cluster.WebhookSelector)
+		if err != nil {
+			return []Line{line, unread("pods of the webhook", err)}, nil
+		}
+		if why := stuck(pods); why != "" {
+			line.Text += ": " + why
+		}
 	}
-	r.config, r.configRead = config, true
-	ours := &deployment.Spec.Template.Spec
-	lines = append(lines, imageLine(config.Image, pulled(ours), "the webhook's pods")...)
-	return append(lines, secretLine(r.version, ours.ImagePullSecrets, config)...), nil
+	return append([]Line{line}, refusedDeployment(deployment)...), nil
 }
 
 func replicaLine(deployment *appsv1.Deployment) Line {
@@ -179,13 +175,13 @@ func replicaLine(deployment *appsv1.Deployment) Line {
 		return fail("kubectl -n "+deployment.Namespace+" scale deployment "+cluster.Webhook+" --replicas=2",
 			"Deployment %s is scaled to 0: VMs start without a sidecar", cluster.Webhook)
 	case ready == 0:
-		return fail(hint, "0 of %d replicas are ready: VMs start without a sidecar", want)
+		return fail(hint, "0 of %d replicas of the webhook are ready: VMs start without a sidecar", want)
 	case ready < want:
-		return warn(hint, "%d of %d replicas are ready", ready, want)
+		return warn(hint, "%d of %d replicas of the webhook are ready", ready, want)
 	case updated < want:
-		return warn(hint, "%d of %d replicas have the newest configuration", updated, want)
+		return warn(hint, "%d of %d replicas of the webhook have the newest configuration", updated, want)
 	default:
-		return ok("%d of %d replicas are ready", ready, want)
+		return ok("%d of %d replicas of the webhook are ready", ready, want)
 	}
 }
 
@@ -219,33 +215,66 @@ func (r *run) certificates() ([]Line, error) {
 			lines = append(lines, unread("certificate of pod "+pods[i].Name, err))
 			continue
 		}
-		lines = append(lines, servingLine(pods[i].Name, page, r.request.Now))
+		lines = append(lines, pageLines(pods[i].Name, page, r.renewHint(), r.request.Now)...)
 	}
 	return lines, nil
 }
 
-func servingLine(pod string, page []byte, now time.Time) Line {
+// pageLines judges a replica by its metrics.
+func pageLines(pod string, page []byte, renew string, now time.Time) []Line {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(page))
 	if err != nil {
-		return fail("check the pod's log", "pod %s: metrics cannot be read: %s", pod, err)
+		return []Line{fail("check the pod's log", "pod %s: metrics cannot be read: %s", pod, err)}
 	}
+	lines := []Line{fail(renew, "pod %s serves no certificate", pod).see(pageCertificates)}
 	for _, metric := range families[certificateMetric].GetMetric() {
-		end := time.Unix(int64(metric.GetGauge().GetValue()), 0)
-		return endLine("certificate of pod "+pod, end, now)
+		lines[0] = endLine("certificate of pod "+pod, renew, time.Unix(int64(metric.GetGauge().GetValue()), 0), now)
 	}
-	return fail(certificateHint, "pod %s serves no certificate", pod)
+	errs := 0.0
+	for _, metric := range families[admissionsMetric].GetMetric() {
+		for _, label := range metric.GetLabel() {
+			if label.GetName() == "result" && label.GetValue() == "error" {
+				errs += metric.GetCounter().GetValue()
+			}
+		}
+	}
+	if errs > 0 {
+		lines = append(lines, warn("kubectl logs "+pod+": each error has a line", "pod %s could not decide about pods since it started (errors: %.0f): VMs started without a sidecar", pod, errs).see(pageErrors))
+	}
+	return lines
 }
 
 // certificateProcess checks the Deployment of the certificate process, if there is one: not with cert-manager, nor with a
 // policy without a relay.
 func (r *run) certificateProcess() ([]Line, error) {
-	deployment, err := cluster.Get(r.ctx, r.reader.AppsV1().Deployments(r.request.Exporter).Get, cluster.Certs)
-	if absent(err) {
-		return nil, nil
+	deployment := r.parts.certs.object
+	if deployment == nil {
+		return nil, r.parts.certs.err
 	}
-	if err != nil {
-		return nil, err
+	lines := refusedDeployment(deployment)
+	if len(lines) == 0 && deployment.Status.ReadyReplicas == 0 && deployment.Status.Replicas > 0 {
+		lines = append(lines, warn(r.renewHint(), "the certificate process is not ready: certificates are not renewed").see(pageCertificates))
 	}
-	return refusedDeployment(deployment), nil
+	return lines, nil
+}
+
+// stuck returns why a container of the pods does not run; empty if the kubelet reports nothing.
+func stuck(pods []corev1.Pod) string {
+	for i := range pods {
+		for _, status := range pods[i].Status.ContainerStatuses {
+			waiting := status.State.Waiting
+			if waiting == nil || waiting.Reason == "ContainerCreating" {
+				continue
+			}
+			why := waiting.Reason
+			if ended := status.LastTerminationState.Terminated; ended != nil && ended.Message != "" {
+				why += ": " + strings.TrimSpace(ended.Message)
+			} else if waiting.Message != "" {
+				why += ": " + waiting.Message
+			}
+			return vm.Brief(pods[i].Name + ": " + why)
+		}
+	}
+	return ""
 }

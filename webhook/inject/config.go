@@ -161,6 +161,22 @@ func (c Config) Validate() error {
 	)
 }
 
+// UnsetImage is what the manifests name until a user sets an image (manifests/images): it can never be pulled, and no one
+// else can own it.
+const UnsetImage = "images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter:v0.1.0"
+
+// RefuseUnset returns an error if the image is UnsetImage, with any name or tag. A webhook that
+// runs has an image of its own, so images were set somewhere, but not where the sidecar's
+// reaches the webhook: each VM would wait for an image that cannot be pulled.
+func (c Config) RefuseUnset() error {
+	registry, _, _ := strings.Cut(UnsetImage, "/")
+	if !strings.HasPrefix(c.Image, registry+"/") {
+		return nil
+	}
+	return fmt.Errorf("--sidecar-image=%s: no image is set for the sidecar. If a kustomization around the manifests sets images, "+
+		"add the manifests' folder settings/webhook to its transformers (docs/install.md, With kustomize)", c.Image)
+}
+
 func (c Config) validateImage() error {
 	var errs []error
 	if _, err := reference.ParseNormalizedNamed(c.Image); err != nil {
