@@ -47,7 +47,7 @@ func rightsLines(denials []denial, user string) []Line {
 	hint := rightsHint
 	for _, right := range slices.Sorted(maps.Keys(byRight)) {
 		rows = append(rows, "kubectl auth can-i "+right+": "+strings.Join(byRight[right], ", "))
-		if where, dryRun := strings.CutPrefix(right, "create pods"); dryRun {
+		if where, dryRun := strings.CutPrefix(right, "create pods"); dryRun && hint == rightsHint { // once; the rows have the others
 			hint += dryRunHint + where
 		}
 	}

@@ -87,6 +87,9 @@ type quantityFlag resource.Quantity
 func (q *quantityFlag) String() string { return (*resource.Quantity)(q).String() }
 func (q *quantityFlag) Type() string   { return "quantity" }
 func (q *quantityFlag) Set(value string) error {
+	if !isBounded([]byte(value)) { // ParseQuantity would take minutes
+		return fmt.Errorf("quantity %.24q: give one such as 10m or 24Mi", value)
+	}
 	parsed, err := resource.ParseQuantity(value)
 	if err != nil {
 		return fmt.Errorf("%w: give a quantity such as 10m or 24Mi", err)
