@@ -91,7 +91,7 @@ func rbac(exporter, relay, user string) string {
 		}
 		kept = append(kept, strings.ReplaceAll(document, line+from+"\n", line+to+"\n"))
 	}
-	return strings.Join(kept, "")
+	return strings.TrimSuffix(strings.Join(kept, ""), "---\n")
 }
 
 // digest is short, and of characters that a name may have.
