@@ -127,23 +127,27 @@ func (r *run) operator() ([]Line, error) {
 
 // podSecurity: webhook and certificate process meet the level restricted; the relay has a hostPath.
 func (r *run) podSecurity() ([]Line, error) {
-	const label = "pod-security.kubernetes.io/enforce"
 	var lines []Line
 	for _, name := range []string{r.request.Exporter, r.request.Relay} {
 		namespace, err := cluster.Get(r.ctx, r.reader.CoreV1().Namespaces().Get, name)
-		switch level := namespace.GetLabels()[label]; {
+		switch {
 		case absent(err):
 			lines = append(lines, ok("namespace %s does not exist yet", name))
 		case err != nil:
 			return lines, err
-		case name == r.request.Relay && level != "privileged" && level != "":
-			lines = append(lines, fail("kubectl label --overwrite namespace "+name+" "+label+"=privileged, or use the variant direct, which needs no relay",
-				"namespace %s enforces the Pod Security level %s: the relay's pods, which have a hostPath, are refused", name, level).see(pagePodSecurity))
 		default:
-			lines = append(lines, ok("namespace %s admits our pods (Pod Security level: %s)", name, cmp.Or(level, "the cluster's default")))
+			lines = append(lines, podSecurityLine(name, namespace.Labels["pod-security.kubernetes.io/enforce"], name == r.request.Relay))
 		}
 	}
 	return lines, nil
+}
+
+func podSecurityLine(namespace, level string, relay bool) Line {
+	if relay && level != "privileged" && level != "" {
+		return fail("kubectl label --overwrite namespace "+namespace+" pod-security.kubernetes.io/enforce=privileged, or use the variant direct, which needs no relay",
+			"namespace %s enforces the Pod Security level %s: the relay's pods, which have a hostPath, are refused", namespace, level).see(pagePodSecurity)
+	}
+	return ok("namespace %s admits our pods (Pod Security level: %s)", namespace, cmp.Or(level, "the cluster's default"))
 }
 
 // installs are the kinds of objects that an installation creates (manifests/), and whether they are in a namespace.

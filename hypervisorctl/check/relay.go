@@ -51,8 +51,8 @@ func (r *run) relayPods() ([]Line, error) {
 		}
 	}
 	_, unready := relayNodes(pods)
-	lines := relayLines(pods, found.sockets, r.spared(slices.Sorted(maps.Keys(unready))), r.podsHint())
-	return append(lines, r.folders(pods)...), nil
+	lines := r.folders(pods) // first: it is why a relay is not ready
+	return append(lines, relayLines(pods, found.sockets, r.spared(slices.Sorted(maps.Keys(unready))), r.podsHint())...), nil
 }
 
 // relayCA checks the CA of the relay's certificate, where the certificate process publishes it. A relay whose own
@@ -62,6 +62,9 @@ func (r *run) relayCA() ([]Line, error) {
 		return nil, nil
 	}
 	published, err := cluster.Get(r.ctx, r.reader.CoreV1().ConfigMaps(r.request.Relay).Get, cluster.RelayCA)
+	if absent(err) {
+		return []Line{warn(r.renewHint(), "ConfigMap %s does not exist: the CA of the relay's certificate was not checked", cluster.RelayCA).see(pageCertificates)}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
@@ -68,13 +69,13 @@ func serveRelay(t *testing.T, r *relay) {
 	trusted(t, r.ca)
 }
 
-// trusted publishes the CA as the certificate process does, in the ConfigMap that the PodMonitor names.
+// trusted publishes the CA as the certificate process does, in the ConfigMap that the PodMonitor names, also in a cleanup.
 func trusted(t *testing.T, ca []byte) {
 	t.Helper()
 	patch, err := json.Marshal(map[string]any{"data": map[string]string{"ca.crt": string(ca)}})
 	require.NoError(t, err)
 	_, err = server.Client.CoreV1().ConfigMaps(cluster.RelayNamespace).
-		Patch(t.Context(), "hypervisor-exporter-relay-ca", types.MergePatchType, patch, metav1.PatchOptions{})
+		Patch(context.Background(), cluster.RelayCA, types.MergePatchType, patch, metav1.PatchOptions{})
 	require.NoError(t, err)
 }
 
