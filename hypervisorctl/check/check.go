@@ -58,7 +58,7 @@ func steps() []step {
 		{"injection", "calls of the webhook that failed", ifWebhook((*run).failOpens)},
 		{"images", "images of our pods", (*run).images},
 		{"images", "pulls of the sidecar's image", (*run).pulls},
-		{"monitoring", "PodMonitor " + cluster.PodMonitor, (*run).monitoring},
+		{"monitoring", "PodMonitor " + cluster.PodMonitor, ifInstalled((*run).monitoring)},
 		{"relay", "DaemonSet " + cluster.Relay, (*run).relaySet},
 		{"relay", "pods of the relay", (*run).relayPods},
 		{"relay", "CA of the relay", (*run).relayCA},
@@ -77,6 +77,16 @@ func ifWebhook(step func(*run) ([]Line, error)) func(*run) ([]Line, error) {
 		default:
 			return step(r)
 		}
+	}
+}
+
+// ifInstalled skips a step if no namespace of the installation is known.
+func ifInstalled(step func(*run) ([]Line, error)) func(*run) ([]Line, error) {
+	return func(r *run) ([]Line, error) {
+		if r.request.Exporter == "" {
+			return nil, r.placeErr
+		}
+		return step(r)
 	}
 }
 

@@ -41,6 +41,7 @@ func pageOf(section string) page {
 		"injection":        pageRefused,
 		"images":           pageImage,
 		"monitoring":       pageMonitoring,
+		"prometheus":       pageMonitoring,
 		"relay":            pageRelayDown,
 		"vms":              pageWithoutMetric,
 		"namespaces":       pagePodSecurity,

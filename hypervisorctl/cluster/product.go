@@ -66,7 +66,7 @@ func ConfigOf(deployment *appsv1.Deployment) (inject.Config, error) {
 	containers := deployment.Spec.Template.Spec.Containers
 	at := slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == "webhook" })
 	if at < 0 {
-		return inject.Config{}, fmt.Errorf("Deployment %s has no container called webhook", deployment.Name)
+		return inject.Config{}, fmt.Errorf("the Deployment %s has no container called webhook", deployment.Name)
 	}
 	cfg := DefaultConfig()
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)

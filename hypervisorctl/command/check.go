@@ -107,27 +107,41 @@ func (o *checkOptions) run(ctx context.Context, wait bool) (*check.Report, error
 
 // once checks once.
 func (o *checkOptions) once(ctx context.Context, s *session, show func(check.Line)) (*check.Report, error) {
-	progress, done := o.errOut.Progress(o.now)
-	defer done()
-	request := check.Request{
-		Exporter: o.exporter, Relay: o.relay, Namespace: *o.kube.Namespace, Now: o.now(), Progress: progress, NoSource: "--source=none",
-	}
 	if o.pre {
-		return check.Before(ctx, s.cluster, request, show), nil
+		return check.Before(ctx, s.cluster, check.Request{Exporter: o.exporter, Relay: o.relay}, show), nil
+	}
+	request, done, err := s.checkRequest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return check.Run(ctx, s.cluster, request, show), nil
+}
+
+// checkRequest returns what check checks, and what to call after it.
+func (s *session) checkRequest(ctx context.Context) (request check.Request, done func(), err error) {
+	request = check.Request{
+		Exporter: s.exporter, Relay: s.relay, Namespace: *s.kube.Namespace, Now: s.now(), NoSource: "--source=none",
 	}
 	if _, err := s.cluster.Version(ctx); err == nil { // otherwise the source would wait for the API server, too
 		from, note, err := s.chooseSource(ctx, request.Namespace)
 		if err != nil {
-			return nil, err
+			return request, nil, err
 		}
 		if from != nil {
-			defer from.Close()
 			request.Source = from
 		} else if note != "" {
 			request.NoSource = note
 		}
 	}
-	return check.Run(ctx, s.cluster, request, show), nil
+	progress, end := s.errOut.Progress(s.now)
+	request.Progress = progress
+	return request, func() {
+		end()
+		if request.Source != nil {
+			request.Source.Close()
+		}
+	}, nil
 }
 
 // untilOK tries again until all is ok or the time is over, and returns the last result. It calls waiting before it waits.
