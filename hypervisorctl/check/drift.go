@@ -10,10 +10,10 @@ import (
 	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/manifests"
 )
 
@@ -65,7 +65,7 @@ func drift(webhook, shipped *admissionv1.MutatingWebhook, own []string) ([]strin
 		}
 	}
 	for _, namespace := range append(own, metav1.NamespaceSystem) {
-		if namespace != "" && !slices.Contains(excludedBy(webhook), namespace) {
+		if namespace != "" && !slices.Contains(cluster.Excluded(webhook.NamespaceSelector), namespace) {
 			changed = append(changed, "namespaceSelector (does not exclude "+namespace+")")
 		}
 	}
@@ -95,7 +95,7 @@ func fieldsOf(webhook *admissionv1.MutatingWebhook) (map[string]any, error) {
 	equivalent := admissionv1.Equivalent
 	one.MatchPolicy = cmp.Or(one.MatchPolicy, &equivalent)
 	if selector := one.NamespaceSelector; selector != nil {
-		selector.MatchExpressions = slices.DeleteFunc(selector.MatchExpressions, byName)
+		selector.MatchExpressions = slices.DeleteFunc(selector.MatchExpressions, cluster.ExcludesByName)
 	}
 	one.FailurePolicy, one.ClientConfig.CABundle = nil, nil
 	if service := one.ClientConfig.Service; service != nil {
@@ -111,21 +111,4 @@ func fieldsOf(webhook *admissionv1.MutatingWebhook) (map[string]any, error) {
 		return nil, fmt.Errorf("compare webhook %s: %w", webhook.Name, err)
 	}
 	return fields, nil
-}
-
-// byName reports whether a requirement excludes namespaces by their names.
-func byName(requirement metav1.LabelSelectorRequirement) bool {
-	return requirement.Key == corev1.LabelMetadataName && requirement.Operator == metav1.LabelSelectorOpNotIn
-}
-
-func excludedBy(webhook *admissionv1.MutatingWebhook) []string {
-	var names []string
-	if webhook.NamespaceSelector != nil {
-		for _, one := range webhook.NamespaceSelector.MatchExpressions {
-			if byName(one) {
-				names = append(names, one.Values...)
-			}
-		}
-	}
-	return names
 }

@@ -9,7 +9,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/version"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
@@ -143,72 +142,6 @@ func (r *run) strangers() ([]Line, error) {
 	}
 	return []Line{warn("remove one of them: a cluster has one installation",
 		"pods with the labels of this product run outside of the installation: a second one, or what is left of one").see(pageNamespaces).about(others)}, nil
-}
-
-// images compares the image that is injected with those that our pods have pulled.
-func (r *run) images() ([]Line, error) {
-	if !r.configRead {
-		return nil, nil
-	}
-	var lines []Line
-	if deployment := r.parts.webhook.object; deployment != nil {
-		lines = append(lines, imageLine(r.config.Image, pulled(&deployment.Spec.Template.Spec), "the webhook's pods")...)
-		lines = append(lines, secretLine(r.version, deployment.Spec.Template.Spec.ImagePullSecrets, r.config)...)
-	}
-	if set := r.parts.relay.object; set != nil {
-		lines = append(lines, imageLine(r.config.Image, pulled(&set.Spec.Template.Spec), "the relay's pods")...)
-	}
-	if compared := r.parts.webhook.object != nil || r.parts.relay.object != nil; compared && len(lines) == 0 && r.config.Image != "" {
-		lines = append(lines, ok("VMs get the image that our own pods run: %s", r.config.Image))
-	}
-	return lines, nil
-}
-
-// pulled returns the image that pods of ours have pulled for VMs: their own, or, up to v0.1.0, that of an init container.
-// It is empty if they have no container.
-func pulled(spec *corev1.PodSpec) string {
-	for i := range spec.InitContainers {
-		if spec.InitContainers[i].Name == "sidecar-image" {
-			return spec.InitContainers[i].Image
-		}
-	}
-	if len(spec.Containers) == 0 {
-		return ""
-	}
-	return spec.Containers[0].Image
-}
-
-// imageLine compares the image that is injected with the one that pods of ours have pulled; whose are these pods. It
-// returns nothing if one of them is not known.
-func imageLine(injected, pulled, whose string) []Line {
-	if injected == "" || pulled == "" || injected == pulled {
-		return nil
-	}
-	return []Line{fail("set one image for both and apply again: an images: list in a kustomization.yaml around ours changes pods only",
-		"VMs get the sidecar image %s, but %s pull %s: if VMs cannot pull theirs, they do not start", injected, whose, pulled).see(pageImage)}
-}
-
-// secretLine: our pods pull with a Secret, and the webhook's flag for the VMs' pods is not set; an empty flag means that they
-// need none. From 1.35 on, a kubelet refuses an image that was pulled with a Secret to a pod without one (feature gate
-// KubeletEnsureSecretPulledImages), though it is on the node; with the pull policy Always, every kubelet asks the registry.
-func secretLine(server string, secrets []corev1.LocalObjectReference, config inject.Config) []Line {
-	if len(secrets) == 0 || config.PullSecrets != nil {
-		return nil
-	}
-	since := "from Kubernetes 1.35 on, a kubelet refuses that image to a VM's pod without the Secret"
-	if config.ImagePullPolicy == corev1.PullAlways {
-		since = "with the pull policy Always, the registry refuses that image to a VM's pod without the Secret"
-	} else if running, err := version.ParseGeneric(server); err != nil || running.LessThan(version.MajorMinor(1, 35)) {
-		return nil
-	}
-	var ours []string
-	for _, one := range secrets {
-		ours = append(ours, one.Name)
-	}
-	names := strings.Join(ours, ",")
-	return []Line{fail("set the webhook's flag --sidecar-image-pull-secrets="+names+", and give the VMs' pods one of these Secrets; "+
-		"or let anyone pull the image, and set the flag to an empty list",
-		"our pods pull with a Secret (%s), but the webhook has no --sidecar-image-pull-secrets: %s", names, since).see(pagePullSecrets)}
 }
 
 // refusedDeployment returns why no pod of a Deployment can be created; nothing if it can.

@@ -58,7 +58,7 @@ func ofWebhook(configuration *admissionv1.MutatingWebhookConfiguration) Installa
 		if service := webhook.ClientConfig.Service; service != nil && found.Exporter == "" {
 			found.Exporter = service.Namespace
 		}
-		found.Excluded = append(found.Excluded, excluded(webhook.NamespaceSelector)...)
+		found.Excluded = append(found.Excluded, Excluded(webhook.NamespaceSelector)...)
 	}
 	return found
 }
@@ -67,7 +67,7 @@ func ofWebhook(configuration *admissionv1.MutatingWebhookConfiguration) Installa
 func ofPolicy(policy *admissionv1.MutatingAdmissionPolicy) Installation {
 	found := Installation{Policy: policy}
 	if constraints := policy.Spec.MatchConstraints; constraints != nil {
-		found.Excluded = excluded(constraints.NamespaceSelector)
+		found.Excluded = Excluded(constraints.NamespaceSelector)
 	}
 	if own := without(found.Excluded, metav1.NamespaceSystem); len(own) > 0 {
 		found.Exporter = own[0]
@@ -75,14 +75,19 @@ func ofPolicy(policy *admissionv1.MutatingAdmissionPolicy) Installation {
 	return found
 }
 
-// excluded returns the namespaces that the selector excludes by name.
-func excluded(selector *metav1.LabelSelector) []string {
+// ExcludesByName reports whether a requirement excludes namespaces by their names.
+func ExcludesByName(requirement metav1.LabelSelectorRequirement) bool {
+	return requirement.Key == corev1.LabelMetadataName && requirement.Operator == metav1.LabelSelectorOpNotIn
+}
+
+// Excluded returns the namespaces that the selector excludes by name.
+func Excluded(selector *metav1.LabelSelector) []string {
 	if selector == nil {
 		return nil
 	}
 	var names []string
 	for _, one := range selector.MatchExpressions {
-		if one.Key == corev1.LabelMetadataName && one.Operator == metav1.LabelSelectorOpNotIn {
+		if ExcludesByName(one) {
 			names = append(names, one.Values...)
 		}
 	}
