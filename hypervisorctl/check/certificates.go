@@ -6,12 +6,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 )
 
 const (

@@ -1,15 +1,15 @@
 package check
 
 import (
-	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
-	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
-	"kubevirt-hypervisor-exporter/webhook/inject"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-
 	"k8s.io/apimachinery/pkg/util/version"
+
+	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
+	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
+	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
 // images compares the image that is injected with those that our pods have pulled.
