@@ -156,6 +156,20 @@ func TestPrinterShortensLongLists(t *testing.T) {
 	require.Contains(t, whole.String(), "a, b, c")
 }
 
+// A short line is one line, with some of its objects; what is ok has none.
+func TestShortLines(t *testing.T) {
+	var out bytes.Buffer
+	printer := NewPrinter(terminal.NewWriter(&out), 10)
+	for _, line := range []Line{
+		{Section: "a", Text: "fine", Objects: []string{"x"}}, {Section: "b", Level: Warn, Text: "some\nthing", Hint: "do", Objects: []string{"a", "b", "c", "d", "e"}},
+		{Section: "b", Level: Fail, Text: "other", Objects: []string{"a"}}, {Section: "c", Level: Fail, Text: "last"},
+	} {
+		printer.Short(line)
+	}
+	require.NoError(t, printer.Err())
+	require.Equal(t, "warn  b: some\\nthing (a, b, c and 2 more)\nfail  b: other (a)\nfail  c: last\n", out.String())
+}
+
 // A VM counts as measured only if the source has its series.
 func TestMeasured(t *testing.T) {
 	one := func(name string, cause vm.Cause) survey.VM {
