@@ -186,6 +186,9 @@ func refusedLine(where, why string) Line {
 // failOpens reports how often the API server let a pod pass without the webhook. The count says nothing of when, so it is a
 // warning only if the dry run just showed that the webhook is not reached.
 func (r *run) failOpens() ([]Line, error) {
+	if r.place.Webhook == nil {
+		return nil, r.placeErr
+	}
 	var lines []Line
 	for i := range r.place.Webhook.Webhooks {
 		name := r.place.Webhook.Webhooks[i].Name

@@ -74,6 +74,11 @@ func TestCheckNamesTheFaultFirst(t *testing.T) {
 	}
 	_, got = first(t, well, reader())
 	require.Equal(t, unasked, got, "all is repaired")
+	got = callAs(t, as("nobody", "system:authenticated"), "check", "-n", well, "--exporter-namespace="+cluster.ExporterNamespace, "--relay-namespace="+cluster.RelayNamespace)
+	require.Equal(t, 1, got.code, got.out)
+	for _, right := range []string{"get deployments.apps/hypervisor-exporter-webhook -n hypervisor-exporter", "get daemonsets.apps/hypervisor-exporter-relay -n hypervisor-exporter-relay"} {
+		require.Contains(t, got.out, "kubectl auth can-i "+right, "named namespaces need not be found")
+	}
 	webhookDown(t)
 	got = callAs(t, reader(), "check", "-n", well, "-o", "short", "--source=none", "--wait=1ns")
 	require.Equal(t, 2, got.code, "the time is over, and the result is the last one's")
