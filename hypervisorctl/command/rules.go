@@ -30,7 +30,8 @@ func newRulesCommand(common *flags, name string) *cobra.Command {
 		Short: "Print the alerts and recording rules with settings of your own",
 		Long: "Print the alerts and recording rules with settings of your own: severities, durations, labels, and the label that\n" +
 			"tells clusters apart. docs/alerts.md describes the settings. With -n, print the rules about VMs in that namespace, for a\n" +
-			"Prometheus that sees it alone. No request goes to a cluster.",
+			"Prometheus that sees it alone. No request goes to a cluster: without --exporter-namespace and --relay-namespace, the\n" +
+			"namespaces are those of the manifests.",
 		Example: examples(name, "rules --settings rules-settings.yaml | kubectl apply -f -", "rules -o rules-file > rules.yaml",
 			"rules --without-exporter | kubectl apply -n monitoring -f -", "rules -n shop | kubectl apply -f -"),
 		Args: cobra.NoArgs,
