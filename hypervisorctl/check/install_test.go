@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -147,4 +148,26 @@ func TestLimits(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Fail, lines[0].Level, "the policy cannot leave out the sidecar")
 	require.Contains(t, lines[0].Text, "VMs do not start")
+}
+
+// The variant is named by what the objects show, and nothing is said of what could not be read.
+func TestVariant(t *testing.T) {
+	helm := map[string]string{"app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/instance": "exporter"}
+	for name, test := range map[string]struct {
+		run  run
+		want string
+	}{
+		"Helm": {run{place: cluster.Installation{Webhook: &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Labels: helm}}}},
+			"installed: webhook (Helm release exporter, namespace ns)"},
+		"manifests and cert-manager": {run{place: cluster.Installation{Webhook: &admissionv1.MutatingWebhookConfiguration{
+			ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"cert-manager.io/inject-ca-from": "ns/ca"}}}}},
+			"installed: webhook (manifests, namespace ns), certificates of cert-manager"},
+		"policy with a relay": {run{byPolicy: true, place: cluster.Installation{Policy: &admissionv1.MutatingAdmissionPolicy{}},
+			parts: parts{relay: part[appsv1.DaemonSet]{object: &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "relays"}}}}},
+			"installed: admission policy, no webhook (manifests, namespace ns), relay (host port, namespace relays)"},
+		"the relay could not be read": {run{configRead: true, config: inject.Config{Exposure: inject.Unix}}, "installed: webhook (manifests, namespace ns)"},
+	} {
+		test.run.request.Exporter = "ns"
+		require.Equal(t, test.want, test.run.variant(), name)
+	}
 }
