@@ -19,7 +19,7 @@ ARCH := $(shell go env GOARCH)
 V    := github.com/prometheus/common/version
 # nethttpomithttp2: 0.5 MB less; neither a scrape nor an admission uses HTTP/2.
 BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags nethttpomithttp2 \
-         -ldflags "-s -w -X $(V).Version=$(VERSION) -X $(V).Revision=$(REVISION)"
+         -ldflags "-s -w -X $(V).Version=$(VERSION) -X $(V).Revision=$(REVISION) $(DOCS:%=-X kubevirt-hypervisor-exporter/monitoring/rules.Docs=%)"
 
 # Debian packages, as package or command:package where the command is enough.
 VM_PACKAGES   := libvirt-daemon libvirt-daemon-driver-qemu virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86

@@ -17,11 +17,6 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// unsetSidecarImage is what the manifests name until a user sets an image (manifests/images):
-// it can never be pulled, and no one else can own it. It is the default of the command that
-// prints pods; serve has no default.
-const unsetSidecarImage = "images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter:v0.1.0"
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	code := commandline.Run(ctx, newCommand(), os.Args[1:], os.Stdout, os.Stderr)
@@ -39,7 +34,7 @@ func newCommand() *cobra.Command {
 }
 
 func newInjectCommand() *cobra.Command {
-	config := inject.Default(unsetSidecarImage)
+	config := inject.Default(inject.UnsetImage) // serve has no default
 	var file, format string
 	var options inject.RunOptions
 	command := &cobra.Command{

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,7 +57,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err := f.config.Validate(); err != nil {
 		return commandline.Usage(err)
 	}
-	if err := refuseUnset(f.config.Image); err != nil {
+	if err := f.config.RefuseUnset(); err != nil {
 		return commandline.Usage(err)
 	}
 	logger, registry := f.logging.Logger(cmd.ErrOrStderr()), newRegistry()
@@ -80,17 +78,4 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	}
 	logger.Info("serving", "address", server.admission.Addr().String(), "sidecar_image", f.config.Image)
 	return server.run(cmd.Context())
-}
-
-// refuseUnset returns an error if the image is the one that the manifests name until a user
-// sets it. A webhook that runs has an image of its own, so images were set somewhere, but not
-// where the sidecar's reaches the webhook: each VM would wait for an image that cannot be
-// pulled.
-func refuseUnset(image string) error {
-	registry, _, _ := strings.Cut(unsetSidecarImage, "/")
-	if !strings.HasPrefix(image, registry+"/") {
-		return nil
-	}
-	return fmt.Errorf("--sidecar-image=%s: no image is set for the sidecar. If a kustomization around the manifests sets images, "+
-		"add the manifests' folder settings/webhook to its transformers (docs/install.md, With kustomize)", image)
 }

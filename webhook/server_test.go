@@ -269,7 +269,7 @@ func TestCommandLine(t *testing.T) {
 		"bad image":           {args: "inject --sidecar-image=A", err: "sidecar image", code: commandline.ExitUsage},
 		"serve without cert":  {args: "serve", err: "tls-cert-file", code: commandline.ExitUsage},
 		"serve without image": {args: "serve --tls-cert-file=x --tls-private-key-file=y", err: "sidecar-image", code: commandline.ExitUsage},
-		"serve, image not set": {args: "serve --tls-cert-file=x --tls-private-key-file=y --sidecar-image=" + unsetSidecarImage,
+		"serve, image not set": {args: "serve --tls-cert-file=x --tls-private-key-file=y --sidecar-image=" + inject.UnsetImage,
 			err: "no image is set for the sidecar", code: commandline.ExitUsage},
 		"certs outside":   {args: "certs", err: "runs in a pod", code: 1},
 		"certs lifetimes": {args: "certs --ca-lifetime=1h", err: "--ca-lifetime", code: commandline.ExitUsage},
@@ -284,5 +284,5 @@ func TestCommandLine(t *testing.T) {
 			require.Contains(t, errOut.String(), c.err)
 		})
 	}
-	require.NoError(t, refuseUnset("registry.example/images-not-set.see-docs-install.invalid/sidecar:v1"))
+	require.NoError(t, inject.Config{Image: "registry.example/" + inject.UnsetImage}.RefuseUnset())
 }

@@ -71,6 +71,8 @@ func TestHypervisorctl(t *testing.T) {
 		require.Equal(t, "kvm", seen.Type)
 		got := owner.call(t, "list", "-n", namespace)
 		require.Zero(t, got.code)
+		require.Regexp(t, `note: no types: .*you may not get mutatingwebhookconfigurations`, got.err)
+		got = owner.call(t, "list", "-n", namespace, "--relay-namespace="+cluster.Relay)
 		require.Regexp(t, `note: no types: .*you may not create pods/portforward`, got.err)
 	})
 	t.Run("an account without rights", func(t *testing.T) {

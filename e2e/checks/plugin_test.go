@@ -65,12 +65,12 @@ func (p plugin) object(t *testing.T, into any, args ...string) {
 	require.NoError(t, json.Unmarshal([]byte(got.out), into))
 }
 
-// pluginRights are the objects of hypervisorctl/rbac.yaml.
+// pluginRights are the objects of hypervisorctl/command/rbac.yaml.
 func (f *framework) pluginRights() []*unstructured.Unstructured {
-	return f.productObjects("hypervisorctl/rbac.yaml")
+	return f.productObjects("hypervisorctl/command/rbac.yaml")
 }
 
-// reader is a ServiceAccount with the rights that hypervisorctl/rbac.yaml names, those to the relay and to a dry run in
+// reader is a ServiceAccount with the rights that hypervisorctl/command/rbac.yaml names, those to the relay and to a dry run in
 // one namespace included, and with no other. The roles stay: other checks may use them.
 func (f *framework) reader(account, namespace string) plugin {
 	p := f.pluginOf(account)

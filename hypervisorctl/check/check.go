@@ -18,11 +18,10 @@ import (
 
 // Request sets what to check.
 type Request struct {
-	// Exporter is the namespace that the product is installed in.
-	Exporter string
-	// Relay is the namespace that the relay is installed in.
-	Relay string
-	// Namespace has the VMs to check, and is where the dry run is done; empty means all VMs, and the first enabled namespace.
+	// Exporter and Relay are the namespaces that webhook and relay are installed in; empty finds them.
+	Exporter, Relay string
+	// Namespace has the VMs to check, and is where the dry run is done; empty means all VMs, and enabled namespaces with most
+	// of them.
 	Namespace string
 	// Source is asked about each VM whose sidecar runs. If it is nil, none is asked, and NoSource is the reason.
 	Source   source.Source
@@ -46,29 +45,49 @@ type step struct {
 func steps() []step {
 	return []step{
 		{"kubernetes", "KubeVirt", (*run).kubeVirt},
-		{"webhook", "MutatingWebhookConfiguration " + cluster.Configuration, (*run).registration},
-		{"admission policy", "MutatingAdmissionPolicy " + cluster.Configuration, (*run).policy},
+		{"installation", "namespaces of the installation", (*run).installation},
+		{"installation", "pods with our labels", (*run).strangers},
+		{"webhook", "the webhook's registration", ifWebhook((*run).registration)},
 		{"webhook", "Deployment " + cluster.Webhook, ifWebhook((*run).replicas)},
 		{"webhook", "addresses of Service " + cluster.Webhook, ifWebhook((*run).addresses)},
 		{"webhook", "pods of the webhook", ifWebhook((*run).certificates)},
 		{"webhook", "Deployment " + cluster.Certs, (*run).certificateProcess},
+		{"admission policy", "MutatingAdmissionPolicyBinding " + cluster.Configuration, (*run).policy},
 		{"injection", "labels of namespaces", (*run).labels},
 		{"injection", "LimitRanges", (*run).limitRanges},
 		{"injection", "ResourceQuotas", (*run).quotas},
-		{"injection", "injection (dry run)", (*run).dryRun},
-		{"monitoring", "PodMonitors", (*run).monitoring},
+		{"injection", "injection (dry run)", (*run).dryRuns},
+		{"injection", "calls of the webhook that failed", ifWebhook((*run).failOpens)},
+		{"images", "images of our pods", (*run).images},
+		{"images", "pulls of the sidecar's image", (*run).pulls},
+		{"monitoring", "PodMonitors", ifInstalled((*run).monitoring)},
 		{"prometheus", "Prometheus (--prometheus-url)", (*run).asked},
 		{"relay", "DaemonSet " + cluster.Relay, (*run).relaySet},
 		{"relay", "pods of the relay", (*run).relayPods},
+		{"relay", "CA of the relay", (*run).relayCA},
 		{"vms", "VMs", (*run).vms},
 	}
 }
 
-// ifWebhook skips a step if there is no webhook, because a policy injects.
+// ifWebhook skips a step if there is no webhook: a policy injects, or nothing is installed.
 func ifWebhook(step func(*run) ([]Line, error)) func(*run) ([]Line, error) {
 	return func(r *run) ([]Line, error) {
-		if r.noWebhook {
+		switch {
+		case r.placeErr == nil && r.place.Webhook == nil:
 			return nil, nil
+		case r.request.Exporter == "":
+			return nil, r.placeErr
+		default:
+			return step(r)
+		}
+	}
+}
+
+// ifInstalled skips a step if no namespace of the installation is known.
+func ifInstalled(step func(*run) ([]Line, error)) func(*run) ([]Line, error) {
+	return func(r *run) ([]Line, error) {
+		if r.request.Exporter == "" {
+			return nil, r.placeErr
 		}
 		return step(r)
 	}
@@ -76,6 +95,10 @@ func ifWebhook(step func(*run) ([]Line, error)) func(*run) ([]Line, error) {
 
 // Run runs the steps one after the other. It calls show with each line.
 func Run(ctx context.Context, reader *cluster.Cluster, request Request, show func(Line)) *Report {
+	return follow(ctx, reader, request, steps(), show)
+}
+
+func follow(ctx context.Context, reader *cluster.Cluster, request Request, steps []step, show func(Line)) *Report {
 	r := &run{ctx: ctx, reader: reader, request: request, show: show, config: cluster.DefaultConfig()}
 	r.population = sync.OnceValues(r.survey)
 	version, err := reader.Version(ctx)
@@ -85,12 +108,15 @@ func Run(ctx context.Context, reader *cluster.Cluster, request Request, show fun
 	}
 	r.version = version
 	r.add("kubernetes", ok("the API server answers (%s)", version))
-	for _, step := range steps() {
+	for _, step := range steps {
 		lines, err := step.run(r)
 		r.add(step.section, lines...)
 		if err != nil {
 			r.add(step.section, unread(step.what, err))
 		}
+	}
+	if len(r.denials) > 0 {
+		r.add("rights", rightsLines(r.denials, reader.User(ctx))...)
 	}
 	return NewReport(r.lines)
 }
@@ -102,25 +128,43 @@ type run struct {
 	request Request
 	show    func(Line)
 	lines   []Line
+	denials []denial
 
 	// version is the API server's.
 	version string
-	// noWebhook: a policy injects instead, or may; byPolicy: it does.
-	noWebhook, byPolicy bool
+	// place is where the product is installed, and placeErr why that is not known.
+	place    cluster.Installation
+	placeErr error
+	// relayErr is why the relay's namespace is not known.
+	relayErr error
+	parts    parts
+	// byPolicy: the API server injects, without a webhook.
+	byPolicy bool
 	// config is the webhook's; configRead reports whether it, or at least the policy's image, could be read.
 	config     inject.Config
 	configRead bool
-	// namespaces is nil if they could not be read.
-	namespaces *namespaces
+	// namespaces is nil if they could not be read; namespacesErr is why.
+	namespaces    *namespaces
+	namespacesErr error
+	// silent: a dry run has no sidecar.
+	silent bool
 	// ours are the PodMonitors and PrometheusRules; nil if they could not be read, or the cluster has no such objects.
 	ours *products
-	// population reads the VMs, once.
+	// population reads the VMs, once; surveyed are they.
 	population func() (*population, error)
+	surveyed   []survey.VM
 }
 
 func (r *run) add(section string, lines ...Line) {
 	for _, line := range lines {
+		if line.denied != nil {
+			r.denials = append(r.denials, *line.denied)
+			continue
+		}
 		line.Section = section
+		if line.Hint != "" && line.Link == "" {
+			line.Link = pageOf(section).url()
+		}
 		r.lines = append(r.lines, line)
 		r.show(line)
 	}
@@ -158,6 +202,7 @@ func (r *run) survey() (*population, error) {
 		Now: r.request.Now, Progress: r.request.Progress,
 		Note: func(err error) { notes = append(notes, unread("events of VMs without a sidecar", err)) },
 	})
+	r.surveyed = vms
 	found := newPopulation(vms)
 	found.notes = notes
 	return found, err

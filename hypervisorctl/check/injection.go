@@ -16,17 +16,14 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// exempt reports whether the API server never calls the webhook for the namespace, whatever its labels
-// (manifests/base/mutatingwebhookconfiguration.yaml).
-func exempt(namespace string) bool {
-	return slices.Contains([]string{"kube-system", cluster.ExporterNamespace, cluster.RelayNamespace}, namespace)
-}
+// exempt reports whether the API server never injects into pods of the namespace, whatever its labels.
+func (r *run) exempt(namespace string) bool { return slices.Contains(r.place.Excluded, namespace) }
 
 // namespaces are the cluster's.
 type namespaces struct {
 	enabled []string // with the label
-	// misspelt have a value of the label that has no meaning.
-	misspelt []string
+	// misspelt have another value of the label, another label that looks like it, or an annotation in its place.
+	misspelt map[string]string
 	// all are those that exist, with and without the label.
 	all map[string]bool
 }
@@ -34,12 +31,28 @@ type namespaces struct {
 func (n *namespaces) add(namespace *corev1.Namespace) {
 	n.all[namespace.Name] = true
 	switch value, labelled := namespace.Labels[inject.AnnotationInject]; {
-	case !labelled, value == "disabled", value == "false":
 	case value == "enabled":
 		n.enabled = append(n.enabled, namespace.Name)
-	default:
-		n.misspelt = append(n.misspelt, fmt.Sprintf("%s (%s)", namespace.Name, value))
+	case labelled && value != "disabled" && value != "false":
+		n.misspelt[namespace.Name] = "value " + value
+	case !labelled:
+		if wrong := lookalike(namespace); wrong != "" {
+			n.misspelt[namespace.Name] = wrong
+		}
 	}
+}
+
+// lookalike returns what someone set instead of the label; empty if nothing looks like it.
+func lookalike(namespace *corev1.Namespace) string {
+	if _, annotated := namespace.Annotations[inject.AnnotationInject]; annotated {
+		return "an annotation"
+	}
+	for _, key := range slices.Sorted(maps.Keys(namespace.Labels)) {
+		if strings.Contains(key, "hypervisor-exporter") {
+			return "label " + key
+		}
+	}
+	return ""
 }
 
 // is reports whether a namespace is labelled for sidecars.
@@ -52,32 +65,44 @@ func (n *namespaces) is(name string) vm.Enabled {
 
 // labels checks which namespaces are labelled for sidecars.
 func (r *run) labels() ([]Line, error) {
-	found := &namespaces{all: map[string]bool{}}
-	if err := cluster.Each(r.ctx, r.reader, r.reader.CoreV1().Namespaces().List, metav1.ListOptions{}, found.add); err != nil {
-		return nil, err
+	found := &namespaces{all: map[string]bool{}, misspelt: map[string]string{}}
+	r.namespacesErr = cluster.Each(r.ctx, r.reader, r.reader.CoreV1().Namespaces().List, metav1.ListOptions{}, found.add)
+	if r.namespacesErr != nil {
+		return nil, r.namespacesErr
 	}
 	slices.Sort(found.enabled)
 	r.namespaces = found
-	var lines []Line
+	lines := found.misspeltLines(r.request.Namespace)
 	if len(found.enabled) == 0 {
 		lines = append(lines, warn("kubectl label namespace NAMESPACE "+inject.AnnotationInject+"=enabled",
-			"none of %d namespaces is labelled for sidecars", len(found.all)))
+			"none of %d namespaces is labelled for sidecars", len(found.all)).see(pageEnable))
 	} else {
-		lines = append(lines, ok("%d of %d namespaces are labelled for sidecars", len(found.enabled), len(found.all)).about(found.enabled))
+		lines = append(lines, ok("%d of %d namespaces are labelled for sidecars", len(found.enabled), len(found.all)).about(slices.Clone(found.enabled)))
 	}
-	if len(found.misspelt) > 0 {
-		lines = append(lines, fail("kubectl label --overwrite namespace NAMESPACE "+inject.AnnotationInject+"=enabled: the only value that enables sidecars",
-			"namespaces have an unknown value of the label %s", inject.AnnotationInject).about(found.misspelt))
-	}
-	if outside := slices.DeleteFunc(slices.Clone(found.enabled), func(name string) bool { return !exempt(name) }); len(outside) > 0 {
-		lines = append(lines, warn("run VMs in another namespace", "the webhook is never called for pods of these namespaces, whatever their labels").about(outside))
+	if outside := slices.DeleteFunc(slices.Clone(found.enabled), func(name string) bool { return !r.exempt(name) }); len(outside) > 0 {
+		lines = append(lines, warn("run VMs in another namespace", "no pod of these namespaces gets a sidecar, whatever their labels").see(pageEnable).about(outside))
 	}
 	return lines, nil
 }
 
+// misspeltLines is about the one namespace, or about all if it is empty.
+func (n *namespaces) misspeltLines(only string) []Line {
+	var wrong []string
+	for name, what := range n.misspelt {
+		if only == "" || only == name {
+			wrong = append(wrong, name+" ("+what+")")
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return []Line{fail("kubectl label --overwrite namespace NAMESPACE "+inject.AnnotationInject+"=enabled",
+		"these namespaces ask for sidecars in a way that has no effect: only the label %s=enabled has", inject.AnnotationInject).see(pageEnable).about(wrong)}
+}
+
 // injected reports whether VMs of the namespace get sidecars.
 func (r *run) injected(namespace string) bool {
-	return r.namespaces != nil && r.namespaces.is(namespace) == vm.EnabledYes && !exempt(namespace)
+	return r.namespaces != nil && r.namespaces.is(namespace) == vm.EnabledYes && !r.exempt(namespace)
 }
 
 // limitRanges checks whether LimitRanges of enabled namespaces admit the sidecar.
@@ -122,7 +147,7 @@ func limitLines(cfg inject.Config, byNamespace map[string][]corev1.LimitRange, p
 		if byPolicy {
 			line = fail(key.hint, "LimitRanges refuse VMs with the sidecar, so VMs do not start: %s", key.text)
 		}
-		lines = append(lines, line.about(objects))
+		lines = append(lines, line.see(pageLimits).about(objects))
 	}
 	slices.SortFunc(lines, func(a, b Line) int { return cmp.Or(cmp.Compare(a.Text, b.Text), cmp.Compare(a.Hint, b.Hint)) })
 	return lines, nil
@@ -158,66 +183,5 @@ func (r *run) quotas() ([]Line, error) {
 	if r.byPolicy {
 		then = "does not start"
 	}
-	return []Line{warn("raise the quotas", "ResourceQuotas have no room for a sidecar: a VM that only just fits %s", then).about(lacking)}, nil
-}
-
-// What to do if the dry run has no sidecar, which the webhook or the policy should add.
-const (
-	webhookSilentHint = "the API server did not reach the webhook in time or does not trust it: check its metric " +
-		"apiserver_admission_webhook_fail_open_count, and firewalls between it and port 8443 of the webhook's pods"
-	policySilentHint = "wait some seconds if the policy is new; otherwise an expression of it fails: " +
-		"check the API server's metric apiserver_mutating_admission_policy_check_total"
-)
-
-// dryRun lets the API server admit a virt-launcher pod: in the namespace of the request, or in the first that is enabled.
-func (r *run) dryRun() ([]Line, error) {
-	namespace := r.request.Namespace
-	if r.namespaces != nil && namespace == "" {
-		if at := slices.IndexFunc(r.namespaces.enabled, r.injected); at >= 0 {
-			namespace = r.namespaces.enabled[at]
-		}
-	}
-	switch {
-	case namespace == "":
-		return []Line{warn("name one with -n", "no namespace to try the injection in")}, nil
-	case r.namespaces != nil && !r.namespaces.all[namespace]:
-		return []Line{fail("kubectl get namespaces", "there is no namespace %s", namespace)}, nil
-	case r.enabled(r.ctx, namespace) == vm.EnabledNo:
-		return []Line{warn("kubectl label namespace "+namespace+" "+inject.AnnotationInject+"=enabled",
-			"the namespace %s is not labelled for sidecars, so the injection was not tried", namespace)}, nil
-	}
-	pod, err := r.reader.DryRun(r.ctx, namespace)
-	switch {
-	case cluster.IsDenied(err):
-		return []Line{unread("injection in the namespace "+namespace+" (dry run)", err)}, nil
-	case err != nil:
-		return []Line{refusedLine(namespace, err)}, nil
-	}
-	return []Line{r.admittedLine(namespace, pod)}, nil
-}
-
-// admittedLine judges the synthetic pod as it was admitted.
-func (r *run) admittedLine(namespace string, pod *corev1.Pod) Line {
-	at := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == inject.ContainerName })
-	if at < 0 {
-		hint := webhookSilentHint
-		if r.byPolicy {
-			hint = policySilentHint
-		}
-		return fail(hint, "a virt-launcher pod in the namespace %s does not get the sidecar (dry run)", namespace)
-	}
-	if image := pod.Spec.InitContainers[at].Image; r.configRead && r.config.Image != "" && image != r.config.Image {
-		return warn("a rollout may be in progress: try again",
-			"a virt-launcher pod in the namespace %s gets the sidecar image %s instead of %s (dry run)", namespace, image, r.config.Image)
-	}
-	return ok("a virt-launcher pod in the namespace %s gets the sidecar (dry run)", namespace)
-}
-
-// refusedLine is for a pod that was not admitted.
-func refusedLine(namespace string, err error) Line {
-	hint := "a quota, a policy or another webhook of the cluster may refuse VMs, too"
-	if strings.Contains(err.Error(), "does not support dry run") {
-		hint = "another webhook does not support dry runs: start a VM and check its pod instead"
-	}
-	return warn(hint, "the namespace %s does not admit a virt-launcher pod (dry run): %s", namespace, err)
+	return []Line{warn("raise the quotas", "ResourceQuotas have no room for a sidecar: a VM that only just fits %s", then).see(pageLimits).about(lacking)}, nil
 }

@@ -1,65 +1,147 @@
 package check
 
 import (
+	"cmp"
+	"context"
 	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/version"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// What of the installation can keep pods from starting: VMs' pods by a wrong image, and our own if they are refused.
+// part is an object of the installation, or why it could not be read; neither if it does not exist.
+type part[T any] struct {
+	object *T
+	err    error
+}
 
-// pulled returns the image that pods of ours have pulled for VMs: their own, or, up to v0.1.0, that of an init container.
-// It is empty if they have no container.
-func pulled(spec *corev1.PodSpec) string {
-	for i := range spec.InitContainers {
-		if spec.InitContainers[i].Name == "sidecar-image" {
-			return spec.InitContainers[i].Image
+func read[T any](ctx context.Context, get func(context.Context, string, metav1.GetOptions) (*T, error), name string) part[T] {
+	object, err := cluster.Get(ctx, get, name)
+	if absent(err) {
+		err = nil
+	}
+	return part[T]{object, err}
+}
+
+// parts are what the product consists of.
+type parts struct {
+	webhook, certs part[appsv1.Deployment]
+	relay          part[appsv1.DaemonSet]
+}
+
+// installation finds the product and reads its parts.
+func (r *run) installation() ([]Line, error) {
+	r.place, r.placeErr = r.reader.Installation(r.ctx)
+	r.byPolicy = r.place.Webhook == nil && r.place.Policy != nil
+	r.request.Exporter = cmp.Or(r.request.Exporter, r.place.Exporter)
+	if r.placeErr == nil && r.place.Webhook == nil && r.place.Policy == nil {
+		return []Line{fail("install it, or apply the manifests again", "MutatingWebhookConfiguration %s does not exist, nor a policy in its place: no VM gets a sidecar",
+			cluster.Configuration)}, nil
+	}
+	if r.request.Exporter == "" {
+		r.relayErr = r.placeErr
+		return nil, r.placeErr
+	}
+	deployments := r.reader.AppsV1().Deployments(r.request.Exporter).Get
+	r.parts.webhook, r.parts.certs = read(r.ctx, deployments, cluster.Webhook), read(r.ctx, deployments, cluster.Certs)
+	lines := r.readConfig()
+	if !r.configRead || r.config.Exposure == inject.Unix {
+		r.findRelay()
+	}
+	if r.placeErr == nil {
+		lines = append([]Line{ok("%s", r.variant())}, lines...)
+	}
+	return lines, r.placeErr
+}
+
+// readConfig reads what is injected.
+func (r *run) readConfig() []Line {
+	if r.byPolicy {
+		r.config.Image, r.configRead = policyImage(r.place.Policy), true
+		return nil
+	}
+	if r.parts.webhook.object == nil {
+		return nil
+	}
+	config, err := cluster.ConfigOf(r.parts.webhook.object)
+	if err != nil {
+		return []Line{fail("correct the argument and apply again; until then no new pod of the webhook starts", "%s", err).see(pageInstall)}
+	}
+	r.config, r.configRead = config, true
+	return nil
+}
+
+func (r *run) findRelay() {
+	if r.request.Relay == "" {
+		if r.request.Relay, r.relayErr = r.reader.RelayNamespace(r.ctx, r.place); r.request.Relay == "" {
+			return
 		}
 	}
-	if len(spec.Containers) == 0 {
-		return ""
-	}
-	return spec.Containers[0].Image
+	r.parts.relay = read(r.ctx, r.reader.AppsV1().DaemonSets(r.request.Relay).Get, cluster.Relay)
 }
 
-// imageLine compares the image that is injected with the one that pods of ours have pulled; whose are these pods. It
-// returns nothing if one of them is not known.
-func imageLine(injected, pulled, whose string) []Line {
-	if injected == "" || pulled == "" || injected == pulled {
-		return nil
+// variant says how the product is installed, as far as that could be read.
+func (r *run) variant() string {
+	registration, what := registeredBy(r.place), "webhook"
+	if r.byPolicy {
+		what = "admission policy, no webhook"
 	}
-	return []Line{fail("set one image for both (docs/install.md) and apply again: an images: list in a kustomization.yaml around ours changes pods only",
-		"VMs get the sidecar image %s, but %s pull %s: if VMs cannot pull theirs, they do not start", injected, whose, pulled)}
+	words := []string{what + " (" + installer(registration) + ", namespace " + r.request.Exporter + ")"}
+	if relay := r.parts.relay.object; relay != nil {
+		way := "host port"
+		if relay.Spec.Template.Spec.HostNetwork {
+			way = "host network"
+		}
+		words = append(words, "relay ("+way+", namespace "+relay.Namespace+")")
+	} else if r.configRead && r.config.Exposure == inject.Direct {
+		words = append(words, "no relay (exposure direct)")
+	}
+	switch {
+	case r.parts.certs.object != nil:
+		words = append(words, "certificates of its own")
+	case registration.Annotations["cert-manager.io/inject-ca-from"] != "":
+		words = append(words, "certificates of cert-manager")
+	}
+	return "installed: " + strings.Join(words, ", ")
 }
 
-// secretLine: our pods pull with a Secret, and the webhook's flag for the VMs' pods is not set; an empty flag means that they
-// need none. From 1.35 on, a kubelet refuses an image that was pulled with a Secret to a pod without one (feature gate
-// KubeletEnsureSecretPulledImages), though it is on the node; with the pull policy Always, every kubelet asks the registry.
-func secretLine(server string, secrets []corev1.LocalObjectReference, config inject.Config) []Line {
-	if len(secrets) == 0 || config.PullSecrets != nil {
-		return nil
+func registeredBy(place cluster.Installation) metav1.ObjectMeta {
+	if place.Webhook != nil {
+		return place.Webhook.ObjectMeta
 	}
-	since := "from Kubernetes 1.35 on, a kubelet refuses that image to a VM's pod without the Secret"
-	if config.ImagePullPolicy == corev1.PullAlways {
-		since = "with the pull policy Always, the registry refuses that image to a VM's pod without the Secret"
-	} else if running, err := version.ParseGeneric(server); err != nil || running.LessThan(version.MajorMinor(1, 35)) {
-		return nil
+	if place.Policy != nil {
+		return place.Policy.ObjectMeta
 	}
-	var ours []string
-	for _, one := range secrets {
-		ours = append(ours, one.Name)
+	return metav1.ObjectMeta{}
+}
+
+// installer is Helm if its labels are there (charts, _names.tpl: releaseLabels).
+func installer(object metav1.ObjectMeta) string {
+	if object.Labels["app.kubernetes.io/managed-by"] == "Helm" {
+		return "Helm release " + object.Labels["app.kubernetes.io/instance"]
 	}
-	names := strings.Join(ours, ",")
-	return []Line{fail("set the webhook's flag --sidecar-image-pull-secrets="+names+", and give the VMs' pods one of these Secrets (docs/install.md); "+
-		"or let anyone pull the image, and set the flag to an empty list",
-		"our pods pull with a Secret (%s), but the webhook has no --sidecar-image-pull-secrets: %s", names, since)}
+	return "manifests"
+}
+
+// strangers warns of pods with our labels outside of the installation.
+func (r *run) strangers() ([]Line, error) {
+	homes, err := r.reader.Homes(r.ctx)
+	if err != nil {
+		return nil, err
+	}
+	others := slices.DeleteFunc(homes, func(name string) bool { return name == r.request.Exporter || name == r.request.Relay })
+	if len(others) == 0 || r.placeErr != nil || r.relayErr != nil {
+		return nil, nil
+	}
+	return []Line{warn("remove one of them: a cluster has one installation",
+		"pods with the labels of this product run outside of the installation: a second one, or what is left of one").see(pageNamespaces).about(others)}, nil
 }
 
 // refusedDeployment returns why no pod of a Deployment can be created; nothing if it can.
@@ -71,7 +153,7 @@ func refusedDeployment(deployment *appsv1.Deployment) []Line {
 		return nil
 	}
 	message := deployment.Status.Conditions[at].Message
-	return []Line{fail(refusedHint(message), "pods of Deployment %s are refused: %s", deployment.Name, vm.Brief(message))}
+	return []Line{fail(refusedHint(message), "pods of Deployment %s are refused: %s", deployment.Name, vm.Brief(message)).see(pagePriority)}
 }
 
 // refusedSet returns for how many nodes no pod of the relay can be created, and why: by the newest of the events.
@@ -97,7 +179,7 @@ func refusedSet(set *appsv1.DaemonSet, events []corev1.Event) []Line {
 // refusedHint: a quota with the scope PriorityClass is what GKE, and clusters with limitedResources, refuse for.
 func refusedHint(message string) string {
 	if strings.Contains(message, "insufficient quota to match these scopes") {
-		return "create a ResourceQuota for the priority class in the namespace: docs/install.md"
+		return "create a ResourceQuota for the priority class in the namespace"
 	}
 	return "change the quota, policy or webhook that refuses these pods, so that it admits them"
 }

@@ -38,8 +38,8 @@ func TestNodesThatNeedNoRelay(t *testing.T) {
 		require.Equal(t, test.spared, needsNoRelay(node(test.change)), name)
 	}
 	pods := []corev1.Pod{{Spec: corev1.PodSpec{NodeName: "away"}}}
-	require.Equal(t, OK, relayLines(pods, nil, map[string]bool{"away": true})[0].Level)
-	require.Equal(t, Warn, relayLines(pods, nil, nil)[0].Level)
+	require.Equal(t, OK, relayLines(pods, nil, map[string]bool{"away": true}, "")[0].Level)
+	require.Equal(t, Warn, relayLines(pods, nil, nil, "")[0].Level)
 }
 
 func TestImages(t *testing.T) {
@@ -94,7 +94,7 @@ func TestRefusedRelay(t *testing.T) {
 	line := refusedSet(set, events)[0]
 	require.Equal(t, Fail, line.Level)
 	require.Contains(t, line.Text, "2 nodes have no pod of the relay: Error creating: ")
-	require.Contains(t, line.Hint, "docs/install.md")
+	require.Contains(t, line.Hint, "ResourceQuota")
 	require.Contains(t, refusedSet(set, nil)[0].Hint, "kubectl -n relays describe daemonset hypervisor-exporter-relay")
 }
 

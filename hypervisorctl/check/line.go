@@ -48,8 +48,14 @@ type Line struct {
 	Text    string `json:"text"`
 	// Hint says what to do; empty if there is nothing to do.
 	Hint string `json:"hint,omitempty"`
+	// Link is a page that explains it, where there is a hint.
+	Link string `json:"link,omitempty"`
 	// Objects are those that it is about, if there may be many, sorted.
 	Objects []string `json:"objects,omitempty"`
+	// rows: each object has a row of its own, and all are shown.
+	rows bool
+	// denied is set if a right is missing. Such lines become one.
+	denied *denial
 }
 
 func ok(format string, args ...any) Line { return Line{Text: fmt.Sprintf(format, args...)} }
@@ -69,13 +75,13 @@ func (l Line) about(objects []string) Line {
 	return l
 }
 
-// rightsHint is for what the user may not read.
-const rightsHint = "the rights for all checks are in hypervisorctl/rbac.yaml; an administrator can grant them"
-
 // unread returns the line about what could not be read.
 func unread(what string, err error) Line {
 	if cluster.IsDenied(err) {
-		return warn(rightsHint, "%s: not checked: %s", what, err)
+		line, missing := warn(rightsHint, "%s: not checked: %s", what, err), denialOf(err)
+		missing.what = what
+		line.denied = &missing
+		return line
 	}
 	return fail("try again; if it fails again, check the API server", "%s: could not be read: %s", what, err)
 }
@@ -121,10 +127,38 @@ func (p *Printer) Line(line Line) {
 		p.section = line.Section
 	}
 	p.printf("  %-4s  %s\n", line.Level, line.Text)
-	p.objects(line.Objects)
-	if line.Hint != "" {
-		p.printf("        hint: %s\n", line.Hint)
+	if line.rows {
+		p.rows(line.Objects)
+	} else {
+		p.objects(line.Objects)
 	}
+	if line.Hint != "" {
+		p.printf("        hint: %s\n        see:  %s\n", line.Hint, line.Link)
+	}
+}
+
+// mostShort is how many objects a short line names.
+const mostShort = 3
+
+// Short writes a line that is not ok in one line, without its hint.
+func (p *Printer) Short(line Line) {
+	if line.Level == OK {
+		return
+	}
+	p.printf("%-4s  %s: %s", line.Level, line.Section, line.Text)
+	before := " ("
+	for i, object := range line.Objects {
+		if i == mostShort {
+			p.printf(" and %d more", len(line.Objects)-mostShort)
+			break
+		}
+		p.printf("%s%s", before, object)
+		before = ", "
+	}
+	if len(line.Objects) > 0 {
+		p.printf(")")
+	}
+	p.printf("\n")
 }
 
 // End writes the result, and returns the first error of writing.
@@ -135,6 +169,15 @@ func (p *Printer) End(report *Report) error {
 	}
 	p.printf("\n%s: %d ok, %d warn, %d fail\n", report.Result, counts[OK], counts[Warn], counts[Fail])
 	return p.err
+}
+
+// Err returns the first error of writing.
+func (p *Printer) Err() error { return p.err }
+
+func (p *Printer) rows(all []string) {
+	for _, row := range all {
+		p.printf("        %s\n", row)
+	}
 }
 
 func (p *Printer) objects(all []string) {

@@ -41,7 +41,7 @@ func TestBundle(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			line := bundleLine(&admissionv1.MutatingWebhook{ClientConfig: admissionv1.WebhookClientConfig{CABundle: test.bundle}}, now)
+			line := bundleLine(&admissionv1.MutatingWebhook{ClientConfig: admissionv1.WebhookClientConfig{CABundle: test.bundle}}, "renew", now)
 			require.Equal(t, test.level, line.Level, line.Text)
 			require.Contains(t, line.Text, test.text)
 			require.Equal(t, test.level == OK, line.Hint == "", "a hint where something is wrong")
@@ -66,10 +66,10 @@ func TestServingCertificate(t *testing.T) {
 	gauge := func(value string) []byte {
 		return []byte("# TYPE " + certificateMetric + " gauge\n" + certificateMetric + " " + value + "\n")
 	}
-	require.Equal(t, Fail, servingLine("a", []byte("x 1\n"), time.Now()).Level, "a page without the metric is not ok")
-	require.Equal(t, Fail, servingLine("a", []byte("{"), time.Now()).Level)
-	require.Equal(t, Fail, servingLine("a", gauge("1"), time.Now()).Level, "1970")
-	require.Equal(t, OK, servingLine("a", gauge("4e9"), time.Now()).Level)
+	require.Equal(t, Fail, pageLines("a", []byte("x 1\n"), "", time.Now())[0].Level, "a page without the metric is not ok")
+	require.Equal(t, Fail, pageLines("a", []byte("{"), "", time.Now())[0].Level)
+	require.Equal(t, Fail, pageLines("a", gauge("1"), "", time.Now())[0].Level, "1970")
+	require.Equal(t, OK, pageLines("a", gauge("4e9"), "", time.Now())[0].Level)
 }
 
 func TestRelayOfEachNode(t *testing.T) {
@@ -79,14 +79,14 @@ func TestRelayOfEachNode(t *testing.T) {
 		}}
 	}
 	pods := []corev1.Pod{pod("a", corev1.ConditionTrue), pod("b", corev1.ConditionFalse), pod("c", corev1.ConditionFalse)}
-	lines := relayLines(pods, map[string]int{"a": 1, "b": 1, "d": 3}, map[string]bool{"b": true})
+	lines := relayLines(pods, map[string]int{"a": 1, "b": 1, "d": 3}, map[string]bool{"b": true}, "")
 	require.Len(t, lines, 3)
 	require.Equal(t, []string{"d"}, lines[0].Objects, "no relay")
 	require.Equal(t, []string{"b"}, lines[1].Objects, "not ready")
 	require.Equal(t, []string{"c"}, lines[2].Objects, "not ready, and not needed")
 	require.Equal(t, []Level{Fail, Fail, Warn}, []Level{lines[0].Level, lines[1].Level, lines[2].Level})
-	require.Equal(t, OK, relayLines(pods[:1], map[string]int{"a": 1}, nil)[0].Level)
-	require.Equal(t, OK, relayLines(nil, nil, nil)[0].Level)
+	require.Equal(t, OK, relayLines(pods[:1], map[string]int{"a": 1}, nil, "")[0].Level)
+	require.Equal(t, OK, relayLines(nil, nil, nil, "")[0].Level)
 }
 
 func TestPolicy(t *testing.T) {
@@ -120,6 +120,20 @@ func TestPrinterShortensLongLists(t *testing.T) {
 	NewPrinter(terminal.NewWriter(&whole), 0).Line(line)
 	require.Contains(t, short.String(), "a, b and 1 more")
 	require.Contains(t, whole.String(), "a, b, c")
+}
+
+// A short line is one line, with some of its objects; what is ok has none.
+func TestShortLines(t *testing.T) {
+	var out bytes.Buffer
+	printer := NewPrinter(terminal.NewWriter(&out), 10)
+	for _, line := range []Line{
+		{Section: "a", Text: "fine", Objects: []string{"x"}}, {Section: "b", Level: Warn, Text: "some\nthing", Hint: "do", Objects: []string{"a", "b", "c", "d", "e"}},
+		{Section: "b", Level: Fail, Text: "other", Objects: []string{"a"}}, {Section: "c", Level: Fail, Text: "last"},
+	} {
+		printer.Short(line)
+	}
+	require.NoError(t, printer.Err())
+	require.Equal(t, "warn  b: some\\nthing (a, b, c and 2 more)\nfail  b: other (a)\nfail  c: last\n", out.String())
 }
 
 // A VM counts as measured only if the source has its series.

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -12,24 +13,21 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/vm"
 )
 
-const relayPodsHint = "kubectl -n hypervisor-exporter-relay get pods -o wide -l app.kubernetes.io/component=relay"
+// podsHint lists the relay's pods.
+func (r *run) podsHint() string {
+	return "kubectl -n " + r.request.Relay + " get pods -o wide -l app.kubernetes.io/component=relay"
+}
 
 // relaySet checks the relay's DaemonSet, if there is one.
 func (r *run) relaySet() ([]Line, error) {
-	set, err := cluster.Get(r.ctx, r.reader.AppsV1().DaemonSets(r.request.Relay).Get, cluster.Relay)
-	if absent(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
+	set := r.parts.relay.object
+	if set == nil {
+		return nil, cmp.Or(r.parts.relay.err, r.relayErr)
 	}
 	var lines []Line
-	if r.configRead {
-		lines = imageLine(r.config.Image, pulled(&set.Spec.Template.Spec), "the relay's pods")
-	}
 	var events []corev1.Event
 	if set.Status.DesiredNumberScheduled > set.Status.CurrentNumberScheduled {
-		err := r.reader.EachFailedCreate(r.ctx, r.request.Relay, "DaemonSet", func(event *corev1.Event) { events = append(events, *event) })
+		err := r.reader.EachFailedCreate(r.ctx, set.Namespace, "DaemonSet", func(event *corev1.Event) { events = append(events, *event) })
 		if err != nil {
 			lines = append(lines, unread("events of DaemonSet "+cluster.Relay, err))
 		}
@@ -43,13 +41,39 @@ func (r *run) relayPods() ([]Line, error) {
 	if err != nil {
 		return nil, nil // the step of the VMs reports it; without them, no one knows which nodes need a relay
 	}
-	pods, err := r.reader.Pods(r.ctx, r.request.Relay, cluster.RelaySelector)
+	if r.relayErr != nil {
+		return nil, r.relayErr
+	}
+	var pods []corev1.Pod
+	if r.request.Relay != "" {
+		if pods, err = r.reader.Pods(r.ctx, r.request.Relay, cluster.RelaySelector); err != nil {
+			return nil, err
+		}
+	}
+	_, unready := relayNodes(pods)
+	lines := r.folders(pods) // first: it is why a relay is not ready
+	return append(lines, relayLines(pods, found.sockets, r.spared(slices.Sorted(maps.Keys(unready))), r.podsHint())...), nil
+}
+
+// relayCA checks the CA of the relay's certificate, where the certificate process publishes it. A relay whose own
+// certificate has expired is not ready.
+func (r *run) relayCA() ([]Line, error) {
+	if r.parts.relay.object == nil || r.parts.certs.object == nil {
+		return nil, nil
+	}
+	published, err := cluster.Get(r.ctx, r.reader.CoreV1().ConfigMaps(r.request.Relay).Get, cluster.RelayCA)
+	if absent(err) {
+		return []Line{warn(r.renewHint(), "ConfigMap %s does not exist: the CA of the relay's certificate was not checked", cluster.RelayCA).see(pageCertificates)}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	_, unready := relayNodes(pods)
-	lines := relayLines(pods, found.sockets, r.spared(slices.Sorted(maps.Keys(unready))))
-	return append(lines, r.folders(pods)...), nil
+	what := "CA of the relay's certificate"
+	end, err := lastCAEnds([]byte(published.Data["ca.crt"]))
+	if err != nil {
+		return []Line{fail(r.renewHint(), "%s: %s: Prometheus cannot trust the relay", what, err).see(pageCertificates)}, nil
+	}
+	return []Line{endLine(what, r.renewHint(), end, r.request.Now)}, nil
 }
 
 // relayNodes returns the nodes with a ready relay, and those with one that is not ready.
@@ -66,6 +90,14 @@ func relayNodes(pods []corev1.Pod) (ready, unready map[string]bool) {
 	return ready, unready
 }
 
+// because is the end of a sentence.
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return " (" + why + ")"
+}
+
 func isReady(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
@@ -74,7 +106,7 @@ func isReady(pod *corev1.Pod) bool {
 
 // relayLines judges the relay's pods. Needed counts the sidecars with a socket by node; spared are nodes that need no relay
 // that works.
-func relayLines(pods []corev1.Pod, needed map[string]int, spared map[string]bool) []Line {
+func relayLines(pods []corev1.Pod, needed map[string]int, spared map[string]bool, hint string) []Line {
 	ready, unready := relayNodes(pods)
 	if len(pods) == 0 && len(needed) == 0 {
 		return []Line{ok("no relay is installed, and no sidecar needs one")}
@@ -96,14 +128,14 @@ func relayLines(pods []corev1.Pod, needed map[string]int, spared map[string]bool
 	}
 	var lines []Line
 	if len(without) > 0 {
-		lines = append(lines, fail("kubectl -n hypervisor-exporter-relay get daemonset hypervisor-exporter-relay: install the relay, or let it run there (taints)",
+		lines = append(lines, fail("kubectl get daemonset -A -l app.kubernetes.io/component=relay: install the relay, or let it run there (taints, nodeSelector)",
 			"these nodes have sidecars and no relay: nothing scrapes them").about(without))
 	}
 	if len(broken) > 0 {
-		lines = append(lines, fail(relayPodsHint, "the relay of these nodes is not ready: nothing scrapes their sidecars").about(broken))
+		lines = append(lines, fail(hint, "the relay of these nodes is not ready: nothing scrapes their sidecars%s", because(stuck(pods))).about(broken))
 	}
 	if len(idle) > 0 {
-		lines = append(lines, warn(relayPodsHint, "the relay of these nodes is not ready; no sidecar needs it yet").about(idle))
+		lines = append(lines, warn(hint, "the relay of these nodes is not ready; no sidecar needs it yet%s", because(stuck(pods))).about(idle))
 	}
 	switch {
 	case len(lines) > 0:
@@ -128,13 +160,11 @@ func (r *run) spared(nodes []string) map[string]bool {
 	return found
 }
 
-// needsNoRelay: our images are for KubeVirt's three architectures (Makefile), nodes without a kubelet run no VM
-// (manifests/relay/daemonset.yaml leaves out the same), and on a node that is not ready no pod is.
+// needsNoRelay: our images are for KubeVirt's three architectures (Makefile), a virtual node runs no VM, and on a node that
+// is not ready no pod is.
 func needsNoRelay(node *corev1.Node) bool {
 	architecture := node.Status.NodeInfo.Architecture
-	return node.Labels["type"] == "virtual-kubelet" || node.Labels["eks.amazonaws.com/compute-type"] == "fargate" ||
-		node.Labels["liqo.io/type"] == "virtual-node" ||
-		architecture != "" && !slices.Contains([]string{"amd64", "arm64", "s390x"}, architecture) ||
+	return cluster.Virtual(node) || architecture != "" && !slices.Contains([]string{"amd64", "arm64", "s390x"}, architecture) ||
 		slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
 			return c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue
 		})
@@ -165,12 +195,12 @@ func (r *run) folders(pods []corev1.Pod) []Line {
 	}
 	var lines []Line
 	if len(starting) > 0 {
-		lines = append(lines, warn(relayPodsHint, "the relay of these nodes has not started: its log was not checked").about(starting))
+		lines = append(lines, warn(r.podsHint(), "the relay of these nodes has not started: its log was not checked").about(starting))
 	}
 	for _, flag := range slices.Sorted(maps.Keys(byFlag)) {
-		lines = append(lines, fail("set the folder pods below the kubelet's --root-dir: relay.kubeletPodsDir with Helm, docs/install.md (The kubelet's folder) "+
+		lines = append(lines, fail("set the folder pods below the kubelet's --root-dir: relay.kubeletPodsDir with Helm, the DaemonSet's hostPath "+
 			"with kustomize; the relay's log suggests one if it can",
-			"the relay of these nodes finds no VM, because its own pod is not in %s", flag).about(byFlag[flag]))
+			"the relay of these nodes finds no VM, because its own pod is not in %s", flag).see(pageFolder).about(byFlag[flag]))
 	}
 	return lines
 }

@@ -26,14 +26,23 @@ type AccessError struct {
 
 // Error names the right that is missing and the command that shows it.
 func (e *AccessError) Error() string {
-	what, canI := e.right, e.right
+	what := e.right
+	if e.namespace != "" {
+		what += " in the namespace " + e.namespace
+	}
+	return fmt.Sprintf("you may not %s (try: kubectl auth can-i %s)", what, e.Right())
+}
+
+// Right is the right that is missing, as the arguments of kubectl auth can-i.
+func (e *AccessError) Right() string {
 	switch {
 	case e.namespace != "":
-		what, canI = what+" in the namespace "+e.namespace, canI+" -n "+e.namespace
+		return e.right + " -n " + e.namespace
 	case e.list:
-		canI += " -A"
+		return e.right + " -A"
+	default:
+		return e.right
 	}
-	return fmt.Sprintf("you may not %s (try: kubectl auth can-i %s)", what, canI)
 }
 
 // Unwrap returns the API server's error.
@@ -43,6 +52,9 @@ func (e *AccessError) Unwrap() error { return e.err }
 // Security) have the same status code, but do not name the user and the verb.
 var denied = regexp.MustCompile(`User ".*" cannot (\S+) resource "([^"/]*)/?([^"]*)" in API group "([^"]*)"(?: in the namespace "([^"]*)")?`)
 
+// deniedPath is the same for a URL that is no resource.
+var deniedPath = regexp.MustCompile(`User ".*" cannot (\S+) path "([^"]*)"`)
+
 // access returns an AccessError for a missing right, and other errors with what to do if anything is known. Nil stays nil.
 func access(err error) error {
 	if apierrors.IsUnauthorized(err) {
@@ -51,6 +63,9 @@ func access(err error) error {
 	var status apierrors.APIStatus
 	if !apierrors.IsForbidden(err) || !errors.As(err, &status) {
 		return err
+	}
+	if found := deniedPath.FindStringSubmatch(err.Error()); found != nil {
+		return &AccessError{right: found[1] + " " + found[2], err: err}
 	}
 	found := denied.FindStringSubmatch(err.Error())
 	if found == nil {

@@ -21,6 +21,7 @@ func TestAccess(t *testing.T) {
 			"you may not get nodes/n (try: kubectl auth can-i get nodes/n)"},
 		"a subresource": {"", "pods", "web", `User "a" cannot get resource "pods/log" in API group "" in the namespace "shop"`,
 			"you may not get pods/web --subresource=log in the namespace shop (try: kubectl auth can-i get pods/web --subresource=log -n shop)"},
+		"a URL":                              {"", "", "", `User "a" cannot get path "/metrics"`, "you may not get /metrics (try: kubectl auth can-i get /metrics)"},
 		"a quota, which is no missing right": {"", "pods", "web", "exceeded quota: q", ""},
 		"what a policy writes":               {"", "pods", "web", "a User cannot do this", ""},
 	} {

@@ -6,10 +6,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -136,18 +139,54 @@ func (c *Cluster) Version(ctx context.Context) (string, error) {
 	return info.GitVersion, nil
 }
 
-// MayCreate returns an AccessError unless the user may create a subresource of a namespace's pods. Every authenticated user
-// may ask (ClusterRole system:basic-user).
+// MayCreate returns an AccessError unless the user may create a subresource of a namespace's pods.
 func (c *Cluster) MayCreate(ctx context.Context, subresource, namespace string) error {
-	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "create", Resource: "pods", Subresource: subresource, Namespace: namespace},
-	}}
+	return c.May(ctx, authorizationv1.ResourceAttributes{Verb: "create", Resource: "pods", Subresource: subresource, Namespace: namespace})
+}
+
+// May returns an AccessError unless the user has the right. Every authenticated user may ask (ClusterRole
+// system:basic-user).
+func (c *Cluster) May(ctx context.Context, right authorizationv1.ResourceAttributes) error {
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &right}}
 	answer, err := c.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("ask the API server which rights you have: %w", err)
 	}
-	if !answer.Status.Allowed {
-		return &AccessError{right: "create pods/" + subresource, namespace: namespace}
+	if answer.Status.Allowed {
+		return nil
 	}
-	return nil
+	what := strings.TrimSuffix(right.Resource+"."+right.Group, ".")
+	if right.Subresource != "" {
+		what += "/" + right.Subresource
+	}
+	return &AccessError{right: right.Verb + " " + what, namespace: right.Namespace}
+}
+
+// User is the name under which the API server knows the user; empty if it does not say.
+func (c *Cluster) User(ctx context.Context) string {
+	answer, err := c.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		return ""
+	}
+	return answer.Status.UserInfo.Username
+}
+
+// Serves returns the resources of an API that the API server serves; none if it does not know the API.
+func (c *Cluster) Serves(ctx context.Context, groupVersion string) ([]string, error) {
+	content, err := c.Discovery().RESTClient().Get().AbsPath("/apis/" + groupVersion).Do(ctx).Raw()
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask the API server for %s: %w", groupVersion, err)
+	}
+	var list metav1.APIResourceList
+	if err := json.Unmarshal(content, &list); err != nil {
+		return nil, fmt.Errorf("read what the API server serves of %s: %w", groupVersion, err)
+	}
+	var names []string
+	for i := range list.APIResources {
+		names = append(names, list.APIResources[i].Name)
+	}
+	return names, nil
 }

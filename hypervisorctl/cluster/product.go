@@ -3,9 +3,10 @@ package cluster
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
-	"kubevirt-hypervisor-exporter/webhook/inject"
+	"maps"
 	"slices"
 	"strings"
 
@@ -15,6 +16,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+
+	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
 // The names that manifests/ gives to objects; the tests install the manifests themselves.
@@ -36,6 +39,8 @@ const (
 	RelayNamespace = "hypervisor-exporter-relay"
 	// RelayServerName is the name in the relay's certificate.
 	RelayServerName = Relay + "." + RelayNamespace + ".svc"
+	// RelayCA is the ConfigMap with the CA of the relay's certificate.
+	RelayCA = "hypervisor-exporter-relay-ca"
 	// RelaySelector selects the relay's pods.
 	RelaySelector = "app.kubernetes.io/name=kubevirt-hypervisor-exporter,app.kubernetes.io/component=relay"
 	// RelayPort is where the relay listens.
@@ -56,12 +61,12 @@ const (
 func DefaultConfig() inject.Config { return inject.Default("unknown") }
 
 // ConfigOf reads the webhook's configuration from its Deployment. It ignores flags that do not matter for a decision, also
-// those of later versions.
+// those of later versions. An error means that the webhook refuses the configuration, or that it cannot be found.
 func ConfigOf(deployment *appsv1.Deployment) (inject.Config, error) {
 	containers := deployment.Spec.Template.Spec.Containers
 	at := slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == "webhook" })
 	if at < 0 {
-		return inject.Config{}, fmt.Errorf("deployment %s has no container called webhook", deployment.Name)
+		return inject.Config{}, fmt.Errorf("the Deployment %s has no container called webhook", deployment.Name)
 	}
 	cfg := DefaultConfig()
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -69,9 +74,17 @@ func ConfigOf(deployment *appsv1.Deployment) (inject.Config, error) {
 	flags.ParseErrorsAllowlist.UnknownFlags = true
 	cfg.AddFlags(flags)
 	if err := flags.Parse(expand(&containers[at])); err != nil {
-		return inject.Config{}, fmt.Errorf("read the arguments of deployment %s: %w", deployment.Name, err)
+		return inject.Config{}, refused(deployment, err)
+	}
+	if err := errors.Join(cfg.Validate(), cfg.RefuseUnset()); err != nil { // as webhook/serve.go
+		return inject.Config{}, refused(deployment, err)
 	}
 	return cfg, nil
+}
+
+// refused is the error of arguments with which the webhook does not start, in one line.
+func refused(deployment *appsv1.Deployment, err error) error {
+	return fmt.Errorf("the webhook refuses the arguments of Deployment %s: %s", deployment.Name, strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
 // expand fills in $(VARIABLES) as the kubelet does, of those that have a plain value.
@@ -147,12 +160,32 @@ func Launcher(namespace string) (*corev1.Pod, error) {
 }
 
 // DryRun lets the API server admit a virt-launcher pod as if it were created, and returns what would be stored. Nothing is
-// stored: no pod is created, no quota is charged, no controller sees it.
-func (c *Cluster) DryRun(ctx context.Context, namespace string) (*corev1.Pod, error) {
+// stored: no pod is created, no quota is charged, no controller sees it. The annotations are added to the pod.
+func (c *Cluster) DryRun(ctx context.Context, namespace string, annotations map[string]string) (*corev1.Pod, error) {
 	pod, err := Launcher(namespace)
 	if err != nil {
 		return nil, err
 	}
+	if pod.Annotations == nil {
+		pod.Annotations = map[string]string{}
+	}
+	maps.Copy(pod.Annotations, annotations)
 	admitted, err := c.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	return admitted, access(err)
+}
+
+// WaitingPod returns the pod of that name, if it is there, and the newest event about a Secret that its kubelet lacks. It
+// lists them: the right to list is enough for all checks.
+func (c *Cluster) WaitingPod(ctx context.Context, namespace, name string) (*corev1.Pod, string, error) {
+	pods, err := c.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+	if err != nil || len(pods.Items) == 0 {
+		return nil, "", access(err)
+	}
+	events, err := c.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: "involvedObject.kind=Pod,reason=FailedToRetrieveImagePullSecret,involvedObject.uid=" + string(pods.Items[0].UID), Limit: 1,
+	})
+	if err != nil || len(events.Items) == 0 {
+		return &pods.Items[0], "", access(err)
+	}
+	return &pods.Items[0], events.Items[0].Message, nil
 }

@@ -85,7 +85,7 @@ func (c *Cluster) RelayToken(namespace string) func(context.Context) (string, er
 		}
 		answer, err := c.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, Scraper, request, metav1.CreateOptions{})
 		if err = access(err); IsDenied(err) {
-			return "", fmt.Errorf("%w; an administrator can grant it with the Role hypervisorctl-relay of hypervisorctl/rbac.yaml", err)
+			return "", fmt.Errorf("%w; an administrator can grant it with the Role hypervisorctl-relay (kubectl hypervisor rbac)", err)
 		}
 		if err != nil {
 			return "", err

@@ -96,7 +96,7 @@ func TestCheckNamesWhatRefusesPods(t *testing.T) {
 		patch := []byte(`{"spec":{"template":{"spec":{"containers":[{"name":"relay","image":"registry.example/own:v2"}]}}}}`)
 		_, err := server.Client.AppsV1().DaemonSets(cluster.RelayNamespace).Patch(t.Context(), cluster.Relay, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
 		require.NoError(t, err)
-		require.Regexp(t, `fail  VMs get the sidecar image images-not-set.*, but the relay's pods pull registry.example/own:v2`, check())
+		require.Regexp(t, `fail  VMs get the sidecar image registry.example/kubevirt-hypervisor-exporter:v0.1.0, but the relay's pods pull registry.example/own:v2`, check())
 		// An installation without the policy on images that the manifests may bring.
 		err = server.Client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(t.Context(), cluster.Webhook, metav1.DeleteOptions{})
 		require.True(t, err == nil || apierrors.IsNotFound(err), "%v", err)
@@ -106,7 +106,7 @@ func TestCheckNamesWhatRefusesPods(t *testing.T) {
 			return err == nil
 		})
 		got := check()
-		require.Regexp(t, `fail  VMs get the sidecar image registry.example/sidecar:v3, but the webhook's pods pull images-not-set`, got)
+		require.Regexp(t, `fail  VMs get the sidecar image registry.example/sidecar:v3, but the webhook's pods pull registry.example/kubevirt-hypervisor-exporter`, got)
 		require.Contains(t, got, "fail  our pods pull with a Secret (registry), but the webhook has no --sidecar-image-pull-secrets")
 	})
 }

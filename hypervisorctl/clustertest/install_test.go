@@ -29,6 +29,9 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
+// image is what install sets.
+const image = "registry.example/kubevirt-hypervisor-exporter:v0.1.0"
+
 const serviceDNS = cluster.Webhook + "." + cluster.ExporterNamespace + ".svc"
 
 // install applies the manifests, as `kubectl apply -k manifests` does.
@@ -39,12 +42,16 @@ func install(t *testing.T) {
 	require.NoError(t, err)
 	content, err := resources.AsYaml()
 	require.NoError(t, err)
+	content = bytes.ReplaceAll(content, []byte("images-not-set.see-docs-install.invalid/"), []byte("registry.example/"))
 	objects, err := apiservertest.Objects(bytes.NewReader(content))
 	require.NoError(t, err)
 	for _, object := range objects {
 		require.NoError(t, server.Apply(t.Context(), object))
 	}
 	rights(t)
+	ca, err := pki.NewCA(cluster.RelayServerName, time.Now(), 90*24*time.Hour)
+	require.NoError(t, err)
+	trusted(t, ca.CertPEM)
 	t.Cleanup(func() { uninstall(t) })
 }
 
@@ -71,7 +78,7 @@ func awaitNoInjection(t *testing.T, namespace string) {
 	reader, err := cluster.New(server.Config, 1)
 	require.NoError(t, err)
 	eventually(t, func() bool {
-		pod, err := reader.DryRun(context.Background(), namespace) // the test's context is over in its cleanup
+		pod, err := reader.DryRun(context.Background(), namespace, nil) // the test's context is over in its cleanup
 		return err == nil && !slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == inject.ContainerName })
 	})
 }
@@ -80,7 +87,7 @@ func awaitNoInjection(t *testing.T, namespace string) {
 // and reports for its pod and its Deployment what kubelet and controllers would. It returns once pods are injected.
 func serveWebhook(t *testing.T, namespace string) {
 	t.Helper()
-	config := inject.Default("images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter:v0.1.0") // as the manifests are
+	config := inject.Default(image)
 	ca, err := pki.NewCA(serviceDNS, time.Now(), 90*24*time.Hour)
 	require.NoError(t, err)
 	leaf, err := pki.IssueLeaf(ca, serviceDNS, time.Now(), 30*24*time.Hour)

@@ -110,7 +110,7 @@ func TestRealRelay(t *testing.T) {
 	testVM{namespace: namespace, name: "gone", fixture: "masq", node: "node-9"}.create(t)
 	token := scraper(t, namespace)
 	listen(t, startRelay(t), string(pod.UID), page(namespace, "web", "kvm"))
-	got := call(t, kubeconfig(t, server.Config, token), "list", "-n", namespace, "-o", "yaml")
+	got := call(t, kubeconfig(t, server.Config, token), "list", "-n", namespace, "-o", "yaml", "--relay-namespace="+cluster.RelayNamespace)
 	require.Zero(t, got.code, got.err)
 	require.Contains(t, got.out, "source: relay\n  type: kvm")
 	require.Contains(t, got.out, "the relay answered 404")

@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
@@ -68,13 +69,13 @@ func serveRelay(t *testing.T, r *relay) {
 	trusted(t, r.ca)
 }
 
-// trusted publishes the CA as the certificate process does, in the ConfigMap that the PodMonitor names.
+// trusted publishes the CA as the certificate process does, in the ConfigMap that the PodMonitor names, also in a cleanup.
 func trusted(t *testing.T, ca []byte) {
 	t.Helper()
 	patch, err := json.Marshal(map[string]any{"data": map[string]string{"ca.crt": string(ca)}})
 	require.NoError(t, err)
 	_, err = server.Client.CoreV1().ConfigMaps(cluster.RelayNamespace).
-		Patch(t.Context(), "hypervisor-exporter-relay-ca", types.MergePatchType, patch, metav1.PatchOptions{})
+		Patch(context.Background(), cluster.RelayCA, types.MergePatchType, patch, metav1.PatchOptions{})
 	require.NoError(t, err)
 }
 
@@ -119,7 +120,7 @@ func TestRelay(t *testing.T) {
 	serveRelay(t, r)
 	token := scraper(t, namespace)
 	list := func(further ...string) string {
-		args := append([]string{"list", "-n", namespace, "-o", "yaml"}, further...)
+		args := append([]string{"list", "-n", namespace, "-o", "yaml", "--relay-namespace=" + cluster.RelayNamespace}, further...)
 		got := call(t, kubeconfig(t, server.Config, token), args...)
 		require.Zero(t, got.code, got.err)
 		return got.out
@@ -170,10 +171,13 @@ func TestRelay(t *testing.T) {
 		require.NoError(t, grant(t, namespace, subject, []string{"kubevirt.io", ""}, []string{"virtualmachineinstances", "pods"}, "get", "list"))
 		require.NoError(t, grant(t, cluster.RelayNamespace, subject, []string{""}, []string{"pods/portforward"}, "create"))
 		require.NoError(t, grant(t, cluster.RelayNamespace, subject, []string{"", "monitoring.coreos.com"}, []string{"pods", "configmaps", "podmonitors"}, "list", "get"))
-		got := callAs(t, as(subject, "system:authenticated"), "list", "-n", namespace)
+		unfound := callAs(t, as(subject, "system:authenticated"), "list", "-n", namespace)
+		require.Zero(t, unfound.code)
+		require.Contains(t, unfound.err, "find the relay (--relay-namespace names its namespace): you may not get mutatingwebhookconfigurations")
+		got := callAs(t, as(subject, "system:authenticated"), "list", "-n", namespace, "--relay-namespace="+cluster.RelayNamespace)
 		require.Zero(t, got.code)
 		require.Contains(t, got.out, "not_asked")
-		require.Contains(t, got.err, "note: no types: the relay cannot be used: you may not create serviceaccounts/hypervisor-exporter-scraper --subresource=token in the namespace hypervisor-exporter-relay (try: kubectl auth can-i create serviceaccounts/hypervisor-exporter-scraper --subresource=token -n hypervisor-exporter-relay); an administrator can grant it with the Role hypervisorctl-relay of hypervisorctl/rbac.yaml")
+		require.Contains(t, got.err, "note: no types: the relay cannot be used: you may not create serviceaccounts/hypervisor-exporter-scraper --subresource=token in the namespace hypervisor-exporter-relay (try: kubectl auth can-i create serviceaccounts/hypervisor-exporter-scraper --subresource=token -n hypervisor-exporter-relay); an administrator can grant it with the Role hypervisorctl-relay (kubectl hypervisor rbac)")
 	})
 	t.Run("the CA from a file", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "ca.crt")

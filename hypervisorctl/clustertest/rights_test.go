@@ -66,7 +66,7 @@ func rights(t *testing.T) {
 		_, err := server.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 		require.True(t, err == nil || apierrors.IsAlreadyExists(err), "%v", err)
 	}
-	for _, object := range readObjects(t, "../rbac.yaml") {
+	for _, object := range readObjects(t, "../command/rbac.yaml") {
 		require.NoError(t, server.Apply(t.Context(), object))
 	}
 	awaitRight(t, "reader", []string{"hypervisorctl"}, authorizationv1.ResourceAttributes{

@@ -51,8 +51,8 @@ func newFlags(out, errOut *terminal.Writer) *flags {
 
 func (f *flags) add(set *pflag.FlagSet) {
 	f.kube.AddFlags(set)
-	set.StringVar(&f.exporter, "exporter-namespace", cluster.ExporterNamespace, "namespace that the exporter is installed in")
-	set.StringVar(&f.relay, "relay-namespace", cluster.RelayNamespace, "namespace that the relay is installed in")
+	set.StringVar(&f.exporter, "exporter-namespace", "", "namespace that the exporter is installed in; empty finds it")
+	set.StringVar(&f.relay, "relay-namespace", "", "namespace that the relay is installed in; empty finds it")
 	set.StringVar(&f.relayCA, "relay-ca-file", "", "file with the CA of the relay's certificate, instead of the ConfigMap that its PodMonitor names")
 	set.StringVar(&f.source, "source", sourceAuto, "where a VM's type comes from: auto, prometheus, relay, exec or none")
 	set.Int64Var(&f.chunk, "chunk-size", 500, "how many objects one request for a list returns")
@@ -104,14 +104,8 @@ func (s *session) survey(ctx context.Context, namespace string, selected metav1.
 		defer from.Close()
 	}
 	request := survey.Request{
-		Namespace: namespace, Select: selected, Config: cluster.DefaultConfig(), Enabled: cluster.Once(s.cluster.Enabled), Source: from, Now: s.now(),
+		Namespace: namespace, Select: selected, Config: s.webhookConfig(ctx), Enabled: cluster.Once(s.cluster.Enabled), Source: from, Now: s.now(),
 		Note: func(err error) { s.note("not known what refused pods: " + err.Error()) }, // once for all VMs
-	}
-	// Without the right to read the webhook's configuration, its defaults must do.
-	if deployment, err := cluster.Get(ctx, s.cluster.AppsV1().Deployments(s.exporter).Get, cluster.Webhook); err == nil {
-		if config, err := cluster.ConfigOf(deployment); err == nil {
-			request.Config = config
-		}
 	}
 	var done func()
 	request.Progress, done = s.errOut.Progress(s.now)

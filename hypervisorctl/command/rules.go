@@ -29,7 +29,8 @@ func newRulesCommand(common *flags, name string) *cobra.Command {
 		Use:   "rules",
 		Short: "Print the alerts and recording rules with settings of your own",
 		Long: "Print the alerts and recording rules with settings of your own: severities, durations, labels, and the label that\n" +
-			"tells clusters apart. docs/alerts.md describes the settings. No request goes to a cluster.",
+			"tells clusters apart. docs/alerts.md describes the settings. No request goes to a cluster: without\n" +
+			"--exporter-namespace and --relay-namespace, the namespaces are those of the manifests.",
 		Example: examples(name, "rules --settings rules-settings.yaml | kubectl apply -f -", "rules -o rules-file > rules.yaml",
 			"rules --without-exporter | kubectl apply -n monitoring -f -"),
 		Args: cobra.NoArgs,

@@ -89,10 +89,14 @@ func (p prometheusFlags) client() (*http.Client, error) {
 // relaySource needs the rights of the Role hypervisorctl-relay (rbac.yaml): a port-forward to the relay's pods, the CA of
 // its certificate, and a token for it.
 func (s *session) relaySource(ctx context.Context) (source.Source, error) {
-	if err := s.cluster.MayCreate(ctx, "portforward", s.relay); err != nil {
+	namespace, err := s.relayNamespace(ctx)
+	if err != nil {
 		return nil, err
 	}
-	pods, err := s.cluster.Pods(ctx, s.relay, cluster.RelaySelector)
+	if err := s.cluster.MayCreate(ctx, "portforward", namespace); err != nil {
+		return nil, err
+	}
+	pods, err := s.cluster.Pods(ctx, namespace, cluster.RelaySelector)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +107,7 @@ func (s *session) relaySource(ctx context.Context) (source.Source, error) {
 		}
 	}
 	if len(byNode) == 0 {
-		return nil, fmt.Errorf("no relay runs in the namespace %s", s.relay)
+		return nil, fmt.Errorf("no relay runs in the namespace %s", namespace)
 	}
 	var givenCA []byte
 	if s.relayCA != "" {
@@ -111,17 +115,17 @@ func (s *session) relaySource(ctx context.Context) (source.Source, error) {
 			return nil, fmt.Errorf("read --relay-ca-file: %w", err)
 		}
 	}
-	trust, err := s.cluster.RelayTrust(ctx, s.relay, givenCA)
+	trust, err := s.cluster.RelayTrust(ctx, namespace, givenCA)
 	if err != nil {
 		return nil, err
 	}
-	token := s.cluster.RelayToken(s.relay)
+	token := s.cluster.RelayToken(namespace)
 	if trust.HTTPS { // so that a missing right is named once, and not for each VM
 		if _, err := token(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return source.NewRelay(source.RelayConfig{
-		Config: s.config, Cluster: s.cluster, Namespace: s.relay, Trust: trust, Pods: byNode, Token: token,
+		Config: s.config, Cluster: s.cluster, Namespace: namespace, Trust: trust, Pods: byNode, Token: token,
 	})
 }

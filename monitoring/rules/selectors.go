@@ -57,8 +57,8 @@ const namedPods = `label_replace(
 
 // Docs is where docs/ can be read, for runbook_url and the dashboard's link. The name cannot
 // be registered (RFC 6761), so that no one else can answer there; docs/alerts.md says how to
-// set it to a copy of your own.
-const Docs = "https://hypervisor-exporter.invalid/docs"
+// set it to a copy of your own. A release's plugin is built with the release's (Makefile).
+var Docs = "https://hypervisor-exporter.invalid/docs"
 
 // RunbookURL is the page of docs/runbooks about the alert.
 func RunbookURL(alert string) string {

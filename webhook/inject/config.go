@@ -87,6 +87,9 @@ type quantityFlag resource.Quantity
 func (q *quantityFlag) String() string { return (*resource.Quantity)(q).String() }
 func (q *quantityFlag) Type() string   { return "quantity" }
 func (q *quantityFlag) Set(value string) error {
+	if !isBounded([]byte(value)) { // ParseQuantity would take minutes
+		return fmt.Errorf("quantity %.24q: give one such as 10m or 24Mi", value)
+	}
 	parsed, err := resource.ParseQuantity(value)
 	if err != nil {
 		return fmt.Errorf("%w: give a quantity such as 10m or 24Mi", err)
@@ -159,6 +162,22 @@ func (c Config) Validate() error {
 		memoryBounds.validate("memory", c.Memory),
 		c.validateGo(),
 	)
+}
+
+// UnsetImage is what the manifests name until a user sets an image (manifests/images): it can never be pulled, and no one
+// else can own it.
+const UnsetImage = "images-not-set.see-docs-install.invalid/kubevirt-hypervisor-exporter:v0.1.0"
+
+// RefuseUnset returns an error if the image is UnsetImage, with any name or tag. A webhook that
+// runs has an image of its own, so images were set somewhere, but not where the sidecar's
+// reaches the webhook: each VM would wait for an image that cannot be pulled.
+func (c Config) RefuseUnset() error {
+	registry, _, _ := strings.Cut(UnsetImage, "/")
+	if !strings.HasPrefix(c.Image, registry+"/") {
+		return nil
+	}
+	return fmt.Errorf("--sidecar-image=%s: no image is set for the sidecar. If a kustomization around the manifests sets images, "+
+		"add the manifests' folder settings/webhook to its transformers (docs/install.md, With kustomize)", c.Image)
 }
 
 func (c Config) validateImage() error {
