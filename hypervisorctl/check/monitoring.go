@@ -98,7 +98,7 @@ func (r *run) rejections(found *products) []Line {
 // ourNamespaces are those that our PodMonitors and PrometheusRules are in: with the relay, the VMs' PodMonitor is beside its
 // token (manifests/relay/monitoring).
 func (r *run) ourNamespaces() []string {
-	if r.config.Exposure == inject.Direct {
+	if r.config.Exposure == inject.Direct || r.request.Relay == "" {
 		return []string{r.request.Exporter}
 	}
 	return []string{r.request.Exporter, r.request.Relay}
