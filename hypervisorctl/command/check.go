@@ -8,16 +8,18 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/check"
 )
 
+const checkName = "check"
+
 type checkOptions struct {
 	*flags
-	output string
+	output *output
 	all    bool
 }
 
 func newCheckCommand(common *flags) *cobra.Command {
-	options := &checkOptions{flags: common}
+	options := &checkOptions{flags: common, output: newOutput(outputText).withoutTemplates()}
 	command := &cobra.Command{
-		Use:   "check",
+		Use:   checkName,
 		Short: "Check each step of a metric, from the webhook to Prometheus",
 		Long: `Check follows a metric from the webhook to Prometheus and checks each step. It changes nothing: the one pod that it
 creates is a dry run.
@@ -30,24 +32,22 @@ failed check, or the check could not be done.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			code, err := options.run(cmd.Context())
-			switch {
-			case err != nil:
-				return &exitError{2, err}
-			case code != 0:
-				return &exitError{code, nil}
+			if err == nil && code != 0 {
+				err = &exitError{code, nil}
 			}
-			return nil
+			return err
 		},
 	}
 	set := command.Flags()
-	set.StringVarP(&options.output, "output", "o", outputText, "text, json or yaml")
+	options.output.add(command)
 	set.BoolVar(&options.all, "all", false, "name all VMs and namespaces that a line is about, not ten")
 	return command
 }
 
 // run returns the exit code, and an error if the check could not be done.
 func (o *checkOptions) run(ctx context.Context) (int, error) {
-	if err := checkOutput(o.output, outputText); err != nil {
+	asText, err := o.output.isOwn()
+	if err != nil {
 		return 0, err
 	}
 	s, err := o.connect()
@@ -71,9 +71,9 @@ func (o *checkOptions) run(ctx context.Context) (int, error) {
 			request.NoSource = note
 		}
 	}
-	if o.output != outputText {
+	if !asText {
 		report := check.Run(ctx, s.cluster, request, func(check.Line) {})
-		return report.ExitCode(), printObject(o.out, o.output, report)
+		return report.ExitCode(), o.output.print(o.out, report)
 	}
 	most := 10
 	if o.all {

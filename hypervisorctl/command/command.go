@@ -21,12 +21,15 @@ func Run(ctx context.Context, streams genericiooptions.IOStreams, line []string)
 	command := newCommand(newFlags(out, errOut), displayName(line[0]))
 	command.SetIn(streams.In)
 	command.SetArgs(line[1:])
-	err := command.ExecuteContext(ctx)
+	called, err := command.ExecuteContextC(ctx)
 	var exit *exitError
 	switch {
 	case err == nil:
 		return 0
-	case !errors.As(err, &exit):
+	case errors.As(err, &exit):
+	case called.Name() == checkName: // where 1 is a result
+		exit = &exitError{2, err}
+	default:
 		exit = &exitError{1, err}
 	}
 	if exit.error != nil {

@@ -67,6 +67,11 @@ func TestHostileText(t *testing.T) {
 	whole := slices.Concat(asYAML, short, [][]string{
 		{"list", "-n", "shop", "FROM"}, {"list", "-A", "FROM", "-o", "json"}, {"list", "-A"}, {"check", "--all"}, {"check", "FROM", "-o", "json"},
 		{"explain", "web", "-n", "shop"}, {"explain", "web", "FROM", "-o", "json"},
+		{"list", "-A", "FROM", "-o", "name"}, {"list", "-A", "FROM", "-o", "kyaml"}, {"list", "-A", "--sort-by=.node", "-o", "jsonpath={.items}"},
+		{"list", "-A", "FROM", "-o", "jsonpath={range .items[*]}{.name}{.node}{.reasonText}{end}"},
+		{"list", "-A", "FROM", "-o", "go-template={{range .items}}{{.name}} {{.reasonText}}{{end}}"},
+		{"list", "-A", "FROM", "-o", "custom-columns=A:.name,B:.node,C:.pod,D:.reasonText"},
+		{"explain", "web", "FROM", "-o", "name"}, {"explain", "web", "FROM", "-o", "go-template={{.sentence}} {{.advice}} {{.facts}}"},
 	})
 	type hostileCase struct {
 		name     string
@@ -136,7 +141,9 @@ func TestHostileTextIsPrinted(t *testing.T) {
 func TestHostileArguments(t *testing.T) {
 	url := hostileServer{text: hostile, launchers: hostileLaunchers(hostile)["running"]}.start(t)
 	for _, args := range [][]string{
-		{hostile}, {"list", hostile}, {"list", "--" + hostile}, {"list", "-o", hostile}, {"list", "--source=" + hostile}, {"list", "-n", hostile, "--source=none"},
+		{hostile}, {"list", hostile}, {"list", "vmi/" + hostile, "--source=none"}, {"list", hostile + "/web"}, {"list", "--" + hostile},
+		{"list", "-o", "jsonpath=" + hostile + "{"}, {"list", "-o", "go-template=" + hostile + "{{"}, {"list", "-o", "custom-columns=" + hostile},
+		{"list", "-A", "-o", "custom-columns=" + hostile + ":.name", "--source=none"}, {"list", "--sort-by=" + hostile}, {"list", "--field-selector=" + hostile}, {"list", "-o", hostile}, {"list", "--source=" + hostile}, {"list", "-n", hostile, "--source=none"},
 		{"list", "-l", hostile}, {"list", "--chunk-size=" + hostile}, {"list", "--prometheus-url=" + hostile}, {"list", "--prometheus-url=" + url, "--prometheus-ca-file=" + hostile},
 		{"list", "--source=relay", "--relay-ca-file=" + hostile, "--relay-namespace=" + hostile}, {"list", "--context=" + hostile}, {"list", "--server=" + hostile},
 		{"check", "-n", hostile}, {"explain", hostile, "-n", hostile}, {"explain"}, {"explain", hostile, hostile}, {"help", hostile}, {"--help"}, {"version"},

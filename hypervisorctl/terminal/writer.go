@@ -33,15 +33,15 @@ func (w *Writer) Printf(format string, args ...any) error {
 	return err
 }
 
-// Filter is for libraries that need an io.Writer, such as cobra and kubectl's printers. It escapes everything but line
-// ends. Clean the values first, or their line ends are printed too. A write must contain whole characters.
+// Filter is for libraries that need an io.Writer, such as cobra and kubectl's printers. It escapes everything but tabs
+// and line ends. Clean the values first, or theirs are printed too. A write must contain whole characters.
 func (w *Writer) Filter() io.Writer { return filter{w.out} }
 
 type filter struct{ out io.Writer }
 
 // Write implements io.Writer.
 func (f filter) Write(p []byte) (int, error) {
-	if _, err := io.WriteString(f.out, escape(string(p), "\n")); err != nil {
+	if _, err := io.WriteString(f.out, escape(string(p), "\n\t")); err != nil {
 		return 0, err
 	}
 	return len(p), nil
