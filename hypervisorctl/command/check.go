@@ -54,23 +54,11 @@ func (o *checkOptions) run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	progress, done := o.errOut.Progress(o.now)
+	request, done, err := s.checkRequest(ctx)
+	if err != nil {
+		return 0, err
+	}
 	defer done()
-	request := check.Request{
-		Exporter: o.exporter, Relay: o.relay, Namespace: *o.kube.Namespace, Now: o.now(), Progress: progress, NoSource: "--source=none",
-	}
-	if _, err := s.cluster.Version(ctx); err == nil { // otherwise the source would wait for the API server, too
-		from, note, err := s.chooseSource(ctx, request.Namespace)
-		if err != nil {
-			return 0, err
-		}
-		if from != nil {
-			defer from.Close()
-			request.Source = from
-		} else if note != "" {
-			request.NoSource = note
-		}
-	}
 	if !asText {
 		report := check.Run(ctx, s.cluster, request, func(check.Line) {})
 		return report.ExitCode(), o.output.print(o.out, report)
@@ -82,4 +70,30 @@ func (o *checkOptions) run(ctx context.Context) (int, error) {
 	printer := check.NewPrinter(o.out, most) // step by step, since some steps take seconds
 	report := check.Run(ctx, s.cluster, request, printer.Line)
 	return report.ExitCode(), printer.End(report)
+}
+
+// checkRequest returns what check checks, and what to call after it.
+func (s *session) checkRequest(ctx context.Context) (request check.Request, done func(), err error) {
+	request = check.Request{
+		Exporter: s.exporter, Relay: s.relay, Namespace: *s.kube.Namespace, Now: s.now(), NoSource: "--source=none",
+	}
+	if _, err := s.cluster.Version(ctx); err == nil { // otherwise the source would wait for the API server, too
+		from, note, err := s.chooseSource(ctx, request.Namespace)
+		if err != nil {
+			return request, nil, err
+		}
+		if from != nil {
+			request.Source = from
+		} else if note != "" {
+			request.NoSource = note
+		}
+	}
+	progress, end := s.errOut.Progress(s.now)
+	request.Progress = progress
+	return request, func() {
+		end()
+		if request.Source != nil {
+			request.Source.Close()
+		}
+	}, nil
 }

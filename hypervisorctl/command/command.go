@@ -60,7 +60,7 @@ func newCommand(flags *flags, name string) *cobra.Command {
 	root.SetErr(flags.errOut.Filter())
 	root.CompletionOptions.DisableDefaultCmd = true
 	flags.add(root.PersistentFlags())
-	root.AddCommand(newListCommand(flags, name), newCheckCommand(flags), newExplainCommand(flags, name), newRulesCommand(flags, name), commandline.VersionCommand("hypervisorctl"))
+	root.AddCommand(newListCommand(flags, name), newCheckCommand(flags), newExplainCommand(flags, name), newRulesCommand(flags, name), newCollectCommand(flags, name), commandline.VersionCommand("hypervisorctl"))
 	return root
 }
 

@@ -63,7 +63,7 @@ func TestHostileText(t *testing.T) {
 		{"list", "-n", "shop", "FROM", "-o", "yaml"}, {"list", "-A", "--source=exec", "-o", "yaml"},
 		{"check", "-n", "shop", "--all", "-o", "yaml"}, {"explain", "web", "FROM", "-o", "yaml"},
 	}
-	short := [][]string{{"list", "-A", "FROM", "-o", "wide"}, {"list", "-A", "--source=exec"}, {"check", "FROM"}, {"explain", "web", "-n", "shop", "FROM"}}
+	short := [][]string{{"list", "-A", "FROM", "-o", "wide"}, {"list", "-A", "--source=exec"}, {"check", "FROM"}, {"explain", "web", "-n", "shop", "FROM"}, {"collect", "--dry-run", "FROM"}}
 	whole := slices.Concat(asYAML, short, [][]string{
 		{"list", "-n", "shop", "FROM"}, {"list", "-A", "FROM", "-o", "json"}, {"list", "-A"}, {"check", "--all"}, {"check", "FROM", "-o", "json"},
 		{"explain", "web", "-n", "shop"}, {"explain", "web", "FROM", "-o", "json"},
@@ -97,6 +97,7 @@ func TestHostileText(t *testing.T) {
 			"/mutatingwebhookconfigurations/", "/mutatingadmission", "/endpointslices", "/limitranges", "/resourcequotas", "/events", "/daemonsets/", "/log$",
 			"/proxy/", "/query$",
 		},
+		"collect --dry-run FROM":    {"/version$", "/pods$", "/deployments/", "/log$", "/proxy/", "/configmaps/", "/events", "/kubevirts", "."},
 		"list -A FROM":              {"/virtualmachineinstances", "/pods$", "/namespaces/", "/events", "/query$"},
 		"list -A --source=relay":    {"/podmonitors/", "/configmaps/", "/pods$", "/token$", "/selfsubjectaccessreviews$"},
 		"explain web --source=exec": {"/virtualmachineinstances", "/kubevirts", "/nodes/", "/exec$", "/selfsubjectaccessreviews$", "."},
@@ -146,7 +147,7 @@ func TestHostileArguments(t *testing.T) {
 		{"list", "-A", "-o", "custom-columns=" + hostile + ":.name", "--source=none"}, {"list", "--sort-by=" + hostile}, {"list", "--field-selector=" + hostile}, {"list", "-o", hostile}, {"list", "--source=" + hostile}, {"list", "-n", hostile, "--source=none"},
 		{"list", "-l", hostile}, {"list", "--chunk-size=" + hostile}, {"list", "--prometheus-url=" + hostile}, {"list", "--prometheus-url=" + url, "--prometheus-ca-file=" + hostile},
 		{"list", "--source=relay", "--relay-ca-file=" + hostile, "--relay-namespace=" + hostile}, {"list", "--context=" + hostile}, {"list", "--server=" + hostile},
-		{"check", "-n", hostile}, {"explain", hostile, "-n", hostile}, {"explain"}, {"explain", hostile, hostile}, {"help", hostile}, {"--help"}, {"version"},
+		{"check", "-n", hostile}, {"explain", hostile, "-n", hostile}, {"explain"}, {"explain", hostile, hostile}, {"collect", "--dry-run", "-n", hostile}, {"collect", "-o", "/nonexistent/" + hostile}, {"help", hostile}, {"--help"}, {"version"},
 	} {
 		callClean(t, url, args...)
 	}
