@@ -39,7 +39,7 @@ failed check, or the check could not be done.`,
 		},
 	}
 	set := command.Flags()
-	options.output.add(command)
+	options.output.add(common, command)
 	set.BoolVar(&options.all, "all", false, "name all VMs and namespaces that a line is about, not ten")
 	return command
 }

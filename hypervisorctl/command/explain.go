@@ -26,7 +26,8 @@ func newExplainCommand(common *flags, name string) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return options.run(cmd.Context(), args[0]) },
 	}
-	options.output.add(command)
+	options.output.add(common, command)
+	command.ValidArgsFunction = common.completeVMs(1)
 	return command
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // kubeconfigs with oidc; those with exec need nothing
 	"k8s.io/client-go/rest"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"

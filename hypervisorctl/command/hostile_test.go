@@ -147,7 +147,7 @@ func TestHostileArguments(t *testing.T) {
 		{"list", "-A", "-o", "custom-columns=" + hostile + ":.name", "--source=none"}, {"list", "--sort-by=" + hostile}, {"list", "--field-selector=" + hostile}, {"list", "-o", hostile}, {"list", "--source=" + hostile}, {"list", "-n", hostile, "--source=none"},
 		{"list", "-l", hostile}, {"list", "--chunk-size=" + hostile}, {"list", "--prometheus-url=" + hostile}, {"list", "--prometheus-url=" + url, "--prometheus-ca-file=" + hostile},
 		{"list", "--source=relay", "--relay-ca-file=" + hostile, "--relay-namespace=" + hostile}, {"list", "--context=" + hostile}, {"list", "--server=" + hostile},
-		{"check", "-n", hostile}, {"explain", hostile, "-n", hostile}, {"explain"}, {"explain", hostile, hostile}, {"collect", "--dry-run", "-n", hostile}, {"collect", "-o", "/nonexistent/" + hostile}, {"help", hostile}, {"--help"}, {"version"},
+		{"check", "-n", hostile}, {"explain", hostile, "-n", hostile}, {"explain"}, {"explain", hostile, hostile}, {"collect", "--dry-run", "-n", hostile}, {"collect", "-o", "/nonexistent/" + hostile}, {"help", hostile}, {"__complete", "explain", ""}, {"__complete", "list", "vmi/" + hostile}, {"__complete", "list", "-n", ""}, {"--help"}, {"version"},
 	} {
 		callClean(t, url, args...)
 	}

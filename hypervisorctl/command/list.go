@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,13 +39,15 @@ func newListCommand(common *flags, name string) *cobra.Command {
 			"list -A -o custom-columns=VM:.name,NODE:.node,QEMU:.hypervisorVersion", "list -o jsonpath='{.items[*].name}'"),
 		RunE: func(cmd *cobra.Command, args []string) error { return options.run(cmd.Context(), args) },
 	}
-	options.output.add(command)
+	options.output.add(common, command)
 	set := command.Flags()
 	set.StringVarP(&options.selector, "selector", "l", "", "labels of the VMIs, such as team=blue")
 	set.StringVar(&options.fieldSelector, "field-selector", "", "fields of the VMIs, as far as the API server can select by them: metadata.name=web")
 	set.StringVar(&options.sortBy, "sort-by", "", "field to sort by, such as .type; the fields are those of -o json")
 	set.BoolVarP(&options.all, "all-namespaces", "A", false, "VMIs of all namespaces")
 	set.BoolVar(&options.noHeaders, "no-headers", false, "do not print the table's header")
+	command.ValidArgsFunction = common.completeVMs(math.MaxInt)
+	common.completeFlag(command, "sort-by", func(context.Context) ([]string, error) { return rowFields(), nil })
 	return command
 }
 

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -44,10 +45,13 @@ func (o *output) withoutTemplates() *output {
 	return o
 }
 
-func (o *output) add(command *cobra.Command) {
+func (o *output) add(common *flags, command *cobra.Command) {
 	command.Flags().StringVarP(o.OutputFormat, "output", "o", *o.OutputFormat, strings.Join(o.formats(), ", "))
 	o.OutputFlagSpecified = func() bool { return command.Flags().Changed("output") }
 	o.TemplatePrinterFlags.AddFlags(command)
+	common.completeFlag(command, "output", func(context.Context) ([]string, error) {
+		return strings.Fields(strings.ReplaceAll(strings.Join(o.formats(), " "), "…", "")), nil
+	})
 }
 
 func (o *output) formats() []string { return append(slices.Clone(o.own), o.AllowedFormats()...) }
