@@ -8,16 +8,18 @@ import (
 	"kubevirt-hypervisor-exporter/hypervisorctl/check"
 )
 
+const checkName = "check"
+
 type checkOptions struct {
 	*flags
-	output string
+	output *output
 	all    bool
 }
 
 func newCheckCommand(common *flags) *cobra.Command {
-	options := &checkOptions{flags: common}
+	options := &checkOptions{flags: common, output: newOutput(outputText).withoutTemplates()}
 	command := &cobra.Command{
-		Use:   "check",
+		Use:   checkName,
 		Short: "Check each step of a metric, from the webhook to Prometheus",
 		Long: `Check follows a metric from the webhook to Prometheus and checks each step. It changes nothing: the one pod that it
 creates is a dry run.
@@ -30,50 +32,36 @@ failed check, or the check could not be done.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			code, err := options.run(cmd.Context())
-			switch {
-			case err != nil:
-				return &exitError{2, err}
-			case code != 0:
-				return &exitError{code, nil}
+			if err == nil && code != 0 {
+				err = &exitError{code, nil}
 			}
-			return nil
+			return err
 		},
 	}
 	set := command.Flags()
-	set.StringVarP(&options.output, "output", "o", outputText, "text, json or yaml")
+	options.output.add(common, command)
 	set.BoolVar(&options.all, "all", false, "name all VMs and namespaces that a line is about, not ten")
 	return command
 }
 
 // run returns the exit code, and an error if the check could not be done.
 func (o *checkOptions) run(ctx context.Context) (int, error) {
-	if err := checkOutput(o.output, outputText); err != nil {
+	asText, err := o.output.isOwn()
+	if err != nil {
 		return 0, err
 	}
 	s, err := o.connect()
 	if err != nil {
 		return 0, err
 	}
-	progress, done := o.errOut.Progress(o.now)
+	request, done, err := s.checkRequest(ctx)
+	if err != nil {
+		return 0, err
+	}
 	defer done()
-	request := check.Request{
-		Exporter: o.exporter, Relay: o.relay, Namespace: *o.kube.Namespace, Now: o.now(), Progress: progress, NoSource: "--source=none",
-	}
-	if _, err := s.cluster.Version(ctx); err == nil { // otherwise the source would wait for the API server, too
-		from, note, err := s.chooseSource(ctx, request.Namespace)
-		if err != nil {
-			return 0, err
-		}
-		if from != nil {
-			defer from.Close()
-			request.Source = from
-		} else if note != "" {
-			request.NoSource = note
-		}
-	}
-	if o.output != outputText {
+	if !asText {
 		report := check.Run(ctx, s.cluster, request, func(check.Line) {})
-		return report.ExitCode(), printObject(o.out, o.output, report)
+		return report.ExitCode(), o.output.print(o.out, report)
 	}
 	most := 10
 	if o.all {
@@ -82,4 +70,30 @@ func (o *checkOptions) run(ctx context.Context) (int, error) {
 	printer := check.NewPrinter(o.out, most) // step by step, since some steps take seconds
 	report := check.Run(ctx, s.cluster, request, printer.Line)
 	return report.ExitCode(), printer.End(report)
+}
+
+// checkRequest returns what check checks, and what to call after it.
+func (s *session) checkRequest(ctx context.Context) (request check.Request, done func(), err error) {
+	request = check.Request{
+		Exporter: s.exporter, Relay: s.relay, Namespace: *s.kube.Namespace, Now: s.now(), NoSource: "--source=none",
+	}
+	if _, err := s.cluster.Version(ctx); err == nil { // otherwise the source would wait for the API server, too
+		from, note, err := s.chooseSource(ctx, request.Namespace)
+		if err != nil {
+			return request, nil, err
+		}
+		if from != nil {
+			request.Source = from
+		} else if note != "" {
+			request.NoSource = note
+		}
+	}
+	progress, end := s.errOut.Progress(s.now)
+	request.Progress = progress
+	return request, func() {
+		end()
+		if request.Source != nil {
+			request.Source.Close()
+		}
+	}, nil
 }
