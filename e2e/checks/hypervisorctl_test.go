@@ -19,9 +19,8 @@ type row struct {
 	Namespace, Name, Phase, Node, Pod                          string
 	Type, Source, DomainType, Architecture, Machine            string
 	HypervisorVersion, LibvirtVersion, Sidecar, SidecarVersion string
-	Reason, State, StateReason                                 string
+	Reason, State, StateReason, NodeVirtualization             string
 	Problems                                                   []string
-	NodeVirtualization                                         struct{ Virtualization string }
 }
 
 // The plugin lists through the relay what each VM runs on, finds no fault where all is well, and reports what is missing
@@ -56,7 +55,7 @@ func TestHypervisorctl(t *testing.T) {
 			}
 			return nil
 		})
-		require.NotEmpty(t, listed(t, reader, web).NodeVirtualization.Virtualization)
+		require.NotEmpty(t, listed(t, reader, web).NodeVirtualization)
 		require.Contains(t, reader.call(t, "list", "-n", namespace, "--problems", "--no-headers").out, "paused_by_user")
 		got := reader.call(t, "explain", web.name, "-n", namespace)
 		require.Contains(t, got.out, web.key()+": stands still; on kvm")

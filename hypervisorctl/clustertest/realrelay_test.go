@@ -114,5 +114,5 @@ func TestRealRelay(t *testing.T) {
 	require.Zero(t, got.code, got.err)
 	require.Contains(t, got.out, "source: relay\n  type: kvm")
 	require.Contains(t, got.out, "the relay answered 404")
-	require.Regexp(t, `nodeVirtualization:\n(    (hardwarePaging|nested): .*\n)*    virtualization: \w+\n`, got.out, "from the relay's own page")
+	require.Regexp(t, `\n  nodeVirtualization: \w+\n`, got.out, "from the relay's own page")
 }

@@ -143,7 +143,7 @@ func TestRelay(t *testing.T) {
 		require.Contains(t, out, "source: relay\n  type: kvm")
 		require.Contains(t, out, "the relay answered 404: no such pod on this node")
 		require.Contains(t, out, "no relay runs on node node-8")
-		require.Contains(t, out, "nodeVirtualization:\n    hardwarePaging: \"on\"\n    virtualization: hyperv\n")
+		require.Contains(t, out, "  nodeHardwarePaging: \"on\"\n  nodeVirtualization: hyperv\n")
 		require.Contains(t, out, "problems:\n  - node_is_vm\n")
 		require.Len(t, r.seen, 3, "a page for each VM, and one for the node")
 		for _, seen := range r.seen {

@@ -35,16 +35,16 @@ type Finding struct {
 	ControlState   string `json:"controlState,omitempty"`
 	ControlSeconds int    `json:"controlSeconds,omitempty"`
 	// Node is what the relay of the VM's node reports.
-	Node Node `json:"nodeVirtualization,omitzero"`
+	Node `json:",inline"`
 }
 
 // Node is what a node can do, as its relay sees it. What is not known is empty.
 type Node struct {
 	// Virtualization is what the node is a VM of, such as kvm; none if it is not a VM, unknown if that is not decided.
-	Virtualization string `json:"virtualization,omitempty"`
+	Virtualization string `json:"nodeVirtualization,omitempty"`
 	// HardwarePaging and Nested are on or off.
-	HardwarePaging string `json:"hardwarePaging,omitempty"`
-	Nested         string `json:"nested,omitempty"`
+	HardwarePaging string `json:"nodeHardwarePaging,omitempty"`
+	Nested         string `json:"nodeNested,omitempty"`
 }
 
 // The metrics that are read.
