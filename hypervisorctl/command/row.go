@@ -131,10 +131,10 @@ func columns(now time.Time, problems bool) []column {
 
 // state is libvirt's, with its reason where the VM does not just run.
 func state(r Row) string {
-	if r.Finding.State == "" || r.Finding.State == "running" {
-		return r.Finding.State
+	if r.DomainState == "" || r.DomainState == "running" {
+		return r.DomainState
 	}
-	return r.Finding.State + ": " + r.StateReason
+	return r.DomainState + ": " + r.StateReason
 }
 
 func age(created metav1.Time, now time.Time) string {

@@ -20,7 +20,7 @@ type Fact struct {
 
 func facts(in Input) []Fact {
 	list := []Fact{{"VMI", vmiFact(in)}, {"domain", domainFact(in)}}
-	if f := in.Finding; f != nil && f.State != "" {
+	if f := in.Finding; f != nil && f.DomainState != "" {
 		list = append(list, Fact{"state", stateFact(f)})
 	}
 	if f := in.Finding; f != nil && f.Hyperv != "" {
@@ -54,7 +54,7 @@ func vmiFact(in Input) string {
 }
 
 func stateFact(f *source.Finding) string {
-	text := fmt.Sprintf("%s (%s)", f.State, f.StateReason)
+	text := fmt.Sprintf("%s (%s)", f.DomainState, f.StateReason)
 	if f.ControlState == "" {
 		return text
 	}

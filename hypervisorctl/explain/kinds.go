@@ -84,8 +84,8 @@ const (
 func paused(reason string) func(Input) bool {
 	byKubeVirt := map[string]string{"ioerror": "PausedIOError", "user": "PausedByUser"}[reason]
 	return func(in Input) bool {
-		if in.Finding != nil && in.Finding.State != "" {
-			return in.Finding.State == "paused" && in.Finding.StateReason == reason
+		if in.Finding != nil && in.Finding.DomainState != "" {
+			return in.Finding.DomainState == "paused" && in.Finding.StateReason == reason
 		}
 		return byKubeVirt != "" && in.VMI.Paused == byKubeVirt
 	}

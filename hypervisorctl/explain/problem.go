@@ -79,7 +79,7 @@ func notKnown(in Input) []string {
 		missing bool
 		what    string
 	}{
-		{in.Finding.State == "", "libvirt's state"},
+		{in.Finding.DomainState == "", "libvirt's state"},
 		{in.Finding.ControlState == "", "QEMU's monitor"},
 		{in.Finding.Hyperv == "", "CPU, disks and interfaces"},
 		{slices.Contains([]string{"", unknown}, in.Finding.Node.Virtualization), "whether the node is a VM"},

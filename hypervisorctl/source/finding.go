@@ -28,8 +28,8 @@ type Finding struct {
 	Memory         string `json:"memory,omitempty"`
 	Disks          string `json:"disks,omitempty"`
 	NICs           string `json:"nics,omitempty"`
-	// State and StateReason are libvirt's, such as paused and ioerror.
-	State       string `json:"state,omitempty"`
+	// DomainState and StateReason are libvirt's, such as paused and ioerror.
+	DomainState string `json:"state,omitempty"`
 	StateReason string `json:"stateReason,omitempty"`
 	// ControlState is ok, job, occupied or error, and ControlSeconds how long QEMU's monitor has been in it.
 	ControlState   string `json:"controlState,omitempty"`
@@ -84,7 +84,7 @@ func finding(found map[string]*series) (Finding, error) {
 		Memory: domain["memory"], Disks: domain["disks"], NICs: domain["nics"],
 	}
 	if state := believed(stateMetric, found[stateMetric]); state["state"] != "" && state["reason"] != "" {
-		f.State, f.StateReason = state["state"], state["reason"]
+		f.DomainState, f.StateReason = state["state"], state["reason"]
 	}
 	control := believed(controlMetric, found[controlMetric])
 	if control["control_state"] == "" {

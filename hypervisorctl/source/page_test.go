@@ -19,7 +19,7 @@ func key() types.NamespacedName { return types.NamespacedName{Namespace: "shop",
 func domainOf(kind, domain string, change ...func(*Finding)) Finding {
 	f := Finding{
 		Type: kind, DomainType: domain, Arch: "x86_64", HostArch: "x86_64", Machine: "pc-q35-7.2", HypervisorVersion: "7.2.22", LibvirtVersion: "9.0.0",
-		Hyperv: "none", LaunchSecurity: "none", Memory: "normal", State: "running", StateReason: "booted",
+		Hyperv: "none", LaunchSecurity: "none", Memory: "normal", DomainState: "running", StateReason: "booted",
 	}
 	for _, one := range change {
 		one(&f)
@@ -33,7 +33,7 @@ func TestParseSidecarPages(t *testing.T) {
 	tests := map[string]Finding{
 		"kvm":      domainOf("kvm", "kvm", idle),
 		"qemu-tcg": domainOf("qemu-tcg", "qemu"),
-		"paused":   domainOf("kvm", "kvm", func(f *Finding) { f.State, f.StateReason = "paused", "ioerror" }),
+		"paused":   domainOf("kvm", "kvm", func(f *Finding) { f.DomainState, f.StateReason = "paused", "ioerror" }),
 		"occupied": domainOf("kvm", "kvm", func(f *Finding) { f.ControlState, f.ControlSeconds = "occupied", 312 }),
 		"facts": domainOf("kvm", "kvm", func(f *Finding) {
 			f.CPUModel, f.Hyperv, f.LaunchSecurity, f.Memory, f.Disks, f.NICs = "Skylake-Server-IBRS", "partial", "none", "hugepages-2Mi", "emulated", "emulated"

@@ -53,7 +53,7 @@ func TestPrometheusSelectsByTargetLabels(t *testing.T) {
 		"two types":       {infos: series{info("launcher", "web", "kvm", "replica", "a"), info("launcher", "web", "qemu-tcg", "replica", "b")}, err: "with different types"},
 		"two domains":     {infos: web, domains: series{domain("launcher", "kvm"), domain("launcher", "qemu")}, want: Finding{Type: "kvm"}},
 		"an unknown type": {infos: series{info("launcher", "web", "\x1b[2J")}, err: `hypervisor_type "\\u001b[2J"`},
-		"a state":         {infos: web, states: series{state("ioerror"), state("ioerror", "replica", "b")}, want: Finding{Type: "kvm", State: "paused", StateReason: "ioerror"}},
+		"a state":         {infos: web, states: series{state("ioerror"), state("ioerror", "replica", "b")}, want: Finding{Type: "kvm", DomainState: "paused", StateReason: "ioerror"}},
 		"two states":      {infos: web, states: series{state("ioerror"), state("user")}, want: Finding{Type: "kvm"}},
 		"a stuck monitor": {infos: web, controls: series{stuck}, want: Finding{Type: "kvm", ControlState: "occupied", ControlSeconds: 301}},
 		"its node":        {infos: web, nodes: series{node("node-2", "kvm"), node("node-1", "none")}, want: Finding{Type: "kvm", Node: Node{"none", "on", "off"}}},
