@@ -127,7 +127,7 @@ func (s *session) addVMs(ctx context.Context, scope *collect.Scope, bundle *coll
 	list := NewList(vms)
 	scope.Pods = map[string]collect.Launcher{}
 	for _, row := range list.Items {
-		scope.Pods[row.Namespace+"/"+row.Pod] = collect.Launcher{Troubled: row.Type == "", Sidecar: row.Sidecar.State != vm.Absent}
+		scope.Pods[row.Namespace+"/"+row.Pod] = collect.Launcher{Troubled: row.Type == "", Sidecar: row.State != vm.Absent}
 	}
 	fields, err := clean(list)
 	if err == nil {

@@ -51,7 +51,7 @@ func TestWrongFlags(t *testing.T) {
 		"-o jsonpath={.items":        "unclosed action",
 		"-o wide --template={{.}}":   "--output=wide: must be one of",
 		"-o custom-columns=name":     "must be HEADER:FIELD",
-		"-o custom-columns=A:.nmae":  `".nmae" is not a field of a VM: must be one of architecture, created, domainType,`,
+		"-o custom-columns=A:.nmae":  `".nmae" is not a field of a VM: must be one of architecture, controlSeconds, controlState,`,
 		"--sort-by=.metadata.name":   `--sort-by: ".metadata.name" is not a field of a VM`,
 		"web -A":                     "names of VMIs do not go with --all-namespaces",
 		"web -l team=blue":           "names of VMIs do not go with",
