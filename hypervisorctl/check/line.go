@@ -41,6 +41,12 @@ func (l Level) String() string {
 // MarshalText is the word, for JSON.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
+// coloured is the word, padded to a width, in a colour.
+func (l Level) coloured(width int) terminal.Coloured {
+	colour := map[Level]terminal.Colour{OK: terminal.Green, Warn: terminal.Yellow, Fail: terminal.Red}[l]
+	return terminal.Coloured{Text: fmt.Sprintf("%-*s", width, l), Colour: colour}
+}
+
 // Line is one result.
 type Line struct {
 	Section string `json:"section"`
@@ -126,7 +132,7 @@ func (p *Printer) Line(line Line) {
 		p.printf("%s\n", line.Section)
 		p.section = line.Section
 	}
-	p.printf("  %-4s  %s\n", line.Level, line.Text)
+	p.printf("  %s  %s\n", line.Level.coloured(4), line.Text)
 	if line.rows {
 		p.rows(line.Objects)
 	} else {
@@ -167,7 +173,7 @@ func (p *Printer) End(report *Report) error {
 	for _, line := range report.Lines {
 		counts[line.Level]++
 	}
-	p.printf("\n%s: %d ok, %d warn, %d fail\n", report.Result, counts[OK], counts[Warn], counts[Fail])
+	p.printf("\n%s: %d ok, %d warn, %d fail\n", report.Result.coloured(0), counts[OK], counts[Warn], counts[Fail])
 	return p.err
 }
 

@@ -91,7 +91,7 @@ func (p *population) lines(from source.Source, noSource string, byPolicy bool) [
 	case p.running == 0:
 		lines = append(lines, ok("no VM runs in a namespace that is labelled for sidecars"))
 	case from == nil && withSidecar > 0:
-		lines = append(lines, warn("set --prometheus-url, or get the Role hypervisorctl-relay (hypervisorctl/rbac.yaml)",
+		lines = append(lines, warn("set --prometheus-url, or get the Role hypervisorctl-relay (kubectl hypervisor rbac)",
 			"the sidecar runs in %d of %d VMs; not checked whether they are measured: %s", withSidecar, p.running, noSource))
 	case from != nil && p.measured > 0:
 		lines = append(lines, ok("%d of %d VMs are measured (source: %s)", p.measured, p.running, from.Name()))

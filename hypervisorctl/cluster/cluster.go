@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/pager"
 
@@ -29,7 +30,8 @@ import (
 // Cluster is a client of an API server, as one user. Its methods may be called from many goroutines.
 type Cluster struct {
 	kubernetes.Interface
-	dynamic dynamic.Interface
+	dynamic  dynamic.Interface
+	metadata metadata.Interface
 	// chunk is how many objects one request for a list asks for.
 	chunk int64
 }
@@ -44,7 +46,11 @@ func New(config *rest.Config, chunk int64) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create a client of the API server: %w", err)
 	}
-	return &Cluster{Interface: client, dynamic: dynamicClient, chunk: chunk}, nil
+	metadataClient, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("create a client of the API server: %w", err)
+	}
+	return &Cluster{Interface: client, dynamic: dynamicClient, metadata: metadataClient, chunk: chunk}, nil
 }
 
 // Get reads one object. With an error it returns the zero value: client-go returns an empty object, which a caller could
@@ -81,6 +87,20 @@ func Each[L runtime.Object, T any](
 func (c *Cluster) EachVMI(ctx context.Context, namespace string, options metav1.ListOptions, use func(vm.VMI)) error {
 	return Each(ctx, c, c.dynamic.Resource(vmis()).Namespace(namespace).List, options,
 		func(object *unstructured.Unstructured) { use(vm.FromObject(object)) })
+}
+
+// VMINames returns the names of a namespace's VMIs, as of some moments ago: from the API server's memory, without the rest
+// of the objects.
+func (c *Cluster) VMINames(ctx context.Context, namespace string) ([]string, error) {
+	list, err := c.metadata.Resource(vmis()).Namespace(namespace).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		return nil, access(err)
+	}
+	var names []string
+	for i := range list.Items {
+		names = append(names, list.Items[i].Name)
+	}
+	return names, nil
 }
 
 // EachLauncher calls use for each virt-launcher pod of a namespace, or of all namespaces if it is empty.

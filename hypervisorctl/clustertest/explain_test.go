@@ -26,6 +26,14 @@ func TestExplain(t *testing.T) {
 		require.Zero(t, got.code, got.err)
 		golden(t, "explain-yaml.txt", same(got.out, namespace))
 	})
+	for output, want := range map[string]string{
+		"name": "virtualmachineinstance.kubevirt.io/emulated\n", "jsonpath={.verdict}": "emulation_allowed", "go-template={{.type}}": "qemu-tcg",
+	} {
+		t.Run("as "+output, func(t *testing.T) {
+			got := call(t, administrator(t), "explain", "vmi/emulated", "-n", namespace, "--prometheus-url="+address, "-o", output)
+			require.Equal(t, answer{out: want}, got)
+		})
+	}
 	t.Run("the owner of a namespace", func(t *testing.T) {
 		require.NoError(t, grant(t, namespace, "owner", []string{"kubevirt.io", ""}, []string{"virtualmachineinstances", "pods"}, "get", "list"))
 		got := callAs(t, as("owner", "system:authenticated"), "explain", "web", "-n", namespace, "--source=exec")

@@ -131,6 +131,37 @@ func TestListFromPrometheus(t *testing.T) {
 		got := call(t, administrator(t), "list", "-n", namespace, "-l", "vm=web", "--prometheus-url="+address, "--problems")
 		require.Equal(t, answer{err: "No VMs with a known problem in the namespace " + namespace + ".\n"}, got)
 	})
+	for output, want := range map[string]string{
+		"name": "virtualmachineinstance.kubevirt.io/emulated\nvirtualmachineinstance.kubevirt.io/web\n",
+		`jsonpath={range .items[*]}{.name}{"\t"}{.type}{"\n"}{end}`:            "emulated\tqemu-tcg\nweb\tkvm\n",
+		`go-template={{range .items}}{{.name}} {{.domainType}}{{"\n"}}{{end}}`: "emulated qemu\nweb kvm\n",
+		"custom-columns=VM:.name,Node:{.node},QEMU:hypervisorVersion":          "VM         NODE     QEMU\nemulated   node-1   9.2.0\nweb        node-1   9.2.0\n",
+		"custom-columns=VM:.name --no-headers --sort-by=.type":                 "web\nemulated\n",
+	} {
+		t.Run("names, as "+output, func(t *testing.T) {
+			args := []string{"list", "web", "vmi/emulated", "-n", namespace, "--prometheus-url=" + address, "-o"}
+			if format, flags, found := strings.Cut(output, " --"); found {
+				args = append(append(args, format), strings.Fields("--"+flags)...)
+			} else {
+				args = append(args, output)
+			}
+			require.Equal(t, answer{out: want}, call(t, administrator(t), args...))
+		})
+	}
+	t.Run("a name that is not there", func(t *testing.T) {
+		got := call(t, administrator(t), "list", "web", "strange", "stranger", "-n", namespace, "--source=none", "-o", "name")
+		require.Equal(t, answer{
+			code: 1, out: "virtualmachineinstance.kubevirt.io/web\n",
+			err: `error: there is no VMI "strange", "stranger" in the namespace ` + namespace + "\n",
+		}, got)
+	})
+	t.Run("field selector", func(t *testing.T) {
+		got := call(t, administrator(t), "list", "-A", "--field-selector=metadata.name=web,metadata.namespace="+namespace, "--source=none", "-o", "name")
+		require.Equal(t, answer{out: "virtualmachineinstance.kubevirt.io/web\n"}, got)
+		got = call(t, administrator(t), "list", "-A", "--field-selector=status.phase=Running", "--source=none")
+		require.Equal(t, 1, got.code)
+		require.Contains(t, got.err, "field label not supported: status.phase")
+	})
 	t.Run("nothing there", func(t *testing.T) {
 		got := call(t, administrator(t), "list", "-n", "default", "--source=none")
 		require.Equal(t, answer{err: "No VMs in the namespace default.\n"}, got)

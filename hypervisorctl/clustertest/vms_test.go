@@ -40,6 +40,8 @@ type testVM struct {
 	// without leaves the sidecar out; waiting is why it does not run.
 	without bool
 	waiting string
+	// secret is in an annotation, in the user data and in variables of all containers.
+	secret string
 }
 
 // create makes the VMI and its pod as KubeVirt, the webhook and the kubelet would, and returns the pod.
@@ -67,6 +69,15 @@ func (m testVM) create(t *testing.T) *corev1.Pod {
 	}}
 	if m.socket {
 		addSocketVolume(pod)
+	}
+	if m.secret != "" {
+		pod.Annotations["team.example/token"] = m.secret
+		pod.Labels["team"] = m.secret
+		for _, containers := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+			for i := range containers {
+				containers[i].Env = append(containers[i].Env, corev1.EnvVar{Name: "TOKEN", Value: m.secret})
+			}
+		}
 	}
 	stored, err := server.Client.CoreV1().Pods(m.namespace).Create(t.Context(), pod, metav1.CreateOptions{})
 	require.NoError(t, err)
@@ -97,7 +108,11 @@ func (m testVM) object() *unstructured.Unstructured {
 	if phase == "" {
 		phase = "Running"
 	}
-	spec := map[string]any{}
+	spec, annotations := map[string]any{}, map[string]any{}
+	if m.secret != "" {
+		annotations["team.example/token"] = m.secret
+		spec["volumes"] = []any{map[string]any{"name": "init", "cloudInitNoCloud": map[string]any{"userData": "user data of the VM: " + m.secret}}}
+	}
 	if m.architecture != "" {
 		spec["architecture"] = m.architecture
 	}
@@ -107,7 +122,7 @@ func (m testVM) object() *unstructured.Unstructured {
 	}
 	vmi := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
-		"metadata": map[string]any{"namespace": m.namespace, "name": m.name, "labels": map[string]any{"vm": m.name}},
+		"metadata": map[string]any{"namespace": m.namespace, "name": m.name, "labels": map[string]any{"vm": m.name}, "annotations": annotations},
 		"spec":     spec,
 		"status": map[string]any{"phase": phase, "nodeName": node, "machine": map[string]any{"type": "pc-q35-rhel9.6.0"},
 			"conditions": []any{migratable}, "guestOSInfo": map[string]any{"name": m.guestOS}},

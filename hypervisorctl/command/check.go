@@ -21,18 +21,20 @@ const (
 	waitStep = 5 * time.Second
 )
 
+const checkName = "check"
+
 type checkOptions struct {
 	*flags
-	output string
+	output *output
 	all    bool
 	pre    bool
 	wait   time.Duration
 }
 
 func newCheckCommand(common *flags, name string) *cobra.Command {
-	options := &checkOptions{flags: common}
+	options := &checkOptions{flags: common, output: newOutput(outputText, outputShort).withoutTemplates()}
 	command := &cobra.Command{
-		Use:   "check",
+		Use:   checkName,
 		Short: "Check each step of a metric, from the webhook to Prometheus",
 		Long: `Check follows a metric from the webhook to Prometheus and checks each step. It changes nothing: the pods that it
 creates are dry runs.
@@ -43,11 +45,11 @@ enabled namespaces with most VMs. A VM counts as measured only if the source (--
 Exit code 0: all is ok. 1: something should be fixed, or could not be checked. 2: VMs have no metric, or alerts about
 them cannot fire, because of a failed check; or the check could not be done.`,
 		Example: examples(name, "check", "check -n shop -o short", "check --pre", "check --wait=2m"),
-		Args:    func(cmd *cobra.Command, args []string) error { return undone(cobra.NoArgs(cmd, args)) },
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report, err := options.run(cmd.Context(), cmd.Flags().Changed("wait"))
 			if err != nil {
-				return undone(err)
+				return err
 			}
 			if code := report.ExitCode(); code != 0 {
 				return &exitError{code, nil}
@@ -55,9 +57,8 @@ them cannot fire, because of a failed check; or the check could not be done.`,
 			return nil
 		},
 	}
-	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return undone(err) })
 	set := command.Flags()
-	set.StringVarP(&options.output, "output", "o", outputText, "text, short (a line for each result that is not ok), json or yaml")
+	options.output.add(common, command)
 	set.BoolVar(&options.all, "all", false, "name all VMs and namespaces that a line is about, not ten")
 	set.BoolVar(&options.pre, "pre", false, "check before an installation whether the cluster has what it needs")
 	set.DurationVar(&options.wait, "wait", waitDefault, "check again until all is ok, for at most that long; prints the last result")
@@ -65,27 +66,20 @@ them cannot fire, because of a failed check; or the check could not be done.`,
 	return command
 }
 
-// undone ends check with the exit code for a check that could not be done.
-func undone(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &exitError{2, err}
-}
-
 // run returns an error if the check could not be done.
 func (o *checkOptions) run(ctx context.Context, wait bool) (*check.Report, error) {
-	if err := checkOutput(o.output, outputText, outputShort); err != nil {
+	asText, err := o.output.isOwn()
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if o.wait <= 0 {
+	case o.wait <= 0:
 		return nil, fmt.Errorf("--wait=%s: must be more than 0", o.wait)
 	}
 	s, err := o.connect()
 	if err != nil {
 		return nil, err
 	}
-	if !wait && o.output != outputJSON && o.output != outputYAML { // step by step, since some steps take seconds
+	if !wait && asText { // step by step, since some steps take seconds
 		printer, show := o.printer()
 		report, err := o.once(ctx, s, show)
 		if err != nil {
@@ -103,7 +97,7 @@ func (o *checkOptions) run(ctx context.Context, wait bool) (*check.Report, error
 	if err != nil {
 		return nil, err
 	}
-	return report, o.print(report)
+	return report, o.print(report, asText)
 }
 
 // once checks once.
@@ -198,23 +192,23 @@ func (o *checkOptions) printer() (*check.Printer, func(check.Line)) {
 		most = 0
 	}
 	printer := check.NewPrinter(o.out, most)
-	if o.output == outputShort {
+	if *o.output.OutputFormat == outputShort {
 		return printer, printer.Short
 	}
 	return printer, printer.Line
 }
 
 func (o *checkOptions) end(printer *check.Printer, report *check.Report) error {
-	if o.output == outputShort {
+	if *o.output.OutputFormat == outputShort {
 		return printer.Err()
 	}
 	return printer.End(report)
 }
 
 // print prints a whole report.
-func (o *checkOptions) print(report *check.Report) error {
-	if o.output == outputJSON || o.output == outputYAML {
-		return printObject(o.out, o.output, report)
+func (o *checkOptions) print(report *check.Report, asText bool) error {
+	if !asText {
+		return o.output.print(o.out, report)
 	}
 	printer, show := o.printer()
 	for _, line := range report.Lines {

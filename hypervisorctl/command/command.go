@@ -4,6 +4,7 @@ package command
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -18,15 +19,19 @@ import (
 // check has codes of its own.
 func Run(ctx context.Context, streams genericiooptions.IOStreams, line []string) int {
 	out, errOut := terminal.NewWriter(streams.Out), terminal.NewWriter(streams.ErrOut)
+	out.AllowColours(os.Getenv)
 	command := newCommand(newFlags(out, errOut), displayName(line[0]))
 	command.SetIn(streams.In)
 	command.SetArgs(line[1:])
-	err := command.ExecuteContext(ctx)
+	called, err := command.ExecuteContextC(ctx)
 	var exit *exitError
 	switch {
 	case err == nil:
 		return 0
-	case !errors.As(err, &exit):
+	case errors.As(err, &exit):
+	case called.Name() == checkName: // where 1 is a result
+		exit = &exitError{2, err}
+	default:
 		exit = &exitError{1, err}
 	}
 	if exit.error != nil {
@@ -55,9 +60,10 @@ func newCommand(flags *flags, name string) *cobra.Command {
 	}
 	root.SetOut(flags.out.Filter())
 	root.SetErr(flags.errOut.Filter())
-	root.CompletionOptions.DisableDefaultCmd = true
 	flags.add(root.PersistentFlags())
-	root.AddCommand(newListCommand(flags, name), newCheckCommand(flags, name), newExplainCommand(flags, name), newRulesCommand(flags, name), newRBACCommand(flags, name), commandline.VersionCommand("hypervisorctl"))
+	root.AddCommand(newListCommand(flags, name), newCheckCommand(flags, name), newExplainCommand(flags, name), newRulesCommand(flags, name),
+		newRBACCommand(flags, name), newCollectCommand(flags, name), commandline.VersionCommand("hypervisorctl"))
+	flags.complete(root)
 	return root
 }
 

@@ -46,8 +46,18 @@ func TestVersion(t *testing.T) {
 
 func TestWrongFlags(t *testing.T) {
 	for args, want := range map[string]string{
-		"-o nonsense":                "must be one of table, wide, json, yaml",
-		"--source=nonsense":          "must be auto, prometheus, relay, exec or none",
+		"-o nonsense":                "must be one of table, wide, custom-columns=…, json, yaml,",
+		"-o jsonpath":                "no template given",
+		"-o jsonpath={.items":        "unclosed action",
+		"-o wide --template={{.}}":   "--output=wide: must be one of",
+		"-o custom-columns=name":     "must be HEADER:FIELD",
+		"-o custom-columns=A:.nmae":  `".nmae" is not a field of a VM: must be one of architecture, controlSeconds, controlState,`,
+		"--sort-by=.metadata.name":   `--sort-by: ".metadata.name" is not a field of a VM`,
+		"web -A":                     "names of VMIs do not go with --all-namespaces",
+		"web -l team=blue":           "names of VMIs do not go with",
+		"pod/web":                    "pod/web: must be the name of a VMI, such as web or vmi/web",
+		"vmi/":                       `"vmi/" has no name of a VMI`,
+		"--source=nonsense":          "must be one of auto, prometheus, relay, exec, none",
 		"--source=prometheus":        "--prometheus-url",
 		"--chunk-size=0":             "must be 1 or more",
 		"--prometheus-url=:nonsense": "--prometheus-url :nonsense",
@@ -55,6 +65,16 @@ func TestWrongFlags(t *testing.T) {
 		got := call(t, append([]string{"list"}, strings.Fields(args)...)...)
 		require.Equal(t, 1, got.code, "%s: %s", args, got.err)
 		require.Contains(t, got.err, want, args)
+	}
+}
+
+// In a script, check's 1 is a result.
+func TestUsageErrorOfCheck(t *testing.T) {
+	for _, args := range []string{"-o nonsense", "-o jsonpath={.lines}", "--nonsense", "web", "--source=nonsense", "--chunk-size=x"} {
+		got := call(t, append([]string{"check"}, strings.Fields(args)...)...)
+		require.Equal(t, 2, got.code, "%s: %s", args, got.err)
+		require.Empty(t, got.out, args)
+		require.Regexp(t, "^error: .*\n$", got.err, args)
 	}
 }
 

@@ -14,24 +14,30 @@ import (
 
 type explainOptions struct {
 	*flags
-	output string
+	output *output
 }
 
 func newExplainCommand(common *flags, name string) *cobra.Command {
-	options := &explainOptions{flags: common}
+	options := &explainOptions{flags: common, output: newOutput(outputText)}
 	command := &cobra.Command{
 		Use:     "explain VMI",
 		Short:   "Explain why a VM is slow or does not run, and why it runs on its hypervisor",
-		Example: examples(name, "explain web -n shop"),
+		Example: examples(name, "explain web -n shop", "explain vmi/web -o jsonpath='{.verdict}'"),
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return options.run(cmd.Context(), args[0]) },
 	}
-	command.Flags().StringVarP(&options.output, "output", "o", outputText, "text, json or yaml")
+	options.output.add(common, command)
+	command.ValidArgsFunction = common.completeVMs(1)
 	return command
 }
 
-func (o *explainOptions) run(ctx context.Context, name string) error {
-	if err := checkOutput(o.output, outputText); err != nil {
+func (o *explainOptions) run(ctx context.Context, argument string) error {
+	name, err := vmiName(argument)
+	if err != nil {
+		return err
+	}
+	asText, err := o.output.isOwn()
+	if err != nil {
 		return err
 	}
 	s, err := o.connect()
@@ -59,8 +65,12 @@ func (o *explainOptions) run(ctx context.Context, name string) error {
 	}
 	input.KubeVirt, input.KubeVirtErr = s.cluster.KubeVirt(ctx)
 	explanation := explain.Explain(input)
-	if o.output != outputText {
-		return printObject(o.out, o.output, explanation)
+	switch {
+	case asText:
+		return explain.Print(o.out, explanation)
+	case *o.output.OutputFormat == outputName:
+		return o.output.print(o.out, reference(explanation.Name))
+	default:
+		return o.output.print(o.out, explanation)
 	}
-	return explain.Print(o.out, explanation)
 }

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,8 +10,8 @@ import (
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // kubeconfigs with oidc; those with exec need nothing
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/yaml"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
 	"kubevirt-hypervisor-exporter/hypervisorctl/survey"
@@ -73,6 +72,9 @@ func (f *flags) connect() (*session, error) {
 	if f.chunk < 1 {
 		return nil, fmt.Errorf("--chunk-size=%d: must be 1 or more", f.chunk)
 	}
+	if !slices.Contains(sources(), f.source) {
+		return nil, fmt.Errorf("--source=%s: must be one of %s", f.source, strings.Join(sources(), ", "))
+	}
 	config, err := f.kube.ToRESTConfig()
 	if err != nil {
 		return nil, fmt.Errorf("find the API server (--kubeconfig, KUBECONFIG): %w", err)
@@ -94,8 +96,8 @@ func (f *flags) namespace() (string, error) {
 	return namespace, nil
 }
 
-// survey finds out about the VMIs that the options select. The note is why no source of types could be used.
-func (s *session) survey(ctx context.Context, namespace string, selected metav1.ListOptions) (vms []survey.VM, note string, err error) {
+// survey finds out about the VMIs that one of the options selects; without options, about all. The note is why no source of types could be used.
+func (s *session) survey(ctx context.Context, namespace string, selected ...metav1.ListOptions) (vms []survey.VM, note string, err error) {
 	from, note, err := s.chooseSource(ctx, namespace)
 	if err != nil {
 		return nil, "", err
@@ -112,52 +114,6 @@ func (s *session) survey(ctx context.Context, namespace string, selected metav1.
 	defer done()
 	vms, err = survey.List(ctx, s.cluster, request)
 	return vms, note, err
-}
-
-// Every value that is printed was written by someone else: a VM's owner, a pod, a server. It is escaped twice. Where it
-// enters a line, terminal.Clean or terminal.Writer.Printf replace line ends; and the writer escapes everything that a
-// terminal would interpret.
-
-// The values of --output. Text is for sentences, table and wide for rows.
-const (
-	outputTable = "table"
-	outputWide  = "wide"
-	outputText  = "text"
-	outputJSON  = "json"
-	outputYAML  = "yaml"
-)
-
-// checkOutput returns an error unless the output is json, yaml or one of the command's own.
-func checkOutput(output string, own ...string) error {
-	known := append(own, outputJSON, outputYAML)
-	if slices.Contains(known, output) {
-		return nil
-	}
-	return fmt.Errorf("--output=%s: must be one of %s", output, strings.Join(known, ", "))
-}
-
-// printObject writes json or yaml, formatted as kubectl does.
-func printObject(out *terminal.Writer, output string, object any) error {
-	text, err := json.Marshal(object)
-	if err != nil {
-		return fmt.Errorf("--output=%s: %w", output, err)
-	}
-	var fields any
-	if err := json.Unmarshal(text, &fields); err != nil {
-		return fmt.Errorf("--output=%s: %w", output, err)
-	}
-	fields = terminal.Clean(fields)
-	if output == outputJSON {
-		text, err = json.MarshalIndent(fields, "", "    ")
-		text = append(text, '\n')
-	} else {
-		text, err = yaml.Marshal(fields)
-	}
-	if err != nil {
-		return fmt.Errorf("--output=%s: %w", output, err)
-	}
-	_, err = out.Filter().Write(text)
-	return err
 }
 
 // note prints a sentence beside the output. If standard error is closed, the output is left.

@@ -63,10 +63,15 @@ func TestHostileText(t *testing.T) {
 		{"list", "-n", "shop", "FROM", "-o", "yaml"}, {"list", "-A", "--source=exec", "-o", "yaml"},
 		{"check", "-n", "shop", "--all", "-o", "yaml"}, {"explain", "web", "FROM", "-o", "yaml"},
 	}
-	short := [][]string{{"list", "-A", "FROM", "-o", "wide"}, {"list", "-A", "FROM", "--problems"}, {"list", "-A", "--source=exec"}, {"check", "FROM"}, {"explain", "web", "-n", "shop", "FROM"}}
+	short := [][]string{{"list", "-A", "FROM", "-o", "wide"}, {"list", "-A", "FROM", "--problems"}, {"list", "-A", "--source=exec"}, {"check", "FROM"}, {"explain", "web", "-n", "shop", "FROM"}, {"collect", "--dry-run", "FROM"}}
 	whole := slices.Concat(asYAML, short, [][]string{
 		{"list", "-n", "shop", "FROM"}, {"list", "-A", "FROM", "-o", "json"}, {"list", "-A"}, {"check", "--all"}, {"check", "FROM", "-o", "json"},
 		{"explain", "web", "-n", "shop"}, {"explain", "web", "FROM", "-o", "json"},
+		{"list", "-A", "FROM", "-o", "name"}, {"list", "-A", "FROM", "-o", "kyaml"}, {"list", "-A", "--sort-by=.node", "-o", "jsonpath={.items}"},
+		{"list", "-A", "FROM", "-o", "jsonpath={range .items[*]}{.name}{.node}{.reasonText}{end}"},
+		{"list", "-A", "FROM", "-o", "go-template={{range .items}}{{.name}} {{.reasonText}}{{end}}"},
+		{"list", "-A", "FROM", "-o", "custom-columns=A:.name,B:.node,C:.pod,D:.reasonText"},
+		{"explain", "web", "FROM", "-o", "name"}, {"explain", "web", "FROM", "-o", "go-template={{.sentence}} {{.advice}} {{.facts}}"},
 	})
 	type hostileCase struct {
 		name     string
@@ -92,6 +97,7 @@ func TestHostileText(t *testing.T) {
 			"/mutatingwebhookconfigurations/", "/mutatingadmission", "/endpointslices", "/limitranges", "/resourcequotas", "/events", "/daemonsets/", "/log$",
 			"/proxy/", "/query$",
 		},
+		"collect --dry-run FROM":    {"/version$", "/pods$", "/deployments/", "/log$", "/proxy/", "/configmaps/", "/events", "/kubevirts", "."},
 		"list -A FROM":              {"/virtualmachineinstances", "/pods$", "/namespaces/", "/events", "/query$"},
 		"list -A --source=relay":    {"/podmonitors/", "/configmaps/", "/pods$", "/token$", "/selfsubjectaccessreviews$"},
 		"explain web --source=exec": {"/virtualmachineinstances", "/kubevirts", "/nodes/", "/exec$", "/selfsubjectaccessreviews$", "."},
@@ -139,10 +145,12 @@ func TestHostileTextIsPrinted(t *testing.T) {
 func TestHostileArguments(t *testing.T) {
 	url := hostileServer{text: hostile, launchers: hostileLaunchers(hostile)["running"]}.start(t)
 	for _, args := range [][]string{
-		{hostile}, {"list", hostile}, {"list", "--" + hostile}, {"list", "-o", hostile}, {"list", "--source=" + hostile}, {"list", "-n", hostile, "--source=none"},
+		{hostile}, {"list", hostile}, {"list", "vmi/" + hostile, "--source=none"}, {"list", hostile + "/web"}, {"list", "--" + hostile},
+		{"list", "-o", "jsonpath=" + hostile + "{"}, {"list", "-o", "go-template=" + hostile + "{{"}, {"list", "-o", "custom-columns=" + hostile},
+		{"list", "-A", "-o", "custom-columns=" + hostile + ":.name", "--source=none"}, {"list", "--sort-by=" + hostile}, {"list", "--field-selector=" + hostile}, {"list", "-o", hostile}, {"list", "--source=" + hostile}, {"list", "-n", hostile, "--source=none"},
 		{"list", "-l", hostile}, {"list", "--chunk-size=" + hostile}, {"list", "--prometheus-url=" + hostile}, {"list", "--prometheus-url=" + url, "--prometheus-ca-file=" + hostile},
 		{"list", "--source=relay", "--relay-ca-file=" + hostile, "--relay-namespace=" + hostile}, {"list", "--context=" + hostile}, {"list", "--server=" + hostile},
-		{"check", "-n", hostile}, {"explain", hostile, "-n", hostile}, {"explain"}, {"explain", hostile, hostile}, {"help", hostile}, {"--help"}, {"version"},
+		{"check", "-n", hostile}, {"explain", hostile, "-n", hostile}, {"explain"}, {"explain", hostile, hostile}, {"collect", "--dry-run", "-n", hostile}, {"collect", "-o", "/nonexistent/" + hostile}, {"help", hostile}, {"__complete", "explain", ""}, {"__complete", "list", "vmi/" + hostile}, {"__complete", "list", "-n", ""}, {"--help"}, {"version"},
 	} {
 		callClean(t, url, args...)
 	}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,4 +50,22 @@ func (s *session) relayNamespace(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("find the relay (--relay-namespace names its namespace): %w", err)
 	}
 	return found, nil
+}
+
+// findInstallation fills in the namespaces of the installation, or those of the manifests if there is none. Without a relay,
+// its stays empty.
+func (s *session) findInstallation(ctx context.Context) error {
+	at, err := s.cluster.Installation(ctx)
+	if err != nil {
+		return err
+	}
+	if at.Exporter == "" {
+		s.exporter, s.relay = cmp.Or(s.exporter, cluster.ExporterNamespace), cmp.Or(s.relay, cluster.RelayNamespace)
+		return nil
+	}
+	s.exporter = cmp.Or(s.exporter, at.Exporter)
+	if s.relay == "" {
+		s.relay, err = s.cluster.RelayNamespace(ctx, at)
+	}
+	return err
 }

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -48,26 +47,12 @@ func (o *rbacOptions) run(ctx context.Context) error {
 	return err
 }
 
-// find fills in the namespaces of the installation, or those of the manifests if there is none. Without a relay, its stays
-// empty.
 func (o *rbacOptions) find(ctx context.Context) error {
 	s, err := o.connect()
 	if err != nil {
 		return err
 	}
-	at, err := s.cluster.Installation(ctx)
-	if err != nil {
-		return err
-	}
-	if at.Exporter == "" {
-		o.exporter, o.relay = cmp.Or(o.exporter, cluster.ExporterNamespace), cmp.Or(o.relay, cluster.RelayNamespace)
-		return nil
-	}
-	o.exporter = cmp.Or(o.exporter, at.Exporter)
-	if o.relay == "" {
-		o.relay, err = s.cluster.RelayNamespace(ctx, at)
-	}
-	return err
+	return s.findInstallation(ctx)
 }
 
 // rbac returns the roles for the namespaces; without a relay, none for its namespace. Bindings to a user have names of their

@@ -144,18 +144,17 @@ func age(created metav1.Time, now time.Time) string {
 	return duration.HumanDuration(now.Sub(created.Time))
 }
 
-// table returns the list for cli-runtime's printer. The column of problems is wide unless they are what is asked for.
-func table(list *List, now time.Time, problems bool) *metav1.Table {
-	all := columns(now, problems)
+// table returns rows for cli-runtime's printer.
+func table(rows []Row, all []column) *metav1.Table {
 	table := &metav1.Table{}
 	for _, one := range all {
-		definition := metav1.TableColumnDefinition{Name: one.name, Type: "string"}
+		definition := metav1.TableColumnDefinition{Name: terminal.Line(one.name), Type: "string"}
 		if one.wide {
 			definition.Priority = 1
 		}
 		table.ColumnDefinitions = append(table.ColumnDefinitions, definition)
 	}
-	for _, row := range list.Items {
+	for _, row := range rows {
 		cells := make([]any, len(all))
 		for i, one := range all {
 			cells[i] = cmp.Or(strings.TrimSpace(terminal.Line(one.cell(row))), "-")

@@ -24,6 +24,10 @@ const (
 	sourceNone       = "none"
 )
 
+func sources() []string {
+	return []string{sourceAuto, sourcePrometheus, sourceRelay, sourceExec, sourceNone}
+}
+
 // chooseSource returns the source of types that the user wants and may use, or nil and a note with the reason why there is
 // none. A source that was named must work.
 func (s *session) chooseSource(ctx context.Context, namespace string) (from source.Source, note string, err error) {
@@ -38,14 +42,12 @@ func (s *session) chooseSource(ctx context.Context, namespace string) (from sour
 		return from, "", err
 	case s.source == sourceExec: // it starts a process in the VM's pod, so auto never uses it
 		return source.NewExec(s.config, s.cluster), "", nil
-	case s.source == sourceAuto:
+	default:
 		from, err = s.relaySource(ctx)
 		if err != nil {
 			return nil, fmt.Sprintf("the relay cannot be used: %s; use --source=prometheus, or --source=exec if you own the namespace", err), nil
 		}
 		return from, "", nil
-	default:
-		return nil, "", fmt.Errorf("--source=%s: must be auto, prometheus, relay, exec or none", s.source)
 	}
 }
 

@@ -32,8 +32,8 @@ type Reader interface {
 type Request struct {
 	// Namespace is empty for all.
 	Namespace string
-	// Select selects VMIs by their labels or their name.
-	Select metav1.ListOptions
+	// Select selects VMIs: those that one of the options does; none selects all.
+	Select []metav1.ListOptions
 	// Config is the webhook's: why does a pod have no sidecar?
 	Config inject.Config
 	// Enabled reports whether a namespace is labelled for sidecars. It is called from many goroutines.
@@ -78,19 +78,24 @@ func List(ctx context.Context, reader Reader, request Request) ([]VM, error) {
 	}
 	var found []vm.VMI
 	seen := map[string]bool{}
-	err := reader.EachVMI(ctx, request.Namespace, request.Select, func(vmi vm.VMI) {
-		if seen[vmi.UID] { // the list was started again
-			return
+	if len(request.Select) == 0 {
+		request.Select = []metav1.ListOptions{{}}
+	}
+	for _, options := range request.Select {
+		err := reader.EachVMI(ctx, request.Namespace, options, func(vmi vm.VMI) {
+			if seen[vmi.UID] { // the list was started again
+				return
+			}
+			seen[vmi.UID] = true
+			found = append(found, vmi)
+			request.Progress(fmt.Sprintf("listed %d VMIs …", len(found)))
+		})
+		if err != nil {
+			return nil, err
 		}
-		seen[vmi.UID] = true
-		found = append(found, vmi)
-		request.Progress(fmt.Sprintf("listed %d VMIs …", len(found)))
-	})
-	if err != nil {
-		return nil, err
 	}
 	launchers := map[string][]vm.Launcher{}
-	err = reader.EachLauncher(ctx, request.Namespace, request.Config, func(launcher vm.Launcher) {
+	err := reader.EachLauncher(ctx, request.Namespace, request.Config, func(launcher vm.Launcher) {
 		if seen[launcher.Owner] {
 			launchers[launcher.Owner] = append(launchers[launcher.Owner], launcher)
 		}

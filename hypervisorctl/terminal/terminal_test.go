@@ -1,15 +1,19 @@
 package terminal
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func TestLine(t *testing.T) {
@@ -44,6 +48,49 @@ func TestPrintf(t *testing.T) {
 	w := NewWriter(&out)
 	require.NoError(t, w.Printf("%s %-5s|%d %t %s\n", "a\nb", "c", 7, true, errors.New("x\x1by")))
 	require.Equal(t, `a\nb c    |7 true x\u001by`+"\n", out.String())
+}
+
+// pseudoTerminal returns both ends of a terminal: what is written to the second is read from the first.
+func pseudoTerminal(t *testing.T) (reader, terminal *os.File) {
+	t.Helper()
+	reader, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, reader.Close()) })
+	require.NoError(t, unix.IoctlSetPointerInt(int(reader.Fd()), unix.TIOCSPTLCK, 0))
+	number, err := unix.IoctlGetInt(int(reader.Fd()), unix.TIOCGPTN)
+	require.NoError(t, err)
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, terminal.Close()) })
+	return reader, terminal
+}
+
+func TestColours(t *testing.T) {
+	for name, one := range map[string]struct {
+		environment map[string]string
+		want        string
+	}{
+		"terminal":             {map[string]string{"TERM": "xterm"}, "\x1b[31mfail\x1b[0m a\r\n"},
+		"NO_COLOR":             {map[string]string{"TERM": "xterm", "NO_COLOR": "1"}, "fail a\r\n"},
+		"NO_COLOR is empty":    {map[string]string{"TERM": "xterm", "NO_COLOR": ""}, "\x1b[31mfail\x1b[0m a\r\n"},
+		"a terminal without":   {map[string]string{"TERM": "dumb"}, "fail a\r\n"},
+		"the terminal's unset": {nil, "\x1b[31mfail\x1b[0m a\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reader, out := pseudoTerminal(t)
+			w := NewWriter(out)
+			w.AllowColours(func(name string) string { return one.environment[name] })
+			require.NoError(t, w.Printf("%s %s\n", Coloured{"fail", Red}, "a"))
+			line, err := bufio.NewReader(reader).ReadString('\n')
+			require.NoError(t, err)
+			require.Equal(t, one.want, line)
+		})
+	}
+	var out bytes.Buffer
+	w := NewWriter(&out)
+	w.AllowColours(func(string) string { return "" })
+	require.NoError(t, w.Printf("%s\n", Coloured{"o\x1bk", Green}))
+	require.Equal(t, `o\u001bk`+"\n", out.String(), "not a terminal")
 }
 
 // JSON that was escaped again has the same value.

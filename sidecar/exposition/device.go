@@ -9,8 +9,6 @@ import (
 	"net/netip"
 	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // listenTCP opens host:port. With toDevice it takes connections only over the
@@ -39,16 +37,6 @@ func listenTCP(address string, toDevice bool, logger *slog.Logger) (net.Listener
 		logger.Warn("the listener is not bound to its device: what comes in over others for its address is answered, too", "address", address, "err", unbound)
 	}
 	return listener, err
-}
-
-// bindToDevice needs no capability since Linux 5.7, as long as the socket is bound
-// to no device yet (net/core/sock.c, sock_bindtoindex).
-func bindToDevice(conn syscall.RawConn, device string) error {
-	var failed error
-	err := conn.Control(func(fd uintptr) {
-		failed = unix.BindToDevice(int(fd), device)
-	})
-	return errors.Join(err, failed)
 }
 
 // deviceOf is the name of the device that holds the address's host.
