@@ -53,7 +53,7 @@ func kinds() []kind {
 			"load kvm_intel with ept=1 or kvm_amd with npt=1 on node NODE; if the node is a VM, its host has to offer it"},
 		{"node_is_vm", Improvable, onKVM(nodeIsVM), "The VM's node is itself a VM (VIRTUALIZATION), so two hypervisors handle each exit of the guest.",
 			"10 % or more for CPU-bound work, possibly more for I/O-bound work (Google Cloud, About nested virtualization)",
-			"run the VM on a node that is not a VM: spec.template.spec.nodeSelector, then NEWPOD"},
+			"run the VM on a node that is not a VM: spec.template.spec.nodeSelector, then RESTART"},
 		{"windows_without_enlightenments", Improvable, onKVM(bareWindows), "The guest is Windows, and the Hyper-V enlightenments for it are HYPERV.",
 			"Windows uses interfaces of hardware that are slow in software, in place of KVM's own (QEMU, Hyper-V Enlightenments); no number is known",
 			"set the features that docs/runbooks/VirtualMachineWithoutEnlightenments.md lists, then RESTART"},

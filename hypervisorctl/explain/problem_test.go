@@ -123,7 +123,7 @@ func TestProblems(t *testing.T) {
 		"emulated, perhaps for another architecture": {page: page{labels: emulated, earlier: true}, change: foreign, want: []string{"emulated"},
 			sentence: "not known why", changed: "kubectl hypervisor explain web -n shop"},
 		"no hardware paging":        {change: node("none", "off"), want: []string{"no_hardware_paging"}, changed: "on node node-1"},
-		"a node that is a VM":       {change: node("hyperv", "on"), want: []string{"node_is_vm"}, sentence: "(hyperv)", changed: "virtctl migrate web -n shop"},
+		"a node that is a VM":       {change: node("hyperv", "on"), want: []string{"node_is_vm"}, sentence: "(hyperv)", changed: "virtctl restart web -n shop"},
 		"such a node, but emulated": {page: page{labels: emulated}, change: node("kvm", "off"), want: []string{"emulated_by_accident"}},
 		"Windows":                   {change: windows, want: []string{"windows_without_enlightenments"}, sentence: "are none"},
 		"Windows, some":             {page: page{labels: of("hyperv", "partial")}, change: windows, want: []string{"windows_without_enlightenments"}, sentence: "are partial"},
