@@ -63,7 +63,7 @@ printf '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredentia
 func TestCompletion(t *testing.T) {
 	namespace := shop(t)
 	for _, one := range []struct{ args, want []string }{
-		{[]string{"list", ""}, []string{"best-effort", "emulated", "missed", "opted-out", "pulling", "starting", "web"}},
+		{[]string{"list", ""}, []string{"best-effort", "emulated", "failed", "missed", "missed-bare", "missed-fixed", "opted-out", "pulling", "starting", "web"}},
 		{[]string{"list", "web", "vmi/o"}, []string{"vmi/opted-out"}},
 		{[]string{"explain", "e"}, []string{"emulated"}},
 		{[]string{"explain", "web", ""}, nil},
