@@ -24,6 +24,7 @@ type listOptions struct {
 	sortBy        string
 	all           bool
 	noHeaders     bool
+	watching      bool
 }
 
 // outputColumns is the beginning of --output=custom-columns=….
@@ -45,6 +46,7 @@ func newListCommand(common *flags, name string) *cobra.Command {
 	set.StringVar(&options.fieldSelector, "field-selector", "", "fields of the VMIs, as far as the API server can select by them: metadata.name=web")
 	set.StringVar(&options.sortBy, "sort-by", "", "field to sort by, such as .type; the fields are those of -o json")
 	set.BoolVarP(&options.all, "all-namespaces", "A", false, "VMIs of all namespaces")
+	set.BoolVarP(&options.watching, "watch", "w", false, "then print each VM that changes, until interrupted")
 	set.BoolVar(&options.noHeaders, "no-headers", false, "do not print the table's header")
 	command.ValidArgsFunction = common.completeVMs(math.MaxInt)
 	common.completeFlag(command, "sort-by", func(context.Context) ([]string, error) { return rowFields(), nil })
@@ -75,6 +77,9 @@ func (o *listOptions) run(ctx context.Context, args []string) error {
 		if _, err := parseField(o.sortBy); err != nil {
 			return fmt.Errorf("--sort-by: %w", err)
 		}
+	}
+	if o.sortBy != "" && o.watching {
+		return errors.New("--sort-by does not go with --watch")
 	}
 	names := make([]string, len(args))
 	for i, argument := range args {
@@ -108,6 +113,9 @@ func (o *listOptions) run(ctx context.Context, args []string) error {
 		if err := sortRows(list.Items, o.sortBy); err != nil {
 			return err
 		}
+	}
+	if o.watching {
+		return o.watch(ctx, s, list, own, namespace, selection)
 	}
 	if err := o.print(list, own, namespace, len(names) > 0); err != nil {
 		return err
