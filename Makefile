@@ -95,7 +95,7 @@ e2e-image:
 	@$(MAKE) bin/release
 
 bench: ## Measure speed and memory beside yardsticks (ARGS="--quick webhook": a smoke test of one part)
-	@.ci/packages $(VM_PACKAGES)
+	@.ci/packages $(VM_PACKAGES) $(API_PACKAGES)
 	go run ./internal/bench $(ARGS)
 
 fuzz: ## Fuzz each parser of foreign input for FUZZTIME

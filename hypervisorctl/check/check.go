@@ -60,11 +60,11 @@ func steps() []step {
 		{"injection", "calls of the webhook that failed", ifWebhook((*run).failOpens)},
 		{"images", "images of our pods", (*run).images},
 		{"images", "pulls of the sidecar's image", (*run).pulls},
-		{"monitoring", "PodMonitors", ifInstalled((*run).monitoring)},
-		{"prometheus", "Prometheus (--prometheus-url)", (*run).asked},
 		{"relay", "DaemonSet " + cluster.Relay, (*run).relaySet},
 		{"relay", "pods of the relay", (*run).relayPods},
 		{"relay", "CA of the relay", (*run).relayCA},
+		{"monitoring", "PodMonitors", ifInstalled((*run).monitoring)},
+		{"prometheus", "Prometheus (--prometheus-url)", (*run).asked},
 		{"vms", "VMs", (*run).vms},
 	}
 }

@@ -52,7 +52,9 @@ func (r *run) monitoring() ([]Line, error) {
 	lines = append(lines, ruleLines(evaluated, monitors, recorded)...)
 	lines = append(lines, alertLines(evaluated)...)
 	lines = append(lines, found.referenceLines(monitors)...)
-	lines = append(lines, r.rejections(found)...)
+	if !scraped { // an event stays for an hour after the fix
+		lines = append(lines, r.rejections(found)...)
+	}
 	return append(lines, rights.lines()...), nil
 }
 

@@ -55,6 +55,7 @@ func TestWrongFlags(t *testing.T) {
 		"--sort-by=.metadata.name":   `--sort-by: ".metadata.name" is not a field of a VM`,
 		"web -A":                     "names of VMIs do not go with --all-namespaces",
 		"web -l team=blue":           "names of VMIs do not go with",
+		"-w --sort-by=.type":         "--sort-by does not go with --watch",
 		"pod/web":                    "pod/web: must be the name of a VMI, such as web or vmi/web",
 		"vmi/":                       `"vmi/" has no name of a VMI`,
 		"--source=nonsense":          "must be one of auto, prometheus, relay, exec, none",

@@ -25,6 +25,7 @@ type listOptions struct {
 	all           bool
 	noHeaders     bool
 	problems      bool
+	watching      bool
 }
 
 // outputColumns is the beginning of --output=custom-columns=….
@@ -47,6 +48,7 @@ func newListCommand(common *flags, name string) *cobra.Command {
 	set.StringVar(&options.sortBy, "sort-by", "", "field to sort by, such as .type; the fields are those of -o json")
 	set.BoolVarP(&options.all, "all-namespaces", "A", false, "VMIs of all namespaces")
 	set.BoolVar(&options.problems, "problems", false, "only VMs with a problem; explain says what to do")
+	set.BoolVarP(&options.watching, "watch", "w", false, "then print each VM that changes, until interrupted")
 	set.BoolVar(&options.noHeaders, "no-headers", false, "do not print the table's header")
 	command.ValidArgsFunction = common.completeVMs(math.MaxInt)
 	common.completeFlag(command, "sort-by", func(context.Context) ([]string, error) { return rowFields(), nil })
@@ -77,6 +79,9 @@ func (o *listOptions) run(ctx context.Context, args []string) error {
 		if _, err := parseField(o.sortBy); err != nil {
 			return fmt.Errorf("--sort-by: %w", err)
 		}
+	}
+	if o.sortBy != "" && o.watching {
+		return errors.New("--sort-by does not go with --watch")
 	}
 	names := make([]string, len(args))
 	for i, argument := range args {
@@ -116,6 +121,9 @@ func (o *listOptions) run(ctx context.Context, args []string) error {
 		if err := sortRows(list.Items, o.sortBy); err != nil {
 			return err
 		}
+	}
+	if o.watching {
+		return o.watch(ctx, s, list, own, namespace, selection)
 	}
 	if err := o.print(list, own, namespace, len(names) > 0); err != nil {
 		return err

@@ -57,9 +57,7 @@ func NewList(vms []survey.VM) *List {
 	for i := range vms {
 		rows[i] = newRow(vms[i])
 	}
-	slices.SortFunc(rows, func(a, b Row) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(rows, byName)
 	return &List{TypeMeta: vm.TypeMeta("HypervisorList"), Items: rows}
 }
 
@@ -72,6 +70,10 @@ func (l *List) onlyProblems() (unknown int) {
 		return len(r.Problems) == 0
 	})
 	return unknown
+}
+
+func byName(a, b Row) int {
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 }
 
 func newRow(of survey.VM) Row {

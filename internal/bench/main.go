@@ -1,7 +1,7 @@
 // Bench measures what the programs cost, beside yardsticks that do the least that such a program can do, and
 // prints one table of medians. All programs of a table take turns, so that other work on the machine affects each.
 //
-//	go run ./internal/bench [--quick] [--binaries FOLDER,...] [sidecar] [webhook] [relay] [flood] [rules] [prometheus]
+//	go run ./internal/bench [--quick] [--binaries FOLDER,...] [sidecar] [webhook] [relay] [flood] [rules] [prometheus] [list]
 //
 // To compare with an earlier commit, build that commit and give both folders: --binaries bin/amd64,../before/bin/amd64.
 // It needs root.
@@ -44,6 +44,7 @@ var parts = []struct {
 	{"flood", (*bench).flood},
 	{"rules", (*bench).rules},
 	{"prometheus", (*bench).prometheusMemory},
+	{"list", (*bench).list},
 }
 
 func main() {
@@ -53,7 +54,7 @@ func main() {
 	}
 	b := &bench{}
 	root := &cobra.Command{
-		Use:       "bench [sidecar] [webhook] [relay] [flood] [rules] [prometheus]",
+		Use:       "bench [sidecar] [webhook] [relay] [flood] [rules] [prometheus] [list]",
 		Short:     "Measure speed and memory beside yardsticks",
 		ValidArgs: names,
 		Args:      cobra.OnlyValidArgs,
