@@ -52,7 +52,7 @@ func (r *run) monitoring() ([]Line, error) {
 	lines = append(lines, ruleLines(evaluated, monitors, recorded)...)
 	lines = append(lines, alertLines(evaluated)...)
 	lines = append(lines, found.referenceLines(monitors)...)
-	if !scraped { // an event stays for an hour after the fix
+	if !r.has(fmt.Sprintf("up{job=~%q} == 1", rules.VMsJob+"|"+rules.RelayJob)) { // an event stays for an hour after the fix
 		lines = append(lines, r.rejections(found)...)
 	}
 	return append(lines, rights.lines()...), nil
@@ -61,14 +61,16 @@ func (r *run) monitoring() ([]Line, error) {
 // evidence reports whether the Prometheus that can be asked scrapes VMs, and whether it has what the rules record: then something
 // does it, whatever the objects show.
 func (r *run) evidence() (scraped, recorded bool) {
+	return r.has(fmt.Sprintf("up{job=%q} == 1", rules.VMsJob)), r.has(newest)
+}
+
+// has reports whether there is a Prometheus that can be asked, and it has series of the expression.
+func (r *run) has(expr string) bool {
 	if r.request.Prometheus == nil {
-		return false, false
+		return false
 	}
-	has := func(expr string) bool {
-		samples, err := r.request.Prometheus.Query(r.ctx, "count("+expr+")")
-		return err == nil && len(samples) > 0 // the step asked reports an error
-	}
-	return has(fmt.Sprintf("up{job=%q} == 1", rules.VMsJob)), has(newest)
+	samples, err := r.request.Prometheus.Query(r.ctx, "count("+expr+")")
+	return err == nil && len(samples) > 0 // the step asked reports an error
 }
 
 // rejections reports which of our objects the operator has rejected: for a Secret or a ConfigMap that is not there, or a field
