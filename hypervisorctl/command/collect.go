@@ -79,7 +79,7 @@ func (o *collectOptions) run(ctx context.Context) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	bundle.Index(fmt.Sprintf("%s\nKubernetes %s\nCollected at %s; VMs of %s", version.Print("hypervisorctl"), api, now.Format("2006-01-02 15:04:05 MST"), where(scope.Namespace)))
+	bundle.Index(fmt.Sprintf("hypervisorctl %s %s\nKubernetes %s\nCollected at %s; VMs of %s", version.Info(), version.BuildContext(), api, now.Format("2006-01-02 15:04:05 MST"), where(scope.Namespace)))
 
 	for _, one := range bundle.Files {
 		if err := o.out.Printf("%9d  %s\n", len(one.Content), one.Name); err != nil {

@@ -28,7 +28,8 @@ const (
 	outputName  = "name"
 )
 
-// output is the flag --output: formats of the command's own, and kubectl's.
+// output is the flag --output: formats of the command's own, and kubectl's. Because of go-template, the linker keeps every
+// method of every Kubernetes type: the program has 52 MB instead of 32, compressed 15 instead of 11.
 type output struct {
 	*genericclioptions.PrintFlags
 	own []string

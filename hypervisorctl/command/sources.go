@@ -59,8 +59,7 @@ func (s *session) prometheusSource(ctx context.Context, namespace string) (sourc
 	return source.NewPrometheus(ctx, s.prometheus.url, namespace, client)
 }
 
-// client carries the credentials for Prometheus. It is not prometheus/common/config's: that imports
-// golang.org/x/net/trace, whose templates make the linker keep every method of every Kubernetes type.
+// client carries the credentials for Prometheus.
 func (p prometheusFlags) client() (*http.Client, error) {
 	if p.url == "" {
 		return nil, errors.New("--source=prometheus needs --prometheus-url")
