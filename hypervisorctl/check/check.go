@@ -146,6 +146,8 @@ type run struct {
 	// namespaces is nil if they could not be read; namespacesErr is why.
 	namespaces    *namespaces
 	namespacesErr error
+	// registry is that of KubeVirt's images; empty if it could not be read.
+	registry string
 	// silent: a dry run has no sidecar.
 	silent bool
 	// ours are the PodMonitors and PrometheusRules; nil if they could not be read, or the cluster has no such objects.
@@ -174,7 +176,11 @@ func (r *run) add(section string, lines ...Line) {
 func absent(err error) bool { return apierrors.IsNotFound(err) }
 
 func (r *run) kubeVirt() ([]Line, error) {
-	switch kubevirt, err := r.reader.KubeVirt(r.ctx); {
+	kubevirt, err := r.reader.KubeVirt(r.ctx)
+	if err == nil && kubevirt != nil {
+		r.registry = kubevirt.Registry
+	}
+	switch {
 	case absent(err), err == nil && kubevirt == nil:
 		return []Line{fail("install KubeVirt: without it there are no VMs", "KubeVirt is not installed")}, nil
 	case err != nil:

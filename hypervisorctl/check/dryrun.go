@@ -45,12 +45,12 @@ func (r *run) dryRuns() ([]Line, error) {
 	found := trial{otherImage: map[string][]string{}, refused: map[string][]string{}, because: map[string][]string{}}
 	var lines []Line
 	for _, namespace := range names {
-		pod, err := r.reader.DryRun(r.ctx, namespace, nil)
+		pod, err := r.reader.DryRun(r.ctx, namespace, r.registry, nil)
 		switch {
 		case cluster.IsDenied(err):
 			lines = append(lines, unread("injection in the namespace "+namespace+" (dry run)", err))
 		case err != nil:
-			without, other := r.reader.DryRun(r.ctx, namespace, map[string]string{inject.AnnotationInject: "false"})
+			without, other := r.reader.DryRun(r.ctx, namespace, r.registry, map[string]string{inject.AnnotationInject: "false"})
 			found.refuse(namespace, err, without != nil && other == nil)
 		default:
 			found.admit(namespace, pod, r.config.Image, r.configRead)

@@ -38,8 +38,8 @@ func typed[T any](object *unstructured.Unstructured) (T, error) {
 
 // KubeVirt is the part of the KubeVirt object that matters for hypervisors.
 type KubeVirt struct {
-	// Phase such as Deployed; Version such as v1.9.0.
-	Phase, Version string
+	// Phase such as Deployed; Version such as v1.9.0; Registry, of its images, such as quay.io/kubevirt.
+	Phase, Version, Registry string
 	// UseEmulation lets VMs run without the hypervisor's device.
 	UseEmulation bool
 	// CrossArchitecture is the feature gate CrossArchitectureVirtualization.
@@ -60,6 +60,7 @@ func (c *Cluster) KubeVirt(ctx context.Context) (*KubeVirt, error) {
 	// A field that is missing or has another form counts as not set: KubeVirt's own default is false.
 	k.Phase, _, _ = unstructured.NestedString(object, "status", "phase")
 	k.Version, _, _ = unstructured.NestedString(object, "status", "observedKubeVirtVersion")
+	k.Registry, _, _ = unstructured.NestedString(object, "status", "observedKubeVirtRegistry")
 	k.UseEmulation, _, _ = unstructured.NestedBool(object, append(developer, "useEmulation")...)
 	gates, _, _ := unstructured.NestedStringSlice(object, append(developer, "featureGates")...)
 	k.CrossArchitecture = slices.Contains(gates, "CrossArchitectureVirtualization")

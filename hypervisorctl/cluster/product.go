@@ -162,11 +162,19 @@ func Launcher(namespace string) (*corev1.Pod, error) {
 }
 
 // DryRun lets the API server admit a virt-launcher pod as if it were created, and returns what would be stored. Nothing is
-// stored: no pod is created, no quota is charged, no controller sees it. The annotations are added to the pod.
-func (c *Cluster) DryRun(ctx context.Context, namespace string, annotations map[string]string) (*corev1.Pod, error) {
+// stored: no pod is created, no quota is charged, no controller sees it. The annotations are added to the pod. Its images are of
+// the registry, since a policy may refuse another; empty is the one of the pod that it was made of.
+func (c *Cluster) DryRun(ctx context.Context, namespace, registry string, annotations map[string]string) (*corev1.Pod, error) {
 	pod, err := Launcher(namespace)
 	if err != nil {
 		return nil, err
+	}
+	if registry != "" {
+		for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+			for i := range containers {
+				containers[i].Image = registry + containers[i].Image[strings.LastIndex(containers[i].Image, "/"):]
+			}
+		}
 	}
 	if pod.Annotations == nil {
 		pod.Annotations = map[string]string{}

@@ -108,7 +108,7 @@ func faults(well string) []broken {
 			return namespace
 		}, `fail  images: 1 VM waits for the sidecar's image, and cannot start \(unpulled-\S+/new\)$`, nil},
 		{"image that a policy refuses", refusedImage,
-			`warn  injection: a virt-launcher pod in the namespace banned-\S+ is refused because of the sidecar, so VMs start without it \(dry run\): .*images of registry.example are not allowed\\u001b\[2J`, nil},
+			`warn  injection: a virt-launcher pod in the namespace banned-\S+ is refused because of the sidecar, so VMs start without it \(dry run\): .*only images of mirror.example are allowed\\u001b\[2J`, nil},
 		{"LimitRange", func(t *testing.T) string {
 			namespace := server.Namespace(t, "small", labelled())
 			refuseSmall(t, namespace)

@@ -78,7 +78,7 @@ func awaitNoInjection(t *testing.T, namespace string) {
 	reader, err := cluster.New(server.Config, 1)
 	require.NoError(t, err)
 	eventually(t, func() bool {
-		pod, err := reader.DryRun(context.Background(), namespace, nil) // the test's context is over in its cleanup
+		pod, err := reader.DryRun(context.Background(), namespace, "", nil) // the test's context is over in its cleanup
 		return err == nil && !slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == inject.ContainerName })
 	})
 }

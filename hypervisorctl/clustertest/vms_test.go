@@ -184,7 +184,7 @@ func kubeVirt(t *testing.T, emulation bool) {
 		"apiVersion": "kubevirt.io/v1", "kind": "KubeVirt",
 		"metadata": map[string]any{"namespace": "default", "name": "kubevirt"},
 		"spec":     map[string]any{"configuration": map[string]any{"developerConfiguration": map[string]any{"useEmulation": emulation}}},
-		"status":   map[string]any{"phase": "Deployed", "observedKubeVirtVersion": "v1.9.0"},
+		"status":   map[string]any{"phase": "Deployed", "observedKubeVirtVersion": "v1.9.0", "observedKubeVirtRegistry": "mirror.example/kubevirt"},
 	}}
 	require.NoError(t, server.Apply(t.Context(), object))
 }
