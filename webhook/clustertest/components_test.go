@@ -143,7 +143,7 @@ func selections(t *testing.T, objects []*unstructured.Unstructured) map[string][
 // The patch in docs/platforms.md makes the Cluster Observability Operator read all that the Prometheus operator would.
 func TestDocumentedObservabilityOperator(t *testing.T) {
 	blocks := yamlBlock.FindAllStringSubmatch(readFile(t, "../../docs/platforms.md"), -1)
-	require.Len(t, blocks, 1)
+	require.Len(t, blocks, 2) // the other: TestMonitorOfOneNamespace
 	moved := around(t, ".", blocks[0][1])
 	for _, object := range moved {
 		if object.GetAPIVersion() == "monitoring.rhobs/v1" {
