@@ -13,7 +13,7 @@ func TestCompletion(t *testing.T) {
 	for line, want := range map[string]string{
 		"list -o j":                  "json\njsonpath\njsonpath-as-json\njsonpath-file\n" + noFiles,
 		"list -o cu":                 "custom-columns=\n" + noFiles,
-		"check -o ":                  "text\njson\nyaml\nkyaml\n" + noFiles,
+		"check -o ":                  "text\nshort\njson\nyaml\nkyaml\n" + noFiles,
 		"list --sort-by sidecarV":    "sidecarVersion\n" + noFiles,
 		"list --source r":            "relay\n" + noFiles,
 		"check ":                     noFiles,
