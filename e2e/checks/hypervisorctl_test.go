@@ -161,12 +161,16 @@ func (f *framework) requireListed(v vm, hypervisor string) {
 	}
 	pod, reader := f.pod(v), f.reader("ctl-"+v.name, v.namespace)
 	seen := f.awaitVersion(reader, v)
+	state := "running"
+	if f.sidecarOf(v).Image != f.productImage() { // the release before does not report it (TestSkew)
+		state = ""
+	}
 	require.Equal(f.t, row{
 		Namespace: v.namespace, Name: v.name, Phase: "Running", Node: pod.Spec.NodeName, Pod: pod.Name,
 		Type: hypervisor, Source: "relay", DomainType: domain, Architecture: "x86_64", Machine: seen.Machine,
 		HypervisorVersion: seen.HypervisorVersion, LibvirtVersion: seen.LibvirtVersion,
 		Sidecar: "running", SidecarVersion: pod.Annotations["hypervisor-exporter.kubevirt.io/status"],
-		State: "running", StateReason: seen.StateReason, Problems: seen.Problems, NodeVirtualization: seen.NodeVirtualization,
+		State: state, StateReason: seen.StateReason, Problems: seen.Problems, NodeVirtualization: seen.NodeVirtualization,
 	}, seen)
 	require.Regexp(f.t, `^pc-q35-`, seen.Machine)
 	require.Regexp(f.t, `^\d+\.\d+\.\d+$`, seen.HypervisorVersion)
