@@ -132,12 +132,12 @@ func (j *job) lines() []Line {
 // net/http).
 func targetHint(err string) string {
 	switch {
-	case strings.Contains(err, "401"), strings.Contains(err, "403"):
+	case strings.Contains(err, "HTTP status 401"), strings.Contains(err, "HTTP status 403"):
 		return "the relay refuses Prometheus' token: kubectl auth can-i get " + cluster.RelayPath + " --as system:serviceaccount:NAMESPACE:" + cluster.Scraper +
 			"; if the Secret of the token was replaced, restart the Prometheus operator"
 	case strings.Contains(err, "x509"), strings.Contains(err, "certificate"):
 		return "Prometheus does not trust the relay's certificate: the CA in its configuration may be the previous one; change a label of the PodMonitor, so that the operator writes it again"
-	case strings.Contains(err, "limit exceeded"), strings.Contains(err, "limit"):
+	case strings.Contains(err, "limit exceeded"):
 		return "a limit of the Prometheus or of the PodMonitor is too low; the section monitoring names it"
 	case strings.Contains(err, "refused"), strings.Contains(err, "deadline"), strings.Contains(err, "timeout"), strings.Contains(err, "no route"):
 		return "does it run, and may Prometheus reach it (NetworkPolicy, firewall, port 9478 of the nodes)?"

@@ -53,25 +53,21 @@ func (r *run) monitoring() ([]Line, error) {
 	lines = append(lines, ruleLines(evaluated, monitors, recorded)...)
 	lines = append(lines, alertLines(evaluated)...)
 	lines = append(lines, found.referenceLines(monitors)...)
-	if !r.has(fmt.Sprintf("up{job=~%q} == 1", rules.VMsJob+"|"+rules.RelayJob)) { // an event stays for an hour after the fix
-		lines = append(lines, r.rejections(found)...)
-	}
+	lines = append(lines, r.rejections(found)...)
 	return append(lines, rights.lines()...), nil
 }
 
 // evidence reports whether the Prometheus that can be asked scrapes VMs, and whether it has what the rules record: then something
 // does it, whatever the objects show.
 func (r *run) evidence() (scraped, recorded bool) {
-	return r.has(fmt.Sprintf("up{job=%q} == 1", rules.VMsJob)), r.has(newest)
-}
-
-// has reports whether there is a Prometheus that can be asked, and it has series of the expression.
-func (r *run) has(expr string) bool {
 	if r.request.Prometheus == nil {
-		return false
+		return false, false
 	}
-	samples, err := r.request.Prometheus.Query(r.ctx, "count("+expr+")")
-	return err == nil && len(samples) > 0 // the step asked reports an error
+	has := func(expr string) bool {
+		samples, err := r.request.Prometheus.Query(r.ctx, "count("+expr+")")
+		return err == nil && len(samples) > 0 // the step asked reports an error
+	}
+	return has(fmt.Sprintf("up{job=%q} == 1", rules.VMsJob)), has(newest)
 }
 
 // rejections reports which of our objects the operator has rejected: for a Secret or a ConfigMap that is not there, or a field
@@ -89,17 +85,25 @@ func (r *run) rejections(found *products) []Line {
 			return []Line{unread("events of PodMonitors and PrometheusRules", err)}
 		}
 	}
-	// The CA often comes after the PodMonitor. An operator that did not see it come has a line of its own.
-	_, missing := r.reader.RelayCA(r.ctx, r.request.Relay)
 	var lines []Line
 	for _, t := range found.objects() {
 		kind := map[string]string{cluster.PodMonitors: "PodMonitor", cluster.PrometheusRules: "PrometheusRule"}[t.resource]
-		if key := kind + " " + t.String(); message[key] != "" && (missing != nil || !strings.Contains(message[key], "configmap=")) {
+		if key := kind + " " + t.String(); message[key] != "" && !r.caCame(message[key]) {
 			lines = append(lines, warn("kubectl -n "+t.Namespace+" describe "+t.resource+" "+t.Name+"; an event stays for an hour after the fix",
 				"%s ago the Prometheus operator rejected %s: %s", duration.HumanDuration(r.request.Now.Sub(last[key])), key, vm.Brief(message[key])))
 		}
 	}
 	return lines
+}
+
+// caCame reports whether the operator rejected an object for lack of the relay's CA, which is there now: it comes after the
+// PodMonitor, and the event stays for an hour. An operator that does not see it come has a line of its own.
+func (r *run) caCame(message string) bool {
+	if !strings.Contains(message, "configmap="+cluster.RelayCA) { // pkg/assets: the key of what was not found
+		return false
+	}
+	ca, err := r.reader.PublishedCA(r.ctx, r.request.Relay)
+	return err == nil && ca != ""
 }
 
 // ourNamespaces are those that our PodMonitors and PrometheusRules are in: with the relay, the VMs' PodMonitor is beside its
@@ -307,7 +311,7 @@ func (f *products) referenceLines(monitors []judged) []Line {
 	if len(f.operators[by]) == 0 {
 		return nil
 	}
-	return []Line{warn(fmt.Sprintf("give the operator %s the flag --watch-referenced-objects-in-all-namespaces (0.85 or newer), or add %s to its --prometheus-instance-namespaces",
+	return []Line{warn(fmt.Sprintf("add %[2]s to the flag --prometheus-instance-namespaces of the operator %[1]s, or upgrade it to 0.92.1 and give it --watch-referenced-objects-in-all-namespaces",
 		&f.operators[by][0], monitors[at].Namespace), "the Prometheus operator does not watch Secrets and ConfigMaps in the namespace %s: %s does not get the relay's next CA, or another token, before something else changes",
 		monitors[at].Namespace, by)}
 }

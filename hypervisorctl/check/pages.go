@@ -25,7 +25,7 @@ const (
 	pageRefused         page = "operations.md#pods-that-are-refused"
 	pageRelayDown       page = "runbooks/HypervisorExporterRelayDown.md"
 	pageRights          page = "hypervisorctl.md#rights"
-	pageUpgrade         page = "install.md#upgrade"
+	pageUpgrade         page = "upgrade.md#upgrade-us"
 	pageVersions        page = "support.md#versions"
 	pageWebhookDown     page = "runbooks/HypervisorExporterWebhookDown.md"
 	pageWithoutMetric   page = "runbooks/VirtualMachineWithoutHypervisorMetric.md"

@@ -61,7 +61,7 @@ func (r *run) relayCA() ([]Line, error) {
 	if r.parts.relay.object == nil || r.parts.certs.object == nil {
 		return nil, nil
 	}
-	published, err := cluster.Get(r.ctx, r.reader.CoreV1().ConfigMaps(r.request.Relay).Get, cluster.RelayCA)
+	ca, err := r.reader.PublishedCA(r.ctx, r.request.Relay)
 	if absent(err) {
 		return []Line{warn(r.renewHint(), "ConfigMap %s does not exist: the CA of the relay's certificate was not checked", cluster.RelayCA).see(pageCertificates)}, nil
 	}
@@ -69,7 +69,7 @@ func (r *run) relayCA() ([]Line, error) {
 		return nil, err
 	}
 	what := "CA of the relay's certificate"
-	end, err := lastCAEnds([]byte(published.Data["ca.crt"]))
+	end, err := lastCAEnds([]byte(ca))
 	if err != nil {
 		return []Line{fail(r.renewHint(), "%s: %s: Prometheus cannot trust the relay", what, err).see(pageCertificates)}, nil
 	}

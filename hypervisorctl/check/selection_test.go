@@ -325,7 +325,7 @@ func operatorWith(t *testing.T, flags ...string) cluster.Operator {
 	t.Helper()
 	operator := cluster.OperatorOf(&corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "operators", Name: "prometheus-operator"},
-		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "prometheus-operator", Args: flags}}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "prometheus-operator", Image: "prometheus-operator:v0.92.1", Args: flags}}},
 		Status:     corev1.PodStatus{Phase: corev1.PodRunning},
 	})
 	require.NotNil(t, operator)

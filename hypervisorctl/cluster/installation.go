@@ -13,11 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-const (
-	productLabel = "app.kubernetes.io/name=kubevirt-hypervisor-exporter"
-	// podsSelector selects the pods of all our components.
-	podsSelector = productLabel + ",app.kubernetes.io/component in (webhook,certs,relay)"
-)
+// podsSelector selects the pods of all our components.
+const podsSelector = Ours + ",app.kubernetes.io/component in (webhook,certs,relay)"
 
 // Installation is where the product is installed. It is read from objects that belong to the cluster, which only an
 // administrator writes: anyone who may create a pod can give it our labels.
@@ -102,7 +99,7 @@ func (c *Cluster) RelayNamespace(ctx context.Context, at Installation) (string, 
 		return found, err
 	}
 	var labelled []string
-	err := Each(ctx, c, c.CoreV1().Namespaces().List, metav1.ListOptions{LabelSelector: productLabel},
+	err := Each(ctx, c, c.CoreV1().Namespaces().List, metav1.ListOptions{LabelSelector: Ours},
 		func(namespace *corev1.Namespace) { labelled = append(labelled, namespace.Name) })
 	if err != nil {
 		return "", err

@@ -35,11 +35,11 @@ func (c *Cluster) Log(ctx context.Context, pod *corev1.Pod, options corev1.PodLo
 	return read(ctx, c.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &options), pod.Name)
 }
 
-// RelayCA reads the CA that the PodMonitor names for the relay's certificate.
-func (c *Cluster) RelayCA(ctx context.Context, namespace string) ([]byte, error) {
-	trust, err := c.RelayTrust(ctx, namespace, nil)
-	if err == nil && !trust.HTTPS {
-		err = errors.New("the relay is served without TLS")
+// PublishedCA reads the CA of the relay's certificate, PEM, from the ConfigMap in which the certificate process publishes it.
+func (c *Cluster) PublishedCA(ctx context.Context, namespace string) (string, error) {
+	published, err := Get(ctx, c.CoreV1().ConfigMaps(namespace).Get, RelayCA)
+	if err != nil {
+		return "", err
 	}
-	return trust.CA, err
+	return published.Data["ca.crt"], nil
 }

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/version"
 )
 
 // Operator is a running Prometheus operator, with the flags that decide what it watches (cmd/operator/main.go of the
@@ -29,7 +30,8 @@ func (o *Operator) WatchesMonitors(namespace string) bool {
 
 // WatchesReferences reports whether it watches the Secrets and ConfigMaps in the namespace, as
 // --prometheus-instance-namespaces limits it to those of a Prometheus (pkg/prometheus/server/operator.go: New). It reads the
-// others as well, but a change of theirs changes nothing at first.
+// others as well, but a change of theirs changes nothing at first. --watch-referenced-objects-in-all-namespaces lifts that, but
+// has no effect before 0.92.1 (tried with 0.85; the operator's issue 8658).
 func (o *Operator) WatchesReferences(namespace string) bool {
 	return slices.Contains(o.instances, namespace) ||
 		(len(o.instances) == 0 || o.references) && watches(o.namespaces, o.denied, namespace)
@@ -101,7 +103,18 @@ func OperatorOf(pod *corev1.Pod) *Operator {
 			operator.references = !joined || value == "true"
 		}
 	}
+	operator.references = operator.references && atLeast(pod.Spec.Containers[at].Image, referencesSince)
 	return operator
+}
+
+// referencesSince is the first version in which --watch-referenced-objects-in-all-namespaces works.
+const referencesSince = "0.92.1"
+
+// atLeast reports whether an image's tag is that version or a newer one. An image without a version is taken to be older.
+func atLeast(image, oldest string) bool {
+	image, _, _ = strings.Cut(image, "@")
+	running, err := version.ParseGeneric(image[strings.LastIndex(image, ":")+1:])
+	return err == nil && running.AtLeast(version.MustParseGeneric(oldest))
 }
 
 // split returns the namespaces of a list; the empty one, which means all, is left out.

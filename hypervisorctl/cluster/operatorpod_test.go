@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,21 +12,25 @@ import (
 func TestWhatAnOperatorWatches(t *testing.T) {
 	tests := map[string]struct {
 		args []string
+		// image is of 0.92.1 if it is empty.
+		image string
 		// monitors and references are the namespaces, of ours and shop, that it watches.
 		monitors, references string
 	}{
-		"no flag":             {nil, "ours shop", "ours shop"},
-		"a list":              {[]string{"--namespaces=monitoring,ours"}, "ours", "ours"},
-		"one dash":            {[]string{"-namespaces", "ours"}, "ours", "ours"},
-		"several flags":       {[]string{"--namespaces=ours", "--namespaces=shop"}, "ours shop", "ours shop"},
-		"empty is all":        {[]string{"--namespaces=", "--deny-namespaces="}, "ours shop", "ours shop"},
-		"denied":              {[]string{"--deny-namespaces=ours"}, "shop", "shop"},
-		"a variable":          {[]string{"--namespaces=$(WATCHED)"}, "shop", "shop"},
-		"its instances":       {[]string{"--prometheus-instance-namespaces=ours"}, "ours shop", "ours"},
-		"all references":      {[]string{"--prometheus-instance-namespaces=ours", "--watch-referenced-objects-in-all-namespaces"}, "ours shop", "ours shop"},
-		"all, but not denied": {[]string{"--prometheus-instance-namespaces=x", "--watch-referenced-objects-in-all-namespaces=true", "--deny-namespaces=shop"}, "ours", "ours"},
-		"not all references":  {[]string{"--watch-referenced-objects-in-all-namespaces=false", "--prometheus-instance-namespaces=ours"}, "ours shop", "ours"},
-		"unknown":             {[]string{"serve", "--new-flag=shop", "--other"}, "ours shop", "ours shop"},
+		"no flag":              {nil, "", "ours shop", "ours shop"},
+		"a list":               {[]string{"--namespaces=monitoring,ours"}, "", "ours", "ours"},
+		"one dash":             {[]string{"-namespaces", "ours"}, "", "ours", "ours"},
+		"several flags":        {[]string{"--namespaces=ours", "--namespaces=shop"}, "", "ours shop", "ours shop"},
+		"empty is all":         {[]string{"--namespaces=", "--deny-namespaces="}, "", "ours shop", "ours shop"},
+		"denied":               {[]string{"--deny-namespaces=ours"}, "", "shop", "shop"},
+		"a variable":           {[]string{"--namespaces=$(WATCHED)"}, "", "shop", "shop"},
+		"its instances":        {[]string{"--prometheus-instance-namespaces=ours"}, "", "ours shop", "ours"},
+		"all references":       {[]string{"--prometheus-instance-namespaces=ours", "--watch-referenced-objects-in-all-namespaces"}, "", "ours shop", "ours shop"},
+		"all, but not denied":  {[]string{"--prometheus-instance-namespaces=x", "--watch-referenced-objects-in-all-namespaces=true", "--deny-namespaces=shop"}, "", "ours", "ours"},
+		"too old for the flag": {[]string{"--prometheus-instance-namespaces=ours", "--watch-referenced-objects-in-all-namespaces"}, "registry.example:5000/prometheus-operator:v0.85.0@sha256:0", "ours shop", "ours"},
+		"of no known version":  {[]string{"--prometheus-instance-namespaces=ours", "--watch-referenced-objects-in-all-namespaces"}, "registry.example:5000/prometheus-operator", "ours shop", "ours"},
+		"not all references":   {[]string{"--watch-referenced-objects-in-all-namespaces=false", "--prometheus-instance-namespaces=ours"}, "", "ours shop", "ours"},
+		"unknown":              {[]string{"serve", "--new-flag=shop", "--other"}, "", "ours shop", "ours shop"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -33,7 +38,7 @@ func TestWhatAnOperatorWatches(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Namespace: "operators", Name: "operator-x"}, Status: corev1.PodStatus{Phase: corev1.PodRunning},
 				Spec: corev1.PodSpec{ServiceAccountName: "operator", Containers: []corev1.Container{
 					{Name: "kube-rbac-proxy", Args: []string{"--namespaces=proxy"}},
-					{Name: "prometheus-operator", Args: test.args, Env: []corev1.EnvVar{{Name: "WATCHED", Value: "shop"}}},
+					{Name: "prometheus-operator", Image: cmp.Or(test.image, "quay.io/prometheus-operator/prometheus-operator:v0.92.1"), Args: test.args, Env: []corev1.EnvVar{{Name: "WATCHED", Value: "shop"}}},
 				}},
 			})
 			require.Equal(t, "operators/operator-x", operator.String())

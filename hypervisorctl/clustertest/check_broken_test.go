@@ -3,6 +3,7 @@ package clustertest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -195,13 +196,24 @@ func patchRegistration(t *testing.T, patch string) {
 	require.NoError(t, err)
 }
 
-// refusedImage bans the sidecar's image from a namespace, with a text that a terminal would act on.
+// refusedImage is an allow-list of KubeVirt's registry, with a text that a terminal would act on. One that has ours, too, refuses
+// nothing.
 func refusedImage(t *testing.T) string {
-	namespace := server.Namespace(t, "banned", labelled())
+	namespace, allowed := server.Namespace(t, "banned", labelled()), server.Namespace(t, "allowed", labelled())
 	for _, object := range readObjects(t, "testdata/banned.yaml") {
 		t.Cleanup(func() { require.NoError(t, server.Delete(context.Background(), object)) })
 		require.NoError(t, server.Apply(t.Context(), object))
 	}
+	mayDryRun(t, allowed)
+	testkit.Eventually(t, func() error { // the API server watches policies
+		pod, err := cluster.Launcher(allowed)
+		require.NoError(t, err)
+		if _, err = server.Client.CoreV1().Pods(allowed).Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err == nil {
+			return errors.New("images of elsewhere are allowed")
+		}
+		return nil
+	})
+	require.NotContains(t, callAs(t, reader(), "check", "-n", allowed, "--source=none").out, "is refused")
 	return namespace
 }
 

@@ -204,7 +204,7 @@ func TestCollect(t *testing.T) {
 			things = append(things, one[1])
 		}
 		logs := "vms/logs/" + namespace + ".virt-launcher-"
-		require.Equal(t, []string{"the relay's CA", logs + "pulling-x.log", logs + "secret-x.log", logs + "starting-x.log"}, things, absent)
+		require.Equal(t, []string{logs + "pulling-x.log", logs + "secret-x.log", logs + "starting-x.log"}, things, absent)
 	})
 	t.Run("without rights", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "bundle.tar.gz")
@@ -212,6 +212,7 @@ func TestCollect(t *testing.T) {
 		require.Zero(t, got.code, got.err)
 		files := unpack(t, file)
 		require.Contains(t, files["index.txt"], "vms/list.yaml: you may not list virtualmachineinstances")
+		require.Contains(t, files["index.txt"], "objects/daemonsets.hypervisor-exporter-relay.hypervisor-exporter-relay.yaml: you may not", "as the manifests have it")
 		require.Len(t, files, 2, "index.txt and check.txt")
 	})
 	t.Run("dry run", func(t *testing.T) {

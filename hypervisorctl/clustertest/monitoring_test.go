@@ -118,21 +118,36 @@ func TestCheckMonitoring(t *testing.T) {
 	})
 	t.Run("a PodMonitor that the operator rejects", func(t *testing.T) {
 		runsPrometheus(t, nil)
-		event := &corev1.Event{
-			ObjectMeta:     metav1.ObjectMeta{Namespace: cluster.RelayNamespace, GenerateName: "rejected-"},
-			InvolvedObject: corev1.ObjectReference{Kind: "PodMonitor", Namespace: cluster.RelayNamespace, Name: cluster.VMsPodMonitor},
-			Reason:         "InvalidConfiguration", Type: "Warning", Message: "no ConfigMap\x1b[2J", LastTimestamp: metav1.Now(),
+		events := server.Client.CoreV1().Events(cluster.RelayNamespace)
+		reject := func(message string) {
+			require.NoError(t, events.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
+			_, err := events.Create(t.Context(), &corev1.Event{
+				ObjectMeta:     metav1.ObjectMeta{Namespace: cluster.RelayNamespace, GenerateName: "rejected-"},
+				InvolvedObject: corev1.ObjectReference{Kind: "PodMonitor", Namespace: cluster.RelayNamespace, Name: cluster.VMsPodMonitor},
+				Reason:         "InvalidConfiguration", Type: "Warning", Message: message, LastTimestamp: metav1.Now(),
+			}, metav1.CreateOptions{})
+			require.NoError(t, err)
 		}
-		_, err := server.Client.CoreV1().Events(cluster.RelayNamespace).Create(t.Context(), event, metav1.CreateOptions{})
-		require.NoError(t, err)
-		require.Regexp(t, `warn  \d+s ago the Prometheus operator rejected PodMonitor hypervisor-exporter-relay/hypervisor-exporter-vms: no ConfigMap\\u001b\[2J\n`+
+		reject("unknown field\x1b[2J")
+		require.Regexp(t, `warn  \d+s ago the Prometheus operator rejected PodMonitor hypervisor-exporter-relay/hypervisor-exporter-vms: unknown field\\u001b\[2J\n`+
 			` +hint: kubectl -n hypervisor-exporter-relay describe podmonitors hypervisor-exporter-vms`, check(t))
-		require.NoError(t, server.Client.CoreV1().Events(cluster.RelayNamespace).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
+
+		before, err := server.Client.CoreV1().ConfigMaps(cluster.RelayNamespace).Get(t.Context(), cluster.RelayCA, metav1.GetOptions{})
+		require.NoError(t, err)
+		t.Cleanup(func() { trusted(t, []byte(before.Data["ca.crt"])) })
+		reject(`tlsConfig: failed to get ca "<configmap=hypervisor-exporter-relay-ca,key=ca.crt>"`)
+		trusted(t, nil)
+		require.Contains(t, check(t), "the Prometheus operator rejected PodMonitor", "it waits for the CA")
+		trusted(t, []byte("the CA"))
+		require.NotContains(t, check(t), "the Prometheus operator rejected PodMonitor", "the CA came")
+		require.NoError(t, events.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
 	})
 	t.Run("namespaces that the PodMonitor leaves out", func(t *testing.T) {
 		runsPrometheus(t, nil)
 		patchMonitor(t, `[{"op": "replace", "path": "/spec/namespaceSelector", "value": {"matchNames": ["default"]}}]`)
 		require.Regexp(t, `fail  namespaces are labelled for sidecars, but PodMonitor hypervisor-exporter-vms leaves them out\n.*`+namespace, check(t))
+		patchMonitor(t, `[{"op": "replace", "path": "/spec/namespaceSelector", "value": {"matchNames": ["default", "`+namespace+`"]}}]`)
+		require.NotRegexp(t, `leaves them out\n.*`+namespace, check(t))
 		patchMonitor(t, `[{"op": "replace", "path": "/spec/namespaceSelector", "value": {"any": true}}]`)
 	})
 }

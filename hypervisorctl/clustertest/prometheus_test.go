@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -185,9 +184,8 @@ func startPrometheus(t *testing.T, namespace string, what scraped) realPrometheu
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yaml"), groups, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), content, 0o600))
-	process, err := testkit.Start(filepath.Join(dir, "log"), exec.Command("prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address))
-	require.NoError(t, err, "install it with: apt-get install -y --no-install-recommends prometheus")
+	process, err := testkit.StartPrometheus(t.Context(), dir, address)
+	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = process.Terminate(testkit.Patience)
 		if t.Failed() {

@@ -41,8 +41,6 @@ func (s Scope) namespaces() []string {
 // Launcher is a VM's pod. It is troubled if the VM's type is not known.
 type Launcher struct{ Troubled, Sidecar bool }
 
-const productSelector = "app.kubernetes.io/name=kubevirt-hypervisor-exporter"
-
 // thing is an object, or a list of objects if it has no name.
 type thing struct {
 	group, version, resource, namespace, name string
@@ -60,6 +58,8 @@ func (s Scope) things() []thing {
 		{"apps", "v1", "deployments", s.Exporter, cluster.Certs, "", workload},
 		{"discovery.k8s.io", "v1", "endpointslices", s.Exporter, "", "kubernetes.io/service-name=" + cluster.Webhook, endpoints},
 		{operator, "v1", "prometheuses", "", "", "", prometheus},
+		{operator, "v1alpha1", "prometheusagents", "", "", "", prometheus},
+		{operator, "v1", "thanosrulers", "", "", "", prometheus},
 		{"kubevirt.io", "v1", "kubevirts", "", "", "", kubeVirt},
 		{"", "v1", "namespaces", "", "", inject.AnnotationInject, namespace},
 	}
@@ -71,7 +71,7 @@ func (s Scope) things() []thing {
 			thing{"", "v1", "namespaces", "", one, "", namespace},
 			thing{operator, "v1", "podmonitors", one, "", "", podMonitor},
 			thing{operator, "v1", "prometheusrules", one, "", "", prometheusRule},
-			thing{"", "v1", "pods", one, "", productSelector, pod},
+			thing{"", "v1", "pods", one, "", cluster.Ours, pod},
 			thing{"", "v1", "events", one, "", "", event})
 	}
 	return things
@@ -86,12 +86,12 @@ func Objects(ctx context.Context, reader *cluster.Cluster, scope Scope, bundle *
 	if scope.Relay == "" {
 		return
 	}
-	ca, err := reader.RelayCA(ctx, scope.Relay)
+	ca, err := reader.PublishedCA(ctx, scope.Relay)
 	if err != nil {
 		bundle.Missing("the relay's CA", err)
 		return
 	}
-	bundle.Add("objects/relay-ca.pem", certificates(ca))
+	bundle.Add("objects/relay-ca.pem", certificates([]byte(ca)))
 }
 
 // objects adds a file with what is kept of objects that are wanted.
@@ -166,7 +166,7 @@ func Launchers(ctx context.Context, reader *cluster.Cluster, scope Scope, bundle
 // Logs adds the logs of the installation's pods and the webhook's metrics. Pods that are not ready come first.
 func Logs(ctx context.Context, reader *cluster.Cluster, scope Scope, bundle *Bundle) {
 	for _, namespace := range scope.namespaces() {
-		pods, err := reader.Pods(ctx, namespace, productSelector)
+		pods, err := reader.Pods(ctx, namespace, cluster.Ours)
 		if err != nil {
 			bundle.Missing("logs in the namespace "+namespace, err)
 			continue

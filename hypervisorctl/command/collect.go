@@ -64,11 +64,10 @@ func (o *collectOptions) run(ctx context.Context) (err error) {
 	}
 	bundle := &collect.Bundle{}
 	if err := s.findInstallation(ctx); err != nil {
-		bundle.Missing("the namespaces of the installation", err)
+		bundle.Missing("the namespaces of the installation, so those of the manifests were read", err)
+		s.exporter, s.relay = cmp.Or(s.exporter, cluster.ExporterNamespace), cmp.Or(s.relay, cluster.RelayNamespace)
 	}
-	scope := collect.Scope{
-		Exporter: cmp.Or(s.exporter, cluster.ExporterNamespace), Relay: s.relay, Namespace: *o.kube.Namespace,
-	}
+	scope := collect.Scope{Exporter: s.exporter, Relay: s.relay, Namespace: *o.kube.Namespace}
 	if err := s.addCheck(ctx, bundle); err != nil {
 		return err
 	}

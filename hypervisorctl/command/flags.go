@@ -96,7 +96,8 @@ func (f *flags) namespace() (string, error) {
 	return namespace, nil
 }
 
-// survey finds out about the VMIs that one of the options selects; without options, about all. The note is why no source of types could be used.
+// survey finds out about the VMIs that one of the options selects; without options, about all. The note is why no source of
+// types could be used.
 func (s *session) survey(ctx context.Context, namespace string, selected ...metav1.ListOptions) (vms []survey.VM, note string, err error) {
 	from, note, err := s.chooseSource(ctx, namespace)
 	if err != nil {

@@ -71,6 +71,7 @@ func TestParseBelieves(t *testing.T) {
 		"a state without reason":  {state + `state="paused"} 1`, Finding{Type: "kvm"}},
 		"no such state":           {state + `state="broken",reason="ioerror"} 1`, Finding{Type: "kvm"}},
 		"another VM's state":      {strings.ReplaceAll(state, "web", "db") + `state="paused",reason="ioerror"} 1`, Finding{Type: "kvm"}},
+		"more than ten years":     {control + `control_state="job"} 1e12`, Finding{Type: "kvm"}},
 		"fractions of a second":   {control + `control_state="job"} 61.7`, Finding{Type: "kvm", ControlState: "job", ControlSeconds: 61}},
 		"no such control state":   {control + `control_state="broken"} 400`, Finding{Type: "kvm"}},
 		"not a number":            {control + `control_state="occupied"} NaN`, Finding{Type: "kvm"}},

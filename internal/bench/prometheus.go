@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -86,14 +85,13 @@ func (b *bench) scrapeFleet(ctx context.Context, t *table, column int, page stri
 	if err := writeFleet(folder, pages.Listener.Addr(), vms, interval); err != nil {
 		return err
 	}
-	address, err := freeAddress()
+	address, err := testkit.Address()
 	if err != nil {
 		return err
 	}
-	process, err := testkit.Start(filepath.Join(folder, "log"), exec.Command("prometheus", "--config.file="+filepath.Join(folder, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(folder, "data"), "--web.listen-address="+address))
+	process, err := testkit.StartPrometheus(ctx, folder, address)
 	if err != nil {
-		return fmt.Errorf("prometheus (apt-get install -y --no-install-recommends prometheus): %w", err)
+		return err
 	}
 	defer process.Kill()
 	if err := pause(ctx, settledScrapes*interval); err != nil {

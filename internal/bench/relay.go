@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/podtest"
 	"kubevirt-hypervisor-exporter/internal/testkit/reviewer"
 )
@@ -139,7 +140,7 @@ func everyInterval(ctx context.Context, s *server, length time.Duration) ([]time
 func (b *bench) startRelay(
 	ctx context.Context, binaries, kubelet string, uids []string, pair keyPair, api *reviewer.Reviewer,
 ) (*server, error) {
-	address, err := freeAddress()
+	address, err := testkit.Address()
 	if err != nil {
 		return nil, err
 	}

@@ -121,30 +121,20 @@ func query(ctx context.Context, server string, form url.Values, data any) error 
 	return nil
 }
 
-// prometheus starts one of Debian's package over the blocks in the folder, and returns its URL.
+// prometheus starts one over the blocks in the folder, and returns its URL.
 func (b *bench) prometheus(ctx context.Context, folder string) (server string, stop func(), err error) {
-	config := filepath.Join(folder, "prometheus.yml")
-	if err := os.WriteFile(config, []byte("global: {}\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, "prometheus.yml"), []byte("global: {}\n"), 0o600); err != nil {
 		return "", nil, err
 	}
-	address, err := freeAddress()
+	address, err := testkit.Address()
 	if err != nil {
 		return "", nil, err
 	}
-	process, err := testkit.Start(filepath.Join(b.folder, "prometheus.log"), exec.Command("prometheus", "--config.file="+config,
-		"--storage.tsdb.path="+filepath.Join(folder, "blocks"), "--storage.tsdb.retention.time=10y", "--web.listen-address="+address))
+	process, err := testkit.StartPrometheus(ctx, folder, address, "--storage.tsdb.retention.time=10y")
 	if err != nil {
 		return "", nil, err
 	}
-	for began := time.Now(); ; {
-		if _, err = evaluate(ctx, "http://"+address, "vector(1)", began); err == nil {
-			return "http://" + address, process.Kill, nil
-		}
-		if pause(ctx, 10*time.Millisecond) != nil || time.Since(began) > testkit.Patience {
-			process.Kill()
-			return "", nil, fmt.Errorf("prometheus does not answer: %w\n%s", err, process.LogTail())
-		}
-	}
+	return "http://" + address, process.Kill, nil
 }
 
 // writeHistory makes blocks with what Prometheus holds of that many VMs, 100 on each node: the series that the rules ask for, at
@@ -184,7 +174,7 @@ func writeHistory(ctx context.Context, folder string, vms int, now int64) (err e
 	if err := file.Close(); err != nil {
 		return err
 	}
-	output, err := exec.CommandContext(ctx, "promtool", "tsdb", "create-blocks-from", "openmetrics", path, filepath.Join(folder, "blocks")).CombinedOutput()
+	output, err := exec.CommandContext(ctx, "promtool", "tsdb", "create-blocks-from", "openmetrics", path, filepath.Join(folder, "data")).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("promtool (apt-get install -y --no-install-recommends prometheus): %w\n%s", err, output)
 	}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -214,13 +213,4 @@ func command(ctx context.Context, binary string, flags ...string) (*exec.Cmd, er
 		}
 	}
 	return exec.Command(binary, flags...), nil
-}
-
-// freeAddress returns a TCP address of this machine on which nothing listens now.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
 }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"kubevirt-hypervisor-exporter/internal/testkit/libvirttest"
 	"kubevirt-hypervisor-exporter/sidecar/hypervisor"
 )
@@ -140,7 +141,7 @@ func (b *bench) atRest(ctx context.Context, t *table, servers []*server) error {
 // startSidecar starts the sidecar of a column, or the yardstick in the last: as libvirt's user, with the image's
 // environment.
 func (b *bench) startSidecar(ctx context.Context, column int, daemon *libvirttest.Daemon) (*server, error) {
-	address, err := freeAddress()
+	address, err := testkit.Address()
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"net/http"
 	"os"
 	"os/exec"
@@ -74,7 +75,7 @@ func (b *bench) webhook(ctx context.Context) (*table, error) {
 
 // startWebhook starts the webhook. The server's header, body and want are set.
 func (b *bench) startWebhook(ctx context.Context, s *server, binaries string, pair keyPair) (*server, error) {
-	address, err := freeAddress()
+	address, err := testkit.Address()
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"kubevirt-hypervisor-exporter/internal/testkit"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,7 +21,7 @@ const yardstickCommand = "yardstick"
 // startYardstick starts this program again, as the yardstick of the relay if there is a page, else of the webhook.
 // The server's header, body and want are set.
 func (b *bench) startYardstick(ctx context.Context, s *server, pair keyPair, page ...string) (*server, error) {
-	address, err := freeAddress()
+	address, err := testkit.Address()
 	if err != nil {
 		return nil, err
 	}

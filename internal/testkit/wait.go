@@ -31,10 +31,18 @@ func Eventually(t testing.TB, ask func() error) {
 // FreeAddress returns a TCP address of this machine on which nothing listens now.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := Address()
 	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+	return address
+}
+
+// Address is FreeAddress without a test.
+func Address() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
 }
 
 // Soak reports whether the long loops run, too: `make soak` sets KHE_SOAK=1.

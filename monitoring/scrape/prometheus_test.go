@@ -2,12 +2,10 @@ package scrape
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -33,25 +31,13 @@ func startPrometheus(t *testing.T, config map[string]any, rules []byte) promethe
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yaml"), rules, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), content, 0o600))
-	process, err := testkit.Start(filepath.Join(dir, "log"), exec.Command("prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address))
-	require.NoError(t, err, "install it with: apt-get install -y --no-install-recommends prometheus")
+	process, err := testkit.StartPrometheus(t.Context(), dir, address)
+	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = process.Terminate(testkit.Patience)
 		if t.Failed() {
 			t.Logf("the end of Prometheus' log:\n%s", process.LogTail())
 		}
-	})
-	testkit.Eventually(t, func() error {
-		response, err := http.Get("http://" + address + "/-/ready")
-		if err != nil {
-			return err
-		}
-		_ = response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return errors.New(response.Status)
-		}
-		return nil
 	})
 	return prometheus{url: "http://" + address}
 }
