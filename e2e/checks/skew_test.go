@@ -185,11 +185,12 @@ func (f *framework) readiness(v vm) string {
 	return string(text)
 }
 
-// qemu is the VM's process, as its own container numbers it.
+// qemu is the VM's process, as its own container numbers it. libvirt runs others for a moment, to find out what QEMU can do.
 func (f *framework) qemu(v vm) string {
-	pid := f.exec(f.pod(v), "compute", "sh", "-c", "grep -l ^qemu /proc/[0-9]*/comm || true")
-	require.NotEmpty(f.t, pid)
-	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(pid), "/proc/"), "/comm")
+	const ofGuests = `for name in $(grep -l ^qemu /proc/[0-9]*/comm); do grep -qa guest= "${name%/comm}/cmdline" && echo "${name%/comm}"; done; true`
+	process := strings.TrimSpace(f.exec(f.pod(v), "compute", "sh", "-c", ofGuests))
+	require.Regexp(f.t, `^/proc/\d+$`, process)
+	return process
 }
 
 // measuredAt are the times, in seconds, of the VM's samples in the last while.
