@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -95,15 +96,25 @@ func With(manifests string, components []string, more string) ([]*unstructured.U
 	return Around(manifests, text+more)
 }
 
+// oneAtATime guards what kustomize keeps for the whole process without a lock that suffices: its OpenAPI schema
+// (kubernetes-sigs/kustomize#4824).
+var oneAtATime sync.Mutex
+
 // Render returns what `kubectl apply -k` of the folder would send.
 func Render(folder string) ([]*unstructured.Unstructured, error) {
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
+	content, err := kustomize(folder)
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", folder, err)
 	}
-	content, err := resources.AsYaml()
+	return apiservertest.Objects(bytes.NewReader(content))
+}
+
+func kustomize(folder string) ([]byte, error) {
+	oneAtATime.Lock()
+	defer oneAtATime.Unlock()
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
 	if err != nil {
 		return nil, err
 	}
-	return apiservertest.Objects(bytes.NewReader(content))
+	return resources.AsYaml()
 }
