@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/dynamic"
@@ -65,28 +64,36 @@ func Get[T any](ctx context.Context, read func(context.Context, string, metav1.G
 }
 
 // Each calls use for each object of a list, and holds two pages of them at most. If the list takes so long that its
-// continuation expires, it is listed again as a whole (pager: FullListIfExpired), so use may get an object twice.
+// continuation expires, it is listed again as a whole, as kubectl does, so use may get an object twice.
 func Each[L runtime.Object, T any](
 	ctx context.Context, c *Cluster, list func(context.Context, metav1.ListOptions) (L, error), options metav1.ListOptions, use func(*T),
 ) error {
-	pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-		return list(ctx, options)
-	})
-	pages.PageSize, pages.PageBufferSize = c.chunk, 1
-	return access(pages.EachListItem(ctx, options, func(object runtime.Object) error {
+	each := func(object runtime.Object) error {
 		one, ok := any(object).(*T)
 		if !ok {
 			return fmt.Errorf("the API server's list contains a %T", object)
 		}
 		use(one)
 		return nil
-	}))
+	}
+	pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return list(ctx, options)
+	})
+	pages.PageSize, pages.PageBufferSize = c.chunk, 1
+	err := pages.EachListItem(ctx, options, each)
+	if apierrors.IsResourceExpired(err) { // EachListItem leaves that to its caller
+		pages.PageSize = 0
+		err = pages.EachListItem(ctx, options, each)
+	}
+	return access(err)
 }
 
 // EachVMI calls use for each VMI of a namespace, or of all namespaces if it is empty, that the options select.
 func (c *Cluster) EachVMI(ctx context.Context, namespace string, options metav1.ListOptions, use func(vm.VMI)) error {
-	return Each(ctx, c, c.dynamic.Resource(vmis()).Namespace(namespace).List, options,
-		func(object *unstructured.Unstructured) { use(vm.FromObject(object)) })
+	list := func(ctx context.Context, options metav1.ListOptions) (*vmiPage, error) {
+		return c.vmiPage(ctx, namespace, options)
+	}
+	return Each(ctx, c, list, options, func(object *vm.Object) { use(vm.FromObject(object)) })
 }
 
 // VMINames returns the names of a namespace's VMIs, as of some moments ago: from the API server's memory, without the rest

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -178,7 +179,7 @@ func (o *listOptions) print(list *List, columns []column, namespace string, name
 	default:
 		return o.errOut.Printf("%s in the namespace %s.\n", what, namespace)
 	}
-	if err := o.printer().PrintObj(table(list.Items, columns), o.out.Filter()); err != nil {
+	if err := o.out.Buffered(func(out io.Writer) error { return o.printer().PrintObj(table(list.Items, columns), out) }); err != nil {
 		return err
 	}
 	for _, note := range notes(list) {

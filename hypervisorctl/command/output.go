@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -85,7 +86,9 @@ func (o *output) print(out *terminal.Writer, object any) error {
 	if err != nil {
 		return err
 	}
-	return printer.PrintObj(&unstructured.Unstructured{Object: fields}, out.Filter())
+	return out.Buffered(func(out io.Writer) error {
+		return printer.PrintObj(&unstructured.Unstructured{Object: fields}, out)
+	})
 }
 
 // clean returns the fields of the object's JSON, each text on one line.

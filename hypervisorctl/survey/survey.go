@@ -76,12 +76,42 @@ func List(ctx context.Context, reader Reader, request Request) ([]VM, error) {
 	if request.Progress == nil {
 		request.Progress = func(string) {}
 	}
+	found, launchers, err := read(ctx, reader, request)
+	if err != nil {
+		return nil, err
+	}
+	vms, err := ask(ctx, request, found, launchers)
+	if err != nil {
+		return nil, err
+	}
+	return vms, refusals(ctx, reader, request, vms)
+}
+
+// read lists the VMIs and, at the same time, the pods that run them, by the UID of the VMI. Of two errors it returns that of
+// the VMIs, so that a user without rights reads the same each time.
+func read(ctx context.Context, reader Reader, request Request) ([]vm.VMI, map[string][]vm.Launcher, error) {
+	launchers := map[string][]vm.Launcher{}
+	pods := make(chan error, 1)
+	go func() {
+		pods <- reader.EachLauncher(ctx, request.Namespace, request.Config, func(launcher vm.Launcher) {
+			if launcher.Owner != "" {
+				launchers[launcher.Owner] = append(launchers[launcher.Owner], launcher)
+			}
+		})
+	}()
+	found, err := vmis(ctx, reader, request)
+	err = cmp.Or(err, <-pods)
+	return found, launchers, err
+}
+
+func vmis(ctx context.Context, reader Reader, request Request) ([]vm.VMI, error) {
+	selections := request.Select
+	if len(selections) == 0 {
+		selections = []metav1.ListOptions{{}}
+	}
 	var found []vm.VMI
 	seen := map[string]bool{}
-	if len(request.Select) == 0 {
-		request.Select = []metav1.ListOptions{{}}
-	}
-	for _, options := range request.Select {
+	for _, options := range selections {
 		err := reader.EachVMI(ctx, request.Namespace, options, func(vmi vm.VMI) {
 			if seen[vmi.UID] { // the list was started again
 				return
@@ -94,20 +124,7 @@ func List(ctx context.Context, reader Reader, request Request) ([]VM, error) {
 			return nil, err
 		}
 	}
-	launchers := map[string][]vm.Launcher{}
-	err := reader.EachLauncher(ctx, request.Namespace, request.Config, func(launcher vm.Launcher) {
-		if seen[launcher.Owner] {
-			launchers[launcher.Owner] = append(launchers[launcher.Owner], launcher)
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	vms, err := ask(ctx, request, found, launchers)
-	if err != nil {
-		return nil, err
-	}
-	return vms, refusals(ctx, reader, request, vms)
+	return found, nil
 }
 
 // refusals explains VMs without a sidecar by KubeVirt's events about pods that were refused. It reads events only if they

@@ -1,6 +1,8 @@
 package terminal
 
 import (
+	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -80,6 +82,14 @@ func (f filter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// Buffered calls print with a Filter that writes to the output in large pieces: a printer of tables writes each cell by
+// itself.
+func (w *Writer) Buffered(print func(io.Writer) error) error {
+	buffer := bufio.NewWriter(w.out)
+	err := print(filter{buffer})
+	return cmp.Or(err, buffer.Flush())
 }
 
 // clearLine moves to the beginning of the line and clears it (ECMA-48, EL).

@@ -5,26 +5,21 @@ import (
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // object is a VMI as KubeVirt writes it.
-func object(owner *metav1.OwnerReference, conditions ...map[string]any) *unstructured.Unstructured {
-	list := []any{"not a condition"}
-	for _, one := range conditions {
-		list = append(list, one)
-	}
-	vmi := &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"phase": Running, "conditions": list}}}
-	vmi.SetNamespace("shop")
-	vmi.SetName("web")
+func object(owner *metav1.OwnerReference, conditions ...condition) *Object {
+	vmi := &Object{}
+	vmi.Metadata.Namespace, vmi.Metadata.Name = "shop", "web"
+	vmi.Status.Phase, vmi.Status.Conditions = Running, conditions
 	if owner != nil {
-		vmi.SetOwnerReferences([]metav1.OwnerReference{*owner})
+		vmi.Metadata.OwnerReferences = []metav1.OwnerReference{*owner}
 	}
 	return vmi
 }
 
-func condition(kind, status string) map[string]any {
-	return map[string]any{"type": kind, "status": status, "reason": "DisksNotLiveMigratable", "message": "a message"}
+func has(kind, status string) condition {
+	return condition{Type: kind, Status: status, Reason: "DisksNotLiveMigratable", Message: "a message"}
 }
 
 // A command is printed only for a VM for which KubeVirt accepts it.
@@ -41,9 +36,9 @@ func TestAdviceFitsTheVM(t *testing.T) {
 		replaced = "kubectl delete vmi web -n shop (its VirtualMachineInstanceReplicaSet creates another)"
 		kill     = "virtctl stop web -n shop --force --grace-period=0, then virtctl start web -n shop"
 	)
-	can, cannot, unknown := condition("LiveMigratable", "True"), condition("LiveMigratable", "False"), condition("LiveMigratable", "Unknown")
+	can, cannot, unknown := has("LiveMigratable", "True"), has("LiveMigratable", "False"), has("LiveMigratable", "Unknown")
 	tests := map[string]struct {
-		vmi                   *unstructured.Unstructured
+		vmi                   *Object
 		newPod, restart, kill string
 		ownership             string
 	}{
@@ -76,14 +71,14 @@ func TestAdviceNamesThePod(t *testing.T) {
 
 // The conditions and fields of a VMI that explain reads; each is absent where KubeVirt does not set it.
 func TestWhatExplainReads(t *testing.T) {
-	vmi := object(nil, condition("Paused", "True"), condition("PodScheduled", "False"), condition("SoftwareEmulation", "True"), condition("HardwareEmulation", "False"))
-	vmi.SetLabels(map[string]string{"kubevirt.io/outdatedLauncherImage": ""})
-	require.NoError(t, unstructured.SetNestedField(vmi.Object, "Microsoft Windows", "status", "guestOSInfo", "name"))
+	vmi := object(nil, has("Paused", "True"), has("PodScheduled", "False"), has("SoftwareEmulation", "True"), has("HardwareEmulation", "False"))
+	vmi.Metadata.Labels = map[string]string{"kubevirt.io/outdatedLauncherImage": ""}
+	vmi.Status.GuestOSInfo.Name = "Microsoft Windows"
 	got := FromObject(vmi)
 	require.Equal(t, VMI{
 		Namespace: "shop", Name: "web", Phase: Running, Paused: "DisksNotLiveMigratable", Unschedulable: "a message",
 		SoftwareEmulation: true, GuestOS: "Microsoft Windows", Outdated: true,
 	}, got)
 	require.Equal(t, VMI{Namespace: "shop", Name: "web", Phase: Running},
-		FromObject(object(nil, condition("Paused", "False"), condition("PodScheduled", "True"), map[string]any{"type": int64(1), "status": true})))
+		FromObject(object(nil, has("Paused", "False"), has("PodScheduled", "True"))))
 }

@@ -32,7 +32,7 @@ type Launcher struct {
 	Phase   corev1.PodPhase
 	Created time.Time
 	Sidecar Sidecar
-	// Decision is what the webhook would decide on the pod as it is, the sidecar included where it has one.
+	// Decision is what the webhook would decide on a pod that has no sidecar.
 	Decision inject.Reason
 	Options  LauncherOptions
 }
@@ -70,8 +70,10 @@ func FromPod(cfg inject.Config, pod *corev1.Pod) Launcher {
 		Phase:     pod.Status.Phase,
 		Created:   pod.CreationTimestamp.Time,
 		Sidecar:   sidecarOf(pod),
-		Decision:  inject.Decide(cfg, inject.FromCore(pod)).Reason,
 		Options:   optionsOf(pod),
+	}
+	if launcher.Sidecar.State == Absent {
+		launcher.Decision = inject.Judge(cfg, inject.FromCore(pod))
 	}
 	if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == contract.VMIKind && strings.HasPrefix(owner.APIVersion, "kubevirt.io/") {
 		launcher.Owner, launcher.OwnerName = string(owner.UID), owner.Name

@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
@@ -88,20 +87,4 @@ func TestOwner(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestFromObject(t *testing.T) {
-	got := FromObject(&unstructured.Unstructured{Object: map[string]any{"status": map[string]any{
-		"activePods": map[string]any{"b": "node-2", "a": "node-1"},
-		"conditions": []any{
-			map[string]any{"type": "SoftwareEmulation", "status": "True"},
-			map[string]any{"type": "HardwareEmulation", "status": "False"},
-			"nonsense",
-		},
-	}}})
-	require.Equal(t, []string{"a", "b"}, got.ActivePods)
-	require.True(t, got.SoftwareEmulation)
-	require.False(t, got.HardwareEmulation)
-	nonsense := FromObject(&unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"activePods": 1, "conditions": 2}}})
-	require.Equal(t, VMI{}, nonsense)
 }

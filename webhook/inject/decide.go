@@ -42,14 +42,22 @@ func LeaveAlone(reason Reason) Decision {
 // The patch is built from what is added, never as the difference to a pod that was encoded
 // again: that would drop fields that are newer than our types.
 func Decide(cfg Config, pod *Pod) Decision {
-	for reason := range Injected {
-		if applies := reason.entry().applies; applies != nil && applies(cfg, pod) {
-			return LeaveAlone(reason)
-		}
+	if reason := Judge(cfg, pod); reason != Injected {
+		return LeaveAlone(reason)
 	}
 	s, sizeWarnings := sizeFor(cfg, pod)
 	patch, patchWarnings := patchFor(cfg, pod, container(cfg, pod, s))
 	return Decision{Reason: Injected, Warnings: slices.Concat(switchWarnings(pod), sizeWarnings, patchWarnings), Patch: patch}
+}
+
+// Judge returns whether the pod gets the sidecar: Injected, or the first reason why not.
+func Judge(cfg Config, pod *Pod) Reason {
+	for reason := range Injected {
+		if applies := reason.entry().applies; applies != nil && applies(cfg, pod) {
+			return reason
+		}
+	}
+	return Injected
 }
 
 // switchWarnings warns about a value of the opt-out switch that is not known. The pod is

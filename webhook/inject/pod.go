@@ -171,9 +171,24 @@ func FromCore(pod *corev1.Pod) *Pod {
 	converted := &Pod{}
 	// Neither can fail: the fields that Pod has are of the same types in corev1.Pod
 	// (FuzzParsePod), which writes every quantity in its short form.
-	podJSON, _ := json.Marshal(pod)
+	podJSON, _ := json.Marshal(withoutUnread(pod))
 	_ = kjson.UnmarshalCaseSensitivePreserveInts(podJSON, converted)
 	return converted
+}
+
+// withoutUnread leaves out most of what Pod has not: of a running pod, more than half.
+func withoutUnread(pod *corev1.Pod) *corev1.Pod {
+	short := &corev1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}
+	short.ManagedFields = nil
+	for _, containers := range []*[]corev1.Container{&short.Spec.Containers, &short.Spec.InitContainers} {
+		*containers = slices.Clone(*containers)
+		for i := range *containers {
+			c := &(*containers)[i]
+			c.Command, c.Args, c.Env, c.EnvFrom = nil, nil, nil, nil
+			c.LivenessProbe, c.ReadinessProbe, c.StartupProbe, c.Lifecycle = nil, nil, nil, nil
+		}
+	}
+	return short
 }
 
 // checkSecurity bounds the texts that the sidecar takes over from a container.
