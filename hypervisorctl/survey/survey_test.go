@@ -21,6 +21,7 @@ type lister struct {
 	vmis      []vm.VMI
 	launchers []vm.Launcher
 	err       error
+	podsErr   error
 	events    []corev1.Event
 	eventsErr error
 }
@@ -40,7 +41,7 @@ func (w lister) EachLauncher(_ context.Context, _ string, _ inject.Config, use f
 			use(one)
 		}
 	}
-	return w.err
+	return w.podsErr
 }
 
 func (w lister) EachFailedCreate(_ context.Context, _, _ string, use func(*corev1.Event)) error {
@@ -136,9 +137,12 @@ func TestList(t *testing.T) {
 		require.Nil(t, one.Finding)
 		require.NoError(t, one.Err)
 	}
-	w.err = errors.New("gone")
+	w.podsErr = errors.New("pods are gone")
 	_, err = List(t.Context(), w, request)
-	require.ErrorIs(t, err, w.err)
+	require.ErrorIs(t, err, w.podsErr)
+	w.err = errors.New("VMIs are gone")
+	_, err = List(t.Context(), w, request)
+	require.ErrorIs(t, err, w.err, "always the same of two")
 }
 
 func TestManyReasons(t *testing.T) {
