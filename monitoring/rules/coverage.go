@@ -2,14 +2,24 @@ package rules
 
 import "time"
 
+// down is recorded because several alerts ask for it. Of a pod with two targets, one that answers is enough.
+func down() Recording {
+	return Recording{
+		Name:    Down,
+		Expr:    `max by (cluster, namespace, name, node, pod) (up` + ofVMs + `) == 0`,
+		Meaning: "0 for each VM's pod that is a target and cannot be scraped. Absent for all others.",
+	}
+}
+
+// targetDown asks for the one phase of the five that kube-state-metrics shows of each pod.
 func targetDown() Alert {
 	return Alert{
 		Name: "HypervisorExporterTargetDown",
-		Expr: `max by (cluster, namespace, name, node, pod) (up` + ofVMs + `) == 0
+		Expr: recorded(Down, "") + `
 unless on (cluster, namespace, pod)
-  kube_pod_status_phase{` + NotVMs + `,phase!="Running"} == 1
+  kube_pod_status_phase{` + NotVMs + `,phase="Running"} == 0
 unless on (cluster, node)
-  (` + relayDownExpr + `)`,
+  (` + nodesWithoutRelay() + `)`,
 		For:         10 * time.Minute,
 		Severity:    Warning,
 		Summary:     "A VM's exporter cannot be scraped although its pod runs.",
@@ -32,7 +42,7 @@ func libvirtUnreachable() Alert {
 func restarting() Alert {
 	return Alert{
 		Name: "HypervisorExporterRestarting",
-		Expr: `max by (cluster, namespace, name, node, pod) (increase(hypervisor_exporter_restarts_total` + ofVMs + `[30m])) >= 3
+		Expr: `max by (cluster, namespace, name, node, pod) (increase(hypervisor_exporter_restarts_total` + ofVMs + `[30m]) >= 3)
 and on (cluster, namespace, pod) up` + ofVMs,
 		Severity:    Warning,
 		Summary:     "A VM's exporter keeps dying.",
@@ -64,7 +74,7 @@ func withoutMetric() Alert {
   ` + namedPods + `
   unless on (cluster, namespace, pod) ` + optedOut + `
   unless on (cluster, namespace, name, pod) ` + info() + `
-  unless on (cluster, namespace, name, pod) up` + ofVMs + ` == 0
+  unless on (cluster, namespace, name, pod) ` + recorded(Down, "") + `
 )
 and on (cluster, namespace) (
   ` + enabledNamespaces + `

@@ -9,34 +9,56 @@ func deaf(name, node string, first, last int) []line {
 }
 
 func targetScenarios() []scenario {
-	return slices.Concat(targetDownScenarios(), restartingScenarios(), libvirtScenarios())
+	return slices.Concat(downScenarios(), targetDownScenarios(), restartingScenarios(), libvirtScenarios())
 }
 
 func podOf(one run) labels { return of(one.name, one.node, "pod", one.pod) }
 
+func downScenarios() []scenario {
+	web, db := vm("web", "node-1", "kvm", 0, 10), vm("db", "node-1", "kvm", 0, 10)
+	is := func(r run) labels { return podOf(r).with("value", "0") }
+	second := metric("up", web.target().with("endpoint", "other"), 1, 0, 10)
+	return []scenario{
+		{rule: Down, kind: fires, story: "each pod that does not answer", input: slices.Concat(deaf("web", "node-1", 0, 10), deaf("mail", "node-2", 0, 10), runs(db)),
+			want: []moment{at(5, is(web), is(vm("mail", "node-2", "kvm", 0, 10)))}},
+		{rule: Down, kind: silent, story: "one of the pod's two targets is up", input: append(deaf("web", "node-1", 0, 10), second), want: []moment{at(5)}},
+		{rule: Down, kind: fires, story: "what else is called like the pod answers", input: append(deaf("web", "node-1", 0, 10), runs(web.in("other", web.pod), web.by("shop/app"))...),
+			want: []moment{at(5, is(web))}},
+		{rule: Down, kind: silent, story: "targets of other jobs", input: []line{metric("up", web.by("shop/app").target(), 0, 0, 10)}, want: []moment{at(5)}},
+		{rule: Down, kind: resolves, story: "when the pod is gone", input: deaf("web", "node-1", 0, 10), want: []moment{at(10, is(web)), at(11)}},
+		{rule: Down, kind: migration, story: "away from a deaf exporter", input: append(deaf("web", "node-1", 0, 10), vm("web", "node-2", "kvm", 9, 20).lines()...),
+			want: []moment{at(10, is(web)), at(11)}},
+	}
+}
+
 func targetDownScenarios() []scenario {
 	const rule = "HypervisorExporterTargetDown"
 	web := vm("web", "node-1", "kvm", 0, 40)
-	phase := func(value string) line {
-		return metric("kube_pod_status_phase", labels{"namespace": "shop", "pod": web.pod, "phase": value, "job": "kube-state-metrics"}, 1, 0, 40)
+	phase := func(namespace, pod, is string) (all []line) { // as kube-state-metrics shows it
+		for _, phase := range []string{"Pending", "Running", "Succeeded", "Failed", "Unknown"} {
+			value := 0.
+			if phase == is {
+				value = 1
+			}
+			all = append(all, metric("kube_pod_status_phase", labels{"namespace": namespace, "pod": pod, "phase": phase, "job": "kube-state-metrics"}, value, 0, 40))
+		}
+		return all
 	}
-	notPhase := metric("kube_pod_status_phase", labels{"namespace": "shop", "pod": web.pod, "phase": "Failed", "job": "kube-state-metrics"}, 0, 0, 40)
 	broken := line{web.target().with("__name__", "up"), []stretch{{first: 0, last: 5, value: 1}, {first: 6, last: 30}, {first: 31, last: 40, value: 1}}}
 	return []scenario{
 		{rule: rule, kind: fires, story: "after ten minutes, not before", input: deaf("web", "node-1", 0, 40),
 			want:      []moment{at(10, podOf(web)), at(9)},
 			describes: "Prometheus has not been able to scrape the exporter of VM shop/web (pod virt-launcher-web-node-1-0, node node-1) for 10 minutes. Meanwhile the VM's hypervisor type is not known."},
 		{rule: rule, kind: fires, story: "where kube-state-metrics says that the pod runs",
-			input: append(deaf("web", "node-1", 0, 40), phase("Running"), notPhase), want: []moment{at(15, podOf(web))}},
+			input: append(deaf("web", "node-1", 0, 40), phase("shop", web.pod, "Running")...), want: []moment{at(15, podOf(web))}},
 		{rule: rule, kind: fires, story: "beside a healthy relay",
 			input: append(deaf("web", "node-1", 0, 40), relayUp("node-1", 1, 0, 40)), want: []moment{at(15, podOf(web))}},
 		{rule: rule, kind: fires, story: "without any relay, as with direct exposure",
 			input: append(deaf("web", "node-1", 0, 40), deaf("db", "node-1", 0, 40)...),
 			want:  []moment{at(15, podOf(web), podOf(vm("db", "node-1", "kvm", 0, 40)))}},
-		{rule: rule, kind: silent, story: "a pod that has not begun", input: append(deaf("web", "node-1", 0, 40), phase("Pending")), want: []moment{at(15)}},
-		{rule: rule, kind: fires, story: "where other pods have not begun", input: append(deaf("web", "node-1", 0, 40),
-			metric("kube_pod_status_phase", labels{"namespace": "shop", "pod": "other", "phase": "Pending"}, 1, 0, 40),
-			metric("kube_pod_status_phase", labels{"namespace": "other", "pod": web.pod, "phase": "Pending"}, 1, 0, 40)), want: []moment{at(15, podOf(web))}},
+		{rule: rule, kind: silent, story: "a pod that has not begun", input: append(deaf("web", "node-1", 0, 40), phase("shop", web.pod, "Pending")...), want: []moment{at(15)}},
+		{rule: rule, kind: fires, story: "where other pods have not begun", input: slices.Concat(deaf("web", "node-1", 0, 40),
+			phase("shop", "other", "Pending"), phase("other", web.pod, "Pending")), want: []moment{at(15, podOf(web))}},
 		{rule: rule, kind: silent, story: "a target that is up", input: runs(web), want: []moment{at(15)}},
 		{rule: rule, kind: silent, story: "one of the pod's two targets is up", input: append(deaf("web", "node-1", 0, 40), metric("up", web.target().with("endpoint", "other"), 1, 0, 40)), want: []moment{at(15)}},
 		{rule: rule, kind: silent, story: "the node's relay is down",

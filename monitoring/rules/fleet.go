@@ -9,14 +9,14 @@ const (
 	OutdatedCount = "cluster:kubevirt_vmi_hypervisor_domain_info:outdated"
 )
 
-// ofFleet is what concerns a cluster and has time: it is evaluated less often. Its alerts name no VM, for all VMs of a cluster may
-// have the same cause.
+// ofFleet is what has time, because it stays until someone acts: it is evaluated less often. The alerts about what all VMs of a
+// cluster may share name no VM.
 func ofFleet() Group {
 	return Group{
 		Name:       "hypervisor-exporter-fleet",
 		Interval:   5 * time.Minute,
 		Recordings: []Recording{currentVersion(), outdatedCount()},
-		Alerts:     []Alert{otherArchitecture(), nested(), outdatedQEMU()},
+		Alerts:     []Alert{withoutMetric(), enlightenmentsMissing(), otherArchitecture(), nested(), outdatedQEMU()},
 	}
 }
 

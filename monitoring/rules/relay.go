@@ -2,15 +2,18 @@ package rules
 
 import "time"
 
-// relayDownExpr gives the nodes whose relay does not answer, and those that have no
-// relay at all while no VM of theirs can be scraped and other nodes have one.
-const relayDownExpr = `max by (cluster, node) (up` + ofRelay + `) == 0
+// nodesWithoutRelay gives the nodes whose relay does not answer, and those that have no
+// relay at all while none of their VMs can be scraped and other nodes have one.
+func nodesWithoutRelay() string {
+	return `max by (cluster, node) (up` + ofRelay + `) == 0
   or
   (
-    max by (cluster, node) (up` + ofVMs + `) == 0
+    group by (cluster, node) (` + recorded(Down, "") + `)
+    unless on (cluster, node) ` + recorded(NodeCount, "") + `
     unless on (cluster, node) up` + ofRelay + `
     and on (cluster) up` + ofRelay + `
   )`
+}
 
 func relay() Group {
 	return Group{Name: "hypervisor-exporter-relay", Alerts: []Alert{relayDown()}}
@@ -19,7 +22,7 @@ func relay() Group {
 func relayDown() Alert {
 	return Alert{
 		Name:        "HypervisorExporterRelayDown",
-		Expr:        relayDownExpr,
+		Expr:        nodesWithoutRelay(),
 		For:         5 * time.Minute,
 		Severity:    Warning,
 		Summary:     "A node's relay does not answer.",

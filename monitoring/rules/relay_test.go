@@ -21,6 +21,8 @@ func relayScenarios() []scenario {
 			input: append(deaf("web", "node-1", 0, 60), relayUp("node-2", 1, 0, 60)), want: []moment{at(5, on("node-1"))}},
 		{rule: rule, kind: silent, story: "a node without a relay, of whose VMs one answers",
 			input: append(halfDeaf, relayUp("node-2", 1, 0, 60)), want: []moment{at(10)}},
+		{rule: rule, kind: silent, story: "a node without a relay, whose VM answers and shows no type",
+			input: []line{metric("up", vm("web", "node-1", "kvm", 0, 60).target(), 1, 0, 60), relayUp("node-2", 1, 0, 60)}, want: []moment{at(10)}},
 		{rule: rule, kind: silent, story: "deaf VMs and no relay anywhere, as with direct exposure", input: deaf("web", "node-1", 0, 60), want: []moment{at(10)}},
 		{rule: rule, kind: silent, story: "deaf VMs of other jobs", input: []line{relayUp("node-2", 1, 0, 60),
 			metric("up", labels{"job": "shop/app", "node": "node-1"}, 0, 0, 60)}, want: []moment{at(10)}},

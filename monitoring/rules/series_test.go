@@ -192,13 +192,14 @@ func forgedByPages(input []line) []line {
 			forge(NodeCount, 1, vm, "hypervisor_type", kind)
 		}
 		forge(CrossArchitecture, 1, vm)
+		forge(Down, 0, append(vm, "pod"))
 		forge(CurrentVersion, 1, vm, "hypervisor_version", one.labels["hypervisor_version"])
 		forge(OutdatedCount, 1, nil)
 		forge("kubevirt_node_virtualization_info", 1, vm, "virtualization", "kvm")
 		forge("kube_namespace_labels", 1, namespace, "label_hypervisor_exporter_kubevirt_io_inject", "enabled")
 		forge("kube_pod_labels", 1, pod, "label_hypervisor_exporter_kubevirt_io_inject", "false")
 		forge("kube_pod_annotations", 1, pod, "annotation_hypervisor_exporter_kubevirt_io_inject", "false")
-		forge("kube_pod_status_phase", 1, pod, "phase", "Pending")
+		forge("kube_pod_status_phase", 0, pod, "phase", "Running")
 		for _, outdated := range []string{"false", "true"} {
 			forge("kubevirt_vmi_info", 1, vm, "phase", "running", "outdated", outdated, "vmi_pod", "made-up")
 		}

@@ -8,18 +8,19 @@ const (
 	NodeCount     = "node_hypervisor_type:kubevirt_vmi_hypervisor_info:count"
 	ClusterCount  = "hypervisor_type:kubevirt_vmi_hypervisor_info:count"
 	EmulatedRatio = "cluster:kubevirt_vmi_hypervisor_info:emulated_ratio"
+	Down          = "vmi_pod:up:down"
 )
 
-// vms is what is asked of each VM. The alerts are in one group with the recordings:
+// vms is what is asked of each VM, and may change at any moment. The alerts are in one group with the recordings:
 // in another they could read what was recorded before a VM stopped.
 func vms() Group {
 	return Group{
 		Name:       "hypervisor-exporter-vms",
-		Recordings: []Recording{newest(), nodeCount(), clusterCount(), emulatedRatio(), crossArchitecture()},
+		Recordings: []Recording{newest(), nodeCount(), clusterCount(), emulatedRatio(), crossArchitecture(), down()},
 		Alerts: []Alert{
 			onEmulation(), besideKVM(), unknown(), otherDomainType(),
-			pausedByError(), monitorStuck(), enlightenmentsMissing(),
-			targetDown(), restarting(), libvirtUnreachable(), withoutMetric(),
+			pausedByError(), monitorStuck(),
+			targetDown(), restarting(), libvirtUnreachable(),
 		},
 	}
 }
@@ -68,7 +69,7 @@ func nodeCount() Recording {
 func clusterCount() Recording {
 	return Recording{
 		Name:    ClusterCount,
-		Expr:    `count by (cluster, hypervisor_type) (` + recorded(Newest, "") + `)`,
+		Expr:    `sum by (cluster, hypervisor_type) (` + recorded(NodeCount, "") + `)`,
 		Meaning: "VMs of each type in the cluster. A type that no VM has is absent, not 0.",
 	}
 }
