@@ -51,7 +51,7 @@ var (
 func (f *framework) startOnKVM() {
 	f.start(append(turned, stays)...)
 	f.until("the node's rule to have seen them on KVM", func() bool {
-		return len(f.query(`present_over_time(vmi:kubevirt_vmi_hypervisor_info:newest{name=~"turned-.",hypervisor_type="kvm"}[1d:10s])`)) == len(turned)
+		return len(f.query(`present_over_time(vmi:kubevirt_vmi_hypervisor_info:newest{name=~"turned-.",hypervisor_type="kvm"}[1d:30s])`)) == len(turned)
 	}, nil)
 	f.remove(turned...)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/source"
+	"kubevirt-hypervisor-exporter/internal/contract"
 )
 
 // kind is a problem that VMs can have. The words in capitals are vm.VMI.Advice's, and those of details.
@@ -19,9 +20,8 @@ type kind struct {
 const (
 	virsh = "kubectl exec POD -n NAMESPACE -c compute -- virsh -c 'qemu+unix:///session?socket=/var/run/libvirt/virtqemud-sock' "
 	// standsStill is the cost of what pauses a VM.
-	standsStill = "the VM executes nothing, although the VMI's phase is Running"
-	// emulationCost was measured: docs/why-slow.md.
-	emulationCost = "the guest's CPU work takes 3 to 26 times as long as natively (measured: docs/why-slow.md)"
+	standsStill   = "the VM executes nothing, although the VMI's phase is Running"
+	emulationCost = "the guest's " + contract.EmulationCost
 )
 
 // kinds lists the problems of a VM that runs, from worst to least. Several with one name differ in their texts. An empty
@@ -42,7 +42,7 @@ func kinds() []kind {
 		{"monitor_stuck", Stuck, controlled("error", -1), "libvirt's connection to QEMU's monitor failed.",
 			"KubeVirt can neither stop nor migrate the VM, and the guest may hang, too", monitorChange},
 		{"emulated_other_architecture", Slow, because(CrossArchitecture), "",
-			"for a guest of the node's architecture, CPU work takes 3 to 26 times as long as natively (measured: docs/why-slow.md); for others it was not measured", ""},
+			"for a guest of the node's architecture, " + contract.EmulationCost + "; for others it was not measured", ""},
 		{"emulated_by_setting", Slow, because(EmulationAllowed, NoDevice), "", emulationCost, ""},
 		{"emulated_by_accident", Slow, byAccident, "", emulationCost, ""},
 		{"emulated", Slow, unexplained, "QEMU executes the guest in software. It is not known why.", emulationCost,

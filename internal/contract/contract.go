@@ -1,4 +1,4 @@
-// Package contract holds the names that two of the product's programs must agree on.
+// Package contract holds the names, and the one number, that two of the product's programs must agree on.
 // Changing one is a breaking change: old and new parts meet during an upgrade.
 package contract
 
@@ -13,4 +13,6 @@ const (
 	// RelayAudience is the audience of tokens that are good for the relay and for
 	// nothing else, the API server included.
 	RelayAudience = "hypervisor-exporter-relay"
+	// EmulationCost is what software emulation costs, as it was measured. Alerts, dashboards and hypervisorctl say the same.
+	EmulationCost = "CPU work takes 3 to 26 times as long as natively (measured: docs/why-slow.md)"
 )

@@ -98,6 +98,22 @@ func TestQueriesOfOneCluster(t *testing.T) {
 	promtool(t, both, append(shownOf(t, "prod-a"), nothingShown()...))
 }
 
+// VMs of the hypervisor that KubeVirt was configured to use are not those of which nothing is known: no alert reports them.
+func TestTypeUnknownIsOnlyWhatAlertsReport(t *testing.T) {
+	of := func(name string) string {
+		return fmt.Sprintf("job=%q,namespace=\"shop\",name=%q,node=\"node-1\",pod=\"virt-launcher-%[2]s\"", rules.VMsJob, name)
+	}
+	input := fleetSeries()
+	for name, domain := range map[string]string{"mshv": "hyperv", "container": "lxc"} {
+		input = append(input,
+			constant("kubevirt_vmi_hypervisor_info", of(name)+`,hypervisor_type="unknown"`, 1),
+			constant("hypervisor_exporter_last_change_timestamp_seconds", of(name), 1),
+			constant("kubevirt_vmi_hypervisor_domain_info", of(name)+fmt.Sprintf(",domain_type=%q", domain), 1))
+	}
+	i := slices.IndexFunc(Panels(), func(p Panel) bool { return p.Title == "Type unknown" })
+	promtool(t, input, []question{ask(Expand(Panels()[i].Queries[0].Expr, Selection{}), sample{"{}", numbers["Type unknown"] + 1})})
+}
+
 // inAll are the values where both clusters are chosen, none of which hides behind its namesake.
 var inAll = map[string]float64{
 	"Running VMs": 5 + 6, "On emulation": 2 + 2, "Share on emulation": 4. / 11, "Type unknown": 1 + 0, "Nodes with emulated VMs": 2 + 2,

@@ -3,6 +3,7 @@ package dashboards
 import (
 	"fmt"
 
+	"kubevirt-hypervisor-exporter/internal/contract"
 	"kubevirt-hypervisor-exporter/monitoring/rules"
 )
 
@@ -22,7 +23,7 @@ func now() Row {
 	return Row{Title: "Now", Panels: []Panel{
 		{Title: "Executed by", Kind: Words, Width: 5, Height: 5,
 			Alerts:      []string{"VirtualMachineOnSoftwareEmulation", "VirtualMachineOnSoftwareEmulationBesideKVM", "VirtualMachineHypervisorUnknown"},
-			Description: "KVM, or qemu-tcg: software emulation, about ten times slower. No data: the VM does not run, or has no exporter.",
+			Description: "KVM, or qemu-tcg: software emulation, where " + contract.EmulationCost + ". No data: the VM does not run, or has no exporter.",
 			Queries:     []Query{{Expr: newestVM(), Legend: "{{hypervisor_type}} on {{node}} {{cluster}}"}}},
 		{Title: "State of the domain", Kind: Words, Width: 5, Height: 5,
 			Alerts:      []string{"VirtualMachinePausedByError"},

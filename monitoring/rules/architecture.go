@@ -3,6 +3,8 @@ package rules
 import (
 	"strings"
 	"time"
+
+	"kubevirt-hypervisor-exporter/internal/contract"
 )
 
 // CrossArchitecture is the recorded series of the VMs that can only be emulated where they are.
@@ -35,7 +37,7 @@ func otherArchitecture() Alert {
 		For:         30 * time.Minute,
 		Severity:    Info,
 		Summary:     "VMs are emulated because their architecture is not their nodes'.",
-		Description: `VMs run on nodes of another architecture than their own, where they can only be emulated: {{ $value }} of them. Expect them to be about ten times slower than on a node of their own architecture.`,
+		Description: `VMs run on nodes of another architecture than their own, where they can only be emulated: {{ $value }} of them. For a guest of the node's architecture, ` + contract.EmulationCost + `; for others it was not measured.`,
 		Why:         "One alert for all such VMs, because someone intended each of them: KubeVirt starts them only with the feature gate CrossArchitectureVirtualization.",
 	}
 }

@@ -86,7 +86,7 @@ func otherArchitectureScenarios() []scenario {
 	web, db := vm("web", "node-1", "qemu-tcg", 0, 80), vm("db", "node-2", "qemu-tcg", 0, 80)
 	return []scenario{
 		{rule: rule, kind: fires, story: "after half an hour, not before, once for all", input: append(foreign(web), foreign(db)...), want: []moment{at(30, some), at(25)},
-			describes: "VMs run on nodes of another architecture than their own, where they can only be emulated: 2 of them. Expect them to be about ten times slower than on a node of their own architecture."},
+			describes: "VMs run on nodes of another architecture than their own, where they can only be emulated: 2 of them. For a guest of the node's architecture, CPU work takes 3 to 26 times as long as natively (measured: docs/why-slow.md); for others it was not measured."},
 		{rule: rule, kind: silent, story: "VMs that could be on KVM, those that are, and those of which it is not known", input: slices.Concat(
 			web.describedAs("host_arch", "x86_64"), runs(vm("a", "node-1", "kvm", 0, 80)), db.of("qemu", "aarch64").lines()), want: []moment{at(40)}},
 		{rule: rule, kind: resolves, story: "when the last one stops", input: append(foreign(vm("web", "node-1", "qemu-tcg", 0, 40)), foreign(vm("db", "node-2", "qemu-tcg", 0, 60))...),

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"kubevirt-hypervisor-exporter/internal/contract"
 	"kubevirt-hypervisor-exporter/sidecar/exposition"
 )
 
@@ -37,7 +38,7 @@ func onEmulation() Alert {
 		Expr:        emulated(),
 		Severity:    Warning,
 		Summary:     "A VM runs on software emulation.",
-		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has run on software emulation (QEMU TCG), not on KVM, for more than 10 minutes. Expect it to be about ten times slower.`,
+		Description: `VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} has run on software emulation (QEMU TCG), not on KVM, for more than 10 minutes. The guest's ` + contract.EmulationCost + `.`,
 		Why:         whyNoFor + " VirtualMachinesOfAnotherArchitecture counts the guests that can only be emulated on their nodes.",
 	}
 }
@@ -71,7 +72,7 @@ func nodeTurned() Alert {
 		Expr: `count by (cluster, node) (
   ` + recorded(Newest, `hypervisor_type="qemu-tcg"`) + `
   and on (cluster, namespace, name)
-  present_over_time(` + recorded(Newest, `hypervisor_type="kvm"`) + `[1d:10m])
+  present_over_time(` + recorded(Newest, `hypervisor_type="kvm"`) + `[1d:30m])
 ) >= 2`,
 		Severity:    Critical,
 		Summary:     "VMs that ran on KVM now run on software emulation on one node.",

@@ -14,7 +14,7 @@ func onEmulationScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "after ten minutes, not before", input: slow,
 			want:      []moment{at(10, emulatedOn("web", "node-1")), at(9)},
-			describes: "VM shop/web on node node-1 has run on software emulation (QEMU TCG), not on KVM, for more than 10 minutes. Expect it to be about ten times slower."},
+			describes: "VM shop/web on node node-1 has run on software emulation (QEMU TCG), not on KVM, for more than 10 minutes. The guest's CPU work takes 3 to 26 times as long as natively (measured: docs/why-slow.md)."},
 		{rule: rule, kind: fires, story: "a moment without libvirt does not restart the clock",
 			input: runs(vm("web", "node-1", "qemu-tcg", 0, 7), vm("web", "node-1", "unknown", 8, 9), vm("web", "node-1", "qemu-tcg", 10, 30)),
 			want:  []moment{at(12, emulatedOn("web", "node-1"))}},

@@ -1,6 +1,10 @@
 package rules
 
-import "time"
+import (
+	"time"
+
+	"kubevirt-hypervisor-exporter/internal/contract"
+)
 
 // WithoutExporter is the rules for clusters in which nothing of ours is installed: they use the series of KubeVirt and of
 // kube-state-metrics only. The PrometheusRule names no namespace, because none of ours exists.
@@ -30,7 +34,7 @@ func withoutDevice() Alert {
 		For:         5 * time.Minute,
 		Severity:    Warning,
 		Summary:     "A VM's pod has no KVM device.",
-		Description: `The pod of VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} requests no KVM device, so the VM most likely runs on software emulation. Expect it to be about ten times slower.`,
+		Description: `The pod of VM {{ $labels.namespace }}/{{ $labels.name }} on node {{ $labels.node }} requests no KVM device, so the VM most likely runs on software emulation. There, a guest's ` + contract.EmulationCost + `.`,
 		Why:         "KubeVirt requests the device for each VM unless useEmulation is set. The second line keeps the alert silent where kube-state-metrics does not show the pod.",
 	}
 }

@@ -34,7 +34,7 @@ func withoutDeviceScenarios() []scenario {
 	kvm, mshv := "devices_kubevirt_io_kvm", "devices_kubevirt_io_mshv"
 	return []scenario{
 		{rule: rule, kind: fires, story: "after five minutes, not before", input: bare(web), want: []moment{at(5, of("web", "node-1")), at(4)},
-			describes: "The pod of VM shop/web on node node-1 requests no KVM device, so the VM most likely runs on software emulation. Expect it to be about ten times slower."},
+			describes: "The pod of VM shop/web on node node-1 requests no KVM device, so the VM most likely runs on software emulation. There, a guest's CPU work takes 3 to 26 times as long as natively (measured: docs/why-slow.md)."},
 		{rule: rule, kind: fires, story: "other pods, containers and namespaces have the device",
 			input: append(bare(web), requests(other, "compute", kvm), requests(web, "helper", kvm), requests(elsewhere, "compute", kvm)),
 			want:  []moment{at(10, of("web", "node-1"))}},

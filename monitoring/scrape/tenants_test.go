@@ -121,7 +121,7 @@ const patience = 4 * time.Minute
 func awaitHistory(t *testing.T, p prometheus) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		seen, err := p.query(`present_over_time(` + rules.Newest + `{node="node-3",hypervisor_type="kvm"}[1d:2500ms])`)
+		seen, err := p.query(`present_over_time(` + rules.Newest + `{node="node-3",hypervisor_type="kvm"}[1d:7500ms])`)
 		if err == nil && len(seen) != 2 {
 			err = fmt.Errorf("%d VMs of node-3 on KVM", len(seen))
 		}
