@@ -65,6 +65,7 @@ func equivalents() map[string]string {
 	const unique = "a pod of a namespace has one node and one VM"
 	const excluded = "the series that it is matched with, by this label too, exclude it"
 	const bypassed = "HypervisorExporterWebhookBypassed"
+	const down = "the pod that the alert is about is itself down on that node, and each page forges that it is"
 	return map[string]string{
 		Newest + "/02 * to +":                                             "1 more for each VM changes no order",
 		Newest + "/02 on without node":                                    unique,
@@ -80,6 +81,8 @@ func equivalents() map[string]string {
 		bypassed + "/12 no matcher job":                                   excluded,
 		bypassed + "/12 no matcher name":                                  excluded,
 		bypassed + "/13 no matcher job":                                   excluded,
+		"HypervisorExporterTargetDown/17 no matcher job":                  down,
+		"HypervisorExporterTargetDown/17 opposite matcher job":            down,
 		"VirtualMachineWithoutKVMDevice/05 no matcher vmi_pod":            "no pod has such a name",
 		"VirtualMachineHypervisorUnknown/03 no matcher hypervisor_type":   "a VM that is of another type now was so within 15 minutes",
 		"HypervisorExporterCertificateExpiring/31 no matcher certificate": "a CA with less than 7 days has less than 20, and the alert has the same labels",
