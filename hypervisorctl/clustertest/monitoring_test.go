@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"kubevirt-hypervisor-exporter/hypervisorctl/cluster"
+	"kubevirt-hypervisor-exporter/monitoring/rules"
 )
 
 // section returns the lines of a section of a check.
@@ -256,7 +257,7 @@ func TestCheckAsksPrometheus(t *testing.T) {
 	}
 	web := map[string]string{"web": "kvm"}
 	t.Run("a rule fails", func(t *testing.T) {
-		failing := regexp.MustCompile(`expr: count by \(cluster, hypervisor_type\) .*`).ReplaceAll(productRules(t), []byte(`expr: vector(1) * on () (label_replace(vector(1), "a", "b", "", "") or vector(1))`))
+		failing := regexp.MustCompile(`(record: `+rules.ClusterCount+`\n +expr:) .*`).ReplaceAll(productRules(t), []byte(`${1} vector(1) * on () (label_replace(vector(1), "a", "b", "", "") or vector(1))`))
 		require.Regexp(t, `fail  rules of ours fail: .*found duplicate series.*\n +hypervisor-exporter-vms/hypervisor_type:kubevirt_vmi_hypervisor_info:count\n`, check(t, scraped{vms: web, rules: failing}))
 	})
 	t.Run("no rules, no Alertmanager", func(t *testing.T) {
