@@ -21,6 +21,8 @@ V    := github.com/prometheus/common/version
 BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags nethttpomithttp2 \
          -ldflags "-s -w -X $(V).Version=$(VERSION) -X $(V).Revision=$(REVISION) $(DOCS:%=-X kubevirt-hypervisor-exporter/monitoring/rules.Docs=%)"
 
+COSIGN := github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
+
 # Debian packages, as package or command:package where the command is enough.
 VM_PACKAGES   := libvirt-daemon libvirt-daemon-driver-qemu virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86
 TEST_PACKAGES := $(VM_PACKAGES) gcc libc6-dev prometheus curl nft:nftables ip:iproute2 systemd-detect-virt:systemd
@@ -71,8 +73,9 @@ integration-programs:
 	cd charts/charttest/helm3 && CGO_ENABLED=0 go build -o /dev/null helm.sh/helm/v3/cmd/helm
 
 soak: integration-programs ## Run all tests with their long loops, and break each alert in each way
-	@.ci/packages $(TEST_PACKAGES)
+	@.ci/packages $(TEST_PACKAGES) docker-registry
 	KHE_SOAK=1 go test -race -vet=off -tags mutants -timeout 3h ./...
+	cd release && KHE_SOAK=1 go test -vet=off -timeout 1h ./...
 
 test-arch: image ## Build the image; run what is in those for arm64 and s390x in QEMU
 	@.ci/packages $(ARCH_PACKAGES)
@@ -124,8 +127,9 @@ bin/release:
 push: bin/release ## Push the image and the chart of dist/ to the registry that it names, as `docker login` allows
 	bin/release push $(ARGS)
 
-sign: bin/release ## Sign both there (COSIGN_KEY=FILE; without it, with the identity that cosign asks for)
-	bin/release references | xargs go run github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3 sign --yes $(COSIGN_KEY:%=--key=%)
+sign: bin/release ## Sign both there (COSIGN_KEY=FILE; without it, with the identity that cosign asks for; ARGS: its flags)
+	references=$$(bin/release references $(if $(filter --allow-http-registry,$(ARGS)),--plain-http)) && \
+	CGO_ENABLED=0 go run $(COSIGN) sign --yes $(COSIGN_KEY:%=--key=%) $(ARGS) $$references
 
 vulnerabilities: ## Check all dependencies for known vulnerabilities (asks vuln.go.dev)
 	cd .ci/tools && for module in . release e2e; do (set -x; go tool govulncheck -C ../../$$module ./...); done
