@@ -10,7 +10,8 @@ REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 REGISTRY ?= localhost
 REPOSITORY ?= kubevirt-hypervisor-exporter
 TAG      ?= v0.1.0
-ARCHES   ?= amd64 arm64 s390x
+ALL_ARCHES := amd64 arm64 s390x
+ARCHES   ?= $(ALL_ARCHES)
 PLATFORMS ?= linux-amd64 linux-arm64 darwin-amd64 darwin-arm64 windows-amd64 windows-arm64
 FUZZTIME ?= 30s
 ARGS     ?=
@@ -39,9 +40,12 @@ help: ## Print this list
 
 build: $(ARCHES:%=build-%) ## Build the static binaries into bin/ARCH/ (ARCHES: for which)
 
-build-%:
-	GOARCH=$* $(BUILD) -o bin/$*/ ./sidecar ./sidecar/supervisor ./webhook ./relay
+build-%: programs-%
 	GOARCH=$* $(BUILD) -o bin/$*/kubectl-hypervisor ./hypervisorctl
+
+# What is in the image.
+programs-%:
+	GOARCH=$* $(BUILD) -o bin/$*/ ./sidecar ./sidecar/supervisor ./webhook ./relay
 
 plugin: $(PLATFORMS:%=plugin-%) ## Build the kubectl plugin into bin/plugin/OS-ARCH/ (PLATFORMS: for which)
 
@@ -77,7 +81,7 @@ soak: integration-programs ## Run all tests with their long loops, and break eac
 	KHE_SOAK=1 go test -race -vet=off -tags mutants -timeout 3h ./...
 	cd release && KHE_SOAK=1 go test -vet=off -timeout 1h ./...
 
-test-arch: image ## Build the image; run what is in those for arm64 and s390x in QEMU
+test-arch: build image ## Build the image; run what is in those for arm64 and s390x in QEMU
 	@.ci/packages $(ARCH_PACKAGES)
 	go test -tags arch -run '^TestOther' -timeout 15m ./sidecar/acceptance
 
@@ -92,7 +96,7 @@ e2e-down: ## Remove that cluster
 
 e2e-image:
 	@.ci/packages $(E2E_PACKAGES)
-	@$(MAKE) image ARCHES=$(ARCH)
+	@$(MAKE) build image ARCHES=$(ARCH)
 	ARCHIVE=bin/release.oci.tar .ci/image localhost/kubevirt-hypervisor-exporter:v9.8.7 $(ARCH)
 	@$(MAKE) plugin PLATFORMS=linux-$(ARCH)
 	@$(MAKE) bin/release
@@ -110,15 +114,19 @@ lint: ## Check format, vet, staticcheck, shellcheck and dependencies
 	@.ci/packages shellcheck
 	@.ci/lint
 
-image: build ## Build the image for ARCHES from the binaries, offline
+image: $(ARCHES:%=programs-%) ## Build the image for ARCHES into bin/image.oci.tar, offline
 	@.ci/packages buildah
 	.ci/image $(REGISTRY)/$(REPOSITORY):$(TAG) $(ARCHES)
 
-release: ## Make dist/, all that a release publishes (VERSION, REGISTRY, REPOSITORY; DOCS, DOWNLOADS: URLs)
+RELEASE = bin/release --version=$(VERSION) --registry=$(REGISTRY) --repository=$(REPOSITORY) --platforms="$(PLATFORMS)" $(DOCS:%=--docs=%) $(DOWNLOADS:%=--downloads=%)
+
+release: ## Make dist/, all that a release publishes (VERSION, REGISTRY, REPOSITORY, PLATFORMS; DOCS, DOWNLOADS: URLs)
+	@[ -z "$(filter-out $(ARCHES),$(ALL_ARCHES))" ] || { echo "make release needs ARCHES=\"$(ALL_ARCHES)\": its manifests and chart run the image on nodes of each" >&2; exit 1; }
+	@$(MAKE) bin/release
+	$(RELEASE) --check
 	@$(MAKE) image TAG=$(VERSION)
 	@$(MAKE) plugin
-	@$(MAKE) bin/release
-	bin/release --version=$(VERSION) --registry=$(REGISTRY) --repository=$(REPOSITORY) $(DOCS:%=--docs=%) $(DOWNLOADS:%=--downloads=%)
+	$(RELEASE)
 
 .PHONY: bin/release
 bin/release:

@@ -77,7 +77,7 @@ func (r *release) annotate(metadata *chart.Metadata) error {
 	}
 	for name, list := range map[string]any{
 		"images":  []map[string]any{{"name": product, "image": r.image() + ":" + r.version, "platforms": []string{"linux/amd64", "linux/arm64", "linux/s390x"}}},
-		"changes": changes(strings.ReplaceAll(notes, "](docs/", "]("+r.docs+"/")),
+		"changes": changes(notes),
 	} {
 		text, err := yaml.Marshal(list)
 		if err != nil {

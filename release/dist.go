@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -25,11 +26,13 @@ func (r *release) writeNotes() error {
 	return r.write("NOTES.md", []byte(notes))
 }
 
+// notes are the version's section, with links that lead to the release's docs: there is no docs/ beside NOTES.md.
 func (r *release) notes() (string, error) {
 	changelog, err := r.read("CHANGELOG.md")
 	if err != nil {
 		return "", err
 	}
+	changelog = bytes.ReplaceAll(changelog, []byte("](docs/"), []byte("]("+r.docs+"/"))
 	return section(string(changelog), strings.TrimPrefix(r.version, "v"), "Unreleased")
 }
 

@@ -34,11 +34,15 @@ func main() {
 
 func newCommand() *cobra.Command {
 	r := &release{}
+	var checkOnly bool
 	root := &cobra.Command{Use: "release", SilenceUsage: true, Args: cobra.NoArgs,
 		Short: "Make the files of a release from what make has built",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.complete(cmd.Context()); err != nil {
 				return err
+			}
+			if checkOnly {
+				return nil
 			}
 			return r.make()
 		},
@@ -50,9 +54,10 @@ func newCommand() *cobra.Command {
 	flags.StringVar(&r.version, "version", "", "version to release, such as v0.2.0")
 	flags.StringVar(&r.registry, "registry", "", "registry that the image and the chart are pushed to")
 	flags.StringVar(&r.repository, "repository", product, "the image's repository in that registry; the chart's is beside it")
-	flags.StringSliceVar(&r.platforms, "platforms", allPlatforms, "platforms to pack the plugin for")
+	flags.StringSliceVar(&r.platforms, "platforms", allPlatforms, "platforms to pack the plugin for, separated by commas or spaces")
 	flags.StringVar(&r.docs, "docs", unsetDocs, "URL of docs/, which runbook links begin with")
 	flags.StringVar(&r.downloads, "downloads", unsetDownloads, "URL of the folder that these files can be downloaded from")
+	flags.BoolVar(&checkOnly, "check", false, "check the flags and make nothing, before make builds for minutes")
 	root.AddCommand(pushCommands()...)
 	return root
 }
@@ -86,6 +91,11 @@ func (r *release) complete(ctx context.Context) error {
 	if r.registry == "" {
 		return fmt.Errorf("--registry is not set: name the registry that the image will be pushed to, such as registry.example")
 	}
+	platforms, err := separate(r.platforms)
+	if err != nil {
+		return err
+	}
+	r.platforms = platforms
 	output, err := exec.CommandContext(ctx, "git", "-C", r.root, "log", "-1", "--format=%H %ct").Output()
 	if err != nil {
 		return fmt.Errorf("read the commit of %s: %w", r.root, err)

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,20 @@ import (
 
 // allPlatforms are those that the plugin is built for, as GOOS-GOARCH.
 var allPlatforms = []string{"linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64", "windows-amd64", "windows-arm64"}
+
+// separate returns the platforms that a flag names; make separates them by spaces.
+func separate(flag []string) ([]string, error) {
+	platforms := strings.Fields(strings.Join(flag, " "))
+	if len(platforms) == 0 {
+		return nil, fmt.Errorf("--platforms is empty: name some of %s", strings.Join(allPlatforms, " "))
+	}
+	for _, text := range platforms {
+		if !slices.Contains(allPlatforms, text) {
+			return nil, fmt.Errorf("--platforms: %q is none of %s", text, strings.Join(allPlatforms, " "))
+		}
+	}
+	return platforms, nil
+}
 
 type platform struct{ os, arch string }
 
@@ -38,6 +53,10 @@ func (p platform) program() string {
 
 // built is where make has put it.
 func (p platform) built() string { return "bin/plugin/" + p.os + "-" + p.arch + "/" + p.program() }
+
+// completion is the program on the PATH that kubectl asks for completions of "kubectl hypervisor" (kubectl 1.26 and newer). It
+// is a shell script, so Windows has none.
+const completion = "#!/bin/sh\nexec kubectl hypervisor __complete \"$@\"\n"
 
 // writePlugin writes an archive for each platform, and the manifest by which krew finds them.
 func (r *release) writePlugin() error {
@@ -64,6 +83,9 @@ func (r *release) writePlugin() error {
 		}
 		name := fmt.Sprintf("kubectl-hypervisor-%s-%s-%s", r.version, p.os, p.arch)
 		files := []archived{{"LICENSE", 0o644, license}, {p.program(), 0o755, program}}
+		if p.os != "windows" {
+			files = append(files, archived{"kubectl_complete-hypervisor", 0o755, []byte(completion)})
+		}
 		archive, extension, err := pack(p, files, r.time)
 		if err != nil {
 			return err

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,14 +31,22 @@ func pushCommands() []*cobra.Command {
 	}
 	push := command("push", "Push the image and the chart of a release to its registry", func(cmd *cobra.Command) error {
 		if err := p.pushImage(); err != nil {
-			return fmt.Errorf("push the image: %w", err)
+			return fmt.Errorf("push the image: %w", withHint(err))
 		}
 		if err := p.pushChart(); err != nil {
-			return fmt.Errorf("push the chart: %w", err)
+			return fmt.Errorf("push the chart: %w", withHint(err))
 		}
 		return p.printReferences(cmd)
 	})
 	return []*cobra.Command{push, command("references", "Print the image and the chart in the registry by digest", p.printReferences)}
+}
+
+// withHint names the flag for a registry without TLS, in the form that make takes, if that is what the error is about.
+func withHint(err error) error {
+	if !errors.Is(err, http.ErrSchemeMismatch) {
+		return err
+	}
+	return fmt.Errorf("%w (for a registry without TLS: make push ARGS=--plain-http)", err)
 }
 
 func (p *published) options() []name.Option {
@@ -56,7 +66,7 @@ func (p *published) printReferences(cmd *cobra.Command) error {
 	}
 	found, err := remote.Head(chart, keychain)
 	if err != nil {
-		return fmt.Errorf("find the chart (push pushes it): %w", err)
+		return fmt.Errorf("find the chart (push pushes it): %w", withHint(err))
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s@%s\n%s@%s\n", p.Image, p.Digest, p.ChartRepository, found.Digest)
 	return err

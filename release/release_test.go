@@ -7,9 +7,12 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -133,9 +136,13 @@ func TestPlugin(t *testing.T) {
 		require.Equal(t, r.downloads+"/"+name, one.URI)
 		archive := r.written(t, name)
 		require.Equal(t, one.Sha256, sum(archive))
-		require.Equal(t, []string{"LICENSE", one.Bin}, archiveNames(t, name, archive))
-
 		system := readPlatform(allPlatforms[i])
+		want := []string{"LICENSE", one.Bin}
+		if system.os != "windows" {
+			want = append(want, "kubectl_complete-hypervisor")
+		}
+		require.Equal(t, want, archiveNames(t, name, archive))
+
 		root := filepath.Join(home, allPlatforms[i])
 		install := exec.Command(krew, "install", "--manifest="+filepath.Join(r.out, "krew.yaml"), "--archive="+filepath.Join(r.out, name))
 		install.Env = []string{"KREW_ROOT=" + root, "KREW_OS=" + system.os, "KREW_ARCH=" + system.arch, "HOME=" + home, "PATH=" + os.Getenv("PATH")}
@@ -163,7 +170,7 @@ func archiveNames(t *testing.T, name string, content []byte) (names []string) {
 			return names
 		}
 		require.NoError(t, err)
-		require.Equal(t, header.Name == "LICENSE", header.Mode&0o111 == 0, "only the program can be run")
+		require.Equal(t, header.Name == "LICENSE", header.Mode&0o111 == 0, "only programs can be run")
 		names = append(names, header.Name)
 	}
 }
@@ -209,18 +216,47 @@ func TestNotes(t *testing.T) {
 	require.ErrorContains(t, err, "0.2.0")
 }
 
+// NOTES.md has no docs/ beside it: each of its links is absolute.
+func TestLinksInNotes(t *testing.T) {
+	r := ofRepository(t)
+	require.NoError(t, r.writeNotes())
+	links := regexp.MustCompile(`\]\(([^)]*)\)`).FindAllStringSubmatch(string(r.written(t, "NOTES.md")), -1)
+	require.NotEmpty(t, links)
+	for _, link := range links {
+		require.Regexp(t, "^https://", link[1])
+	}
+	require.Contains(t, string(r.written(t, "NOTES.md")), "("+r.docs+"/release.md)")
+}
+
 func TestWrongFlagsAreRefused(t *testing.T) {
 	for flags, says := range map[string]string{
-		"--registry=r":                    "--version",
-		"--version=0.2.0 --registry=r":    "v0.2.0",
-		"--version=v0.2 --registry=r":     "v0.2.0",
-		"--version=v0.2.0+b --registry=r": "v0.2.0",
-		"--version=v0.2.0":                "--registry is not set",
+		"--registry=r":                                       "--version",
+		"--version=0.2.0 --registry=r":                       "v0.2.0",
+		"--version=v0.2 --registry=r":                        "v0.2.0",
+		"--version=v0.2.0+b --registry=r":                    "v0.2.0",
+		"--version=v0.2.0":                                   "--registry is not set",
+		"--version=v0.2.0 --registry=r --check --platforms=": "--platforms is empty",
+		"--version=v0.2.0 --registry=r --check --platforms=linux-amd64,plan9-sparc": `"plan9-sparc" is none of linux-amd64`,
 	} {
 		command := newCommand()
-		command.SetArgs(append(strings.Fields(flags), "--out="+t.TempDir()))
+		command.SetArgs(append(strings.Fields(flags), "--root=..", "--out="+t.TempDir()))
 		command.SetErr(io.Discard)
 		require.ErrorContains(t, command.Execute(), says, flags)
+	}
+}
+
+// Only the platforms that are named get an archive and are in krew's manifest; make separates them by spaces.
+func TestPlatforms(t *testing.T) {
+	for _, flag := range []string{"linux-arm64 windows-amd64", "linux-arm64,windows-amd64"} {
+		r := ofRepository(t)
+		var err error
+		r.platforms, err = separate(strings.Split(flag, ","))
+		require.NoError(t, err)
+		require.NoError(t, r.writePlugin())
+		files, err := r.files()
+		require.NoError(t, err)
+		require.Equal(t, []string{"krew.yaml", "kubectl-hypervisor-v0.2.0-linux-arm64.tar.gz", "kubectl-hypervisor-v0.2.0-windows-amd64.zip"}, files)
+		require.Equal(t, 2, strings.Count(string(r.written(t, "krew.yaml")), "sha256: "))
 	}
 }
 
@@ -247,4 +283,14 @@ func TestImageArchive(t *testing.T) {
 	digest, err := index.Digest()
 	require.NoError(t, err)
 	require.Equal(t, r.digest, digest.String())
+}
+
+// A registry without TLS: the error says what to add. ggcr and Helm both call loopback by HTTP, hence not through them.
+func TestPushNamesTheFlagForARegistryWithoutTLS(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	_, err := http.Get("https://" + server.Listener.Addr().String())
+	require.ErrorContains(t, withHint(err), "make push ARGS=--plain-http")
+	_, err = http.Get("http://127.0.0.1:1")
+	require.Equal(t, err, withHint(err))
 }
