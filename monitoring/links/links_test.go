@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode"
@@ -45,6 +46,22 @@ func TestIndexHasEachPage(t *testing.T) {
 	for _, page := range pages {
 		require.True(t, index[filepath.Base(page)], "docs/README.md does not list %s", page)
 	}
+}
+
+// kubectl deletes the ServiceAccount hypervisor-exporter-scraper before the Secret of its token, which goes with it. Without the
+// flag, kubectl then ends with NotFound and does not wait for the rest.
+func TestPagesDeleteWithIgnoreNotFound(t *testing.T) {
+	command := regexp.MustCompile("kubectl delete [^\\n`|&;]*(-k |-f [^\\n`|&;]*install)[^\\n`|&;]*")
+	found := 0
+	for _, path := range markdownFiles(t) {
+		content, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, line := range command.FindAllString(string(content), -1) {
+			require.Contains(t, line, "--ignore-not-found", path)
+			found++
+		}
+	}
+	require.Positive(t, found)
 }
 
 func requireResolves(t *testing.T, path, link string) {

@@ -74,7 +74,7 @@ func webhookBypassed() Alert {
 ) > 0`,
 		Severity:    Warning,
 		Summary:     "The API server created pods without asking the webhook.",
-		Description: `The API server got no answer from the webhook within 2 seconds for about {{ $value | printf "%.0f" }} pods in the last 15 minutes, and created them without it. VMs among them have no exporter.`,
+		Description: `The API server got no answer from the webhook within 2 seconds for about {{ $value | printf "%.0f" }} pods in the last 15 minutes, and created them without it. VMs among them have no exporter. Dry runs of kubectl hypervisor check count, too.`,
 		Why:         "Silent if the API server's metrics are not scraped. Its counter has no series before the first event; increase alone would miss that event.",
 	}
 }

@@ -111,7 +111,7 @@ func bypassedScenarios() []scenario {
 	return []scenario{
 		{rule: rule, kind: fires, story: "at the first event, before which there is no series", input: []line{upSince(5, "apiserver", "a"), count(1, 20, 80)},
 			want:      []moment{at(20, labels{}), at(19)},
-			describes: "The API server got no answer from the webhook within 2 seconds for about 1 pods in the last 15 minutes, and created them without it. VMs among them have no exporter."},
+			describes: "The API server got no answer from the webhook within 2 seconds for about 1 pods in the last 15 minutes, and created them without it. VMs among them have no exporter. Dry runs of kubectl hypervisor check count, too."},
 		{rule: rule, kind: fires, story: "at a later event", input: []line{up, count(3, 0, 29).then(4, 30, 80)}, want: []moment{at(31, labels{}), at(29), at(43, labels{}), at(46)}},
 		{rule: rule, kind: fires, story: "two API servers are one alert", input: []line{up, upSince(0, "apiserver", "b"),
 			count(1, 20, 80), metric("apiserver_admission_webhook_fail_open_count", apiserver("b"), 1, 20, 80)}, want: []moment{at(21, labels{})}},
