@@ -54,7 +54,7 @@ func (p platform) program() string {
 // built is where make has put it.
 func (p platform) built() string { return "bin/plugin/" + p.os + "-" + p.arch + "/" + p.program() }
 
-// completion is the program on the PATH that kubectl asks for completions of "kubectl hypervisor" (kubectl 1.26 and newer). It
+// completion is the program on the PATH that kubectl asks for completions of "kubectl hypervisor". It
 // is a shell script, so Windows has none.
 const completion = "#!/bin/sh\nexec kubectl hypervisor __complete \"$@\"\n"
 

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"kubevirt-hypervisor-exporter/internal/testkit/apiservertest"
+	"kubevirt-hypervisor-exporter/monitoring/rules"
 )
 
 // everything sets as much as can be set at once, in a release of another name and namespace.
@@ -59,6 +60,7 @@ func TestReleaseLeavesAloneWhatTheCertificateProcessWrote(t *testing.T) {
 			notes := client.inCluster(t, append([]string{"install"}, flags...)...)
 			require.Contains(t, notes, "hypervisor-exporter.kubevirt.io/inject=enabled")
 			require.Contains(t, notes, "kubectl -n "+namespace+"-relay rollout status daemonset/hypervisor-exporter-relay")
+			require.Contains(t, notes, "The plugin ("+rules.Docs+"/hypervisorctl.md) checks everything")
 			fillCertificates(t, namespace)
 
 			client.inCluster(t, append([]string{"upgrade"}, append(flags, "--set=webhook.replicas=3,image.tag=v9")...)...)
