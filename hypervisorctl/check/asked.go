@@ -282,7 +282,7 @@ func questions(namespace string, loaded bool) []question {
 	all := []question{{
 		pods("") + " and on " + ofVM + " " + pods(" offset "+settled),
 		"VMs have had series of two pods for " + settled + ": both report that the VM runs there",
-		"kubectl -n NAMESPACE get pods -l kubevirt.io=virt-launcher -o wide: which of the VM's pods should have ended?",
+		"find the VM's pod that should have ended: kubectl -n NAMESPACE get pods -l kubevirt.io=virt-launcher -o wide",
 	}}
 	if !loaded {
 		return all

@@ -21,7 +21,7 @@ const (
 	soon              = 7 * 24 * time.Hour
 	admissionsMetric  = "hypervisor_exporter_webhook_admissions_total"
 	certificateMetric = "hypervisor_exporter_webhook_certificate_not_after_timestamp_seconds"
-	certificateHint   = "kubectl -n %s logs deploy/" + cluster.Certs + ": why does it not renew? With cert-manager: kubectl get certificates -A"
+	certificateHint   = "the log says why it is not renewed: kubectl -n %s logs deploy/" + cluster.Certs + "; with cert-manager: kubectl get certificates -A"
 )
 
 // renewHint names what renews certificates.

@@ -148,7 +148,7 @@ type run struct {
 	namespacesErr error
 	// registry is that of KubeVirt's images; empty if it could not be read.
 	registry string
-	// silent: a dry run has no sidecar.
+	// silent: the webhook has no address, or a dry run has no sidecar.
 	silent bool
 	// ours are the PodMonitors and PrometheusRules; nil if they could not be read, or the cluster has no such objects.
 	ours *products

@@ -42,6 +42,9 @@ func (r *run) dryRuns() ([]Line, error) {
 	if line != nil || len(names) == 0 {
 		return line, r.namespacesErr
 	}
+	if r.silent { // the API server counts a dry run among the pods that passed, of which HypervisorExporterWebhookBypassed tells
+		return []Line{warn("repair the webhook first", "the injection was not tried: the webhook has no ready address").see(pageWebhookDown)}, nil
+	}
 	found := trial{otherImage: map[string][]string{}, refused: map[string][]string{}, because: map[string][]string{}}
 	var lines []Line
 	for _, namespace := range names {
@@ -75,7 +78,7 @@ func (r *run) toTry() (names []string, asking int, lines []Line) {
 	case r.namespaces != nil && !r.namespaces.all[only]:
 		return nil, 0, []Line{fail("kubectl get namespaces", "there is no namespace %s", only)}
 	case r.enabled(r.ctx, only) == vm.EnabledNo:
-		return nil, 0, []Line{warn("kubectl label namespace "+only+" "+inject.AnnotationInject+"=enabled",
+		return nil, 0, []Line{warn(labelHint(only),
 			"the namespace %s is not labelled for sidecars, so the injection was not tried", only).see(pageEnable)}
 	default:
 		return []string{only}, 1, nil

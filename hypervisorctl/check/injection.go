@@ -34,7 +34,7 @@ func (n *namespaces) add(namespace *corev1.Namespace) {
 	case value == "enabled":
 		n.enabled = append(n.enabled, namespace.Name)
 	case labelled && value != "disabled" && value != "false":
-		n.misspelt[namespace.Name] = "value " + value
+		n.misspelt[namespace.Name] = "value " + cmp.Or(value, `""`)
 	case !labelled:
 		if wrong := lookalike(namespace); wrong != "" {
 			n.misspelt[namespace.Name] = wrong
@@ -74,7 +74,7 @@ func (r *run) labels() ([]Line, error) {
 	r.namespaces = found
 	lines := found.misspeltLines(r.request.Namespace)
 	if len(found.enabled) == 0 {
-		lines = append(lines, warn("kubectl label namespace NAMESPACE "+inject.AnnotationInject+"=enabled",
+		lines = append(lines, warn(labelHint(r.request.Namespace),
 			"none of %d namespaces is labelled for sidecars", len(found.all)).see(pageEnable))
 	} else {
 		lines = append(lines, ok("%d of %d namespaces are labelled for sidecars", len(found.enabled), len(found.all)).about(slices.Clone(found.enabled)))
@@ -85,18 +85,26 @@ func (r *run) labels() ([]Line, error) {
 	return lines, nil
 }
 
+// labelHint is the command that enables a namespace; empty for any.
+func labelHint(namespace string) string {
+	return "kubectl label --overwrite namespace " + cmp.Or(namespace, "NAMESPACE") + " " + inject.AnnotationInject + "=enabled"
+}
+
 // misspeltLines is about the one namespace, or about all if it is empty.
 func (n *namespaces) misspeltLines(only string) []Line {
-	var wrong []string
+	var names, wrong []string
 	for name, what := range n.misspelt {
 		if only == "" || only == name {
-			wrong = append(wrong, name+" ("+what+")")
+			names, wrong = append(names, name), append(wrong, name+" ("+what+")")
 		}
 	}
 	if len(wrong) == 0 {
 		return nil
 	}
-	return []Line{fail("kubectl label --overwrite namespace NAMESPACE "+inject.AnnotationInject+"=enabled",
+	if len(names) == 1 {
+		only = names[0]
+	}
+	return []Line{fail(labelHint(only),
 		"these namespaces ask for sidecars in a way that has no effect: only the label %s=enabled has", inject.AnnotationInject).see(pageEnable).about(wrong)}
 }
 

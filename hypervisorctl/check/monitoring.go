@@ -2,11 +2,13 @@ package check
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/duration"
 
@@ -89,11 +91,29 @@ func (r *run) rejections(found *products) []Line {
 	for _, t := range found.objects() {
 		kind := map[string]string{cluster.PodMonitors: "PodMonitor", cluster.PrometheusRules: "PrometheusRule"}[t.resource]
 		if key := kind + " " + t.String(); message[key] != "" && !r.caCame(message[key]) {
-			lines = append(lines, warn("kubectl -n "+t.Namespace+" describe "+t.resource+" "+t.Name+"; an event stays for an hour after the fix",
-				"%s ago the Prometheus operator rejected %s: %s", duration.HumanDuration(r.request.Now.Sub(last[key])), key, vm.Brief(message[key])))
+			lines = append(lines, r.rejection(t, key, message[key], last[key])...)
 		}
 	}
 	return lines
+}
+
+// secretNotFound is in the operator's message about a PodMonitor whose Secret is missing (the API server's words).
+var secretNotFound = regexp.MustCompile(`secrets "([^"]+)" not found`)
+
+// rejection is about one event. It says nothing of a Secret that is there again; who may not read Secrets cannot know that.
+func (r *run) rejection(t *target, object, message string, last time.Time) []Line {
+	if found := secretNotFound.FindStringSubmatch(message); found != nil {
+		switch err := r.reader.HasSecret(r.ctx, t.Namespace, found[1]); {
+		case err == nil:
+			return nil
+		case apierrors.IsNotFound(err):
+			return []Line{fail("apply the manifests or the chart again: the Secret is part of them",
+				"Secret %s does not exist: the Prometheus operator leaves out %s", found[1], object).see(pageInstall)}
+		}
+	}
+	age := duration.HumanDuration(r.request.Now.Sub(last)) // not in the text, which is the same each time with --wait
+	return []Line{warn("kubectl -n "+t.Namespace+" describe "+t.resource+" "+t.Name+"; that was "+age+" ago, and the event stays for an hour after the fix",
+		"the Prometheus operator rejected %s: %s", object, vm.Brief(message))}
 }
 
 // caCame reports whether the operator rejected an object for lack of the relay's CA, which is there now: it comes after the

@@ -63,7 +63,8 @@ func (r *run) relayCA() ([]Line, error) {
 	}
 	ca, err := r.reader.PublishedCA(r.ctx, r.request.Relay)
 	if absent(err) {
-		return []Line{warn(r.renewHint(), "ConfigMap %s does not exist: the CA of the relay's certificate was not checked", cluster.RelayCA).see(pageCertificates)}, nil
+		return []Line{fail("apply the manifests or the chart again: the certificate process writes the CA into the ConfigMap, and may not create it",
+			"ConfigMap %s does not exist: Prometheus cannot trust the relay", cluster.RelayCA).see(pageCertificates)}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -128,7 +129,7 @@ func relayLines(pods []corev1.Pod, needed map[string]int, spared map[string]bool
 	}
 	var lines []Line
 	if len(without) > 0 {
-		lines = append(lines, fail("kubectl get daemonset -A -l app.kubernetes.io/component=relay: install the relay, or let it run there (taints, nodeSelector)",
+		lines = append(lines, fail("install the relay, or let it run there (taints, nodeSelector): kubectl get daemonset -A -l app.kubernetes.io/component=relay",
 			"these nodes have sidecars and no relay: nothing scrapes them").about(without))
 	}
 	if len(broken) > 0 {

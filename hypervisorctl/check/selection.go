@@ -85,7 +85,7 @@ func running(p *cluster.Prometheus) []problem {
 	switch available := state["Available"]; {
 	case available.Status == "":
 		found = append(found, problem{Warn, "no operator has reported its state: none may run it",
-			"kubectl get pods -A -l app.kubernetes.io/name=prometheus-operator: does it run, and watch the namespace " + p.Namespace + " (--prometheus-instance-namespaces, --namespaces)?"})
+			"it must run, and watch the namespace " + p.Namespace + " (--prometheus-instance-namespaces, --namespaces): kubectl get pods -A -l app.kubernetes.io/name=prometheus-operator"})
 	case available.Status == "False" && !(p.Spec.Replicas != nil && *p.Spec.Replicas == 0):
 		found = append(found, problem{Fail, "none of its pods is ready", describe})
 	}

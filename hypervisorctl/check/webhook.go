@@ -130,6 +130,7 @@ func (r *run) addresses() ([]Line, error) {
 	case err != nil:
 		return nil, err
 	case ready == 0:
+		r.silent = true
 		return []Line{fail("kubectl -n "+r.request.Exporter+" get endpointslices",
 			"Service %s has no ready address: the API server cannot reach the webhook", cluster.Webhook)}, nil
 	default:

@@ -43,3 +43,10 @@ func (c *Cluster) PublishedCA(ctx context.Context, namespace string) (string, er
 	}
 	return published.Data["ca.crt"], nil
 }
+
+// HasSecret returns nil if the Secret exists. It reads the metadata alone.
+func (c *Cluster) HasSecret(ctx context.Context, namespace, name string) error {
+	secrets := c.metadata.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(namespace)
+	_, err := secrets.Get(ctx, name, metav1.GetOptions{})
+	return access(err)
+}

@@ -92,6 +92,9 @@ func faults(well string) []broken {
 		{"wrong label on the namespace", func(t *testing.T) string {
 			return server.Namespace(t, "wronglabel", map[string]string{inject.AnnotationInject: "true"})
 		}, `fail  injection: these namespaces ask for sidecars in a way that has no effect: .* \(wronglabel-\S+ \(value true\)\)$`, nil},
+		{"label without a value", func(t *testing.T) string {
+			return server.Namespace(t, "novalue", map[string]string{inject.AnnotationInject: ""})
+		}, `fail  injection: these namespaces ask for sidecars in a way that has no effect: .* \(novalue-\S+ \(value ""\)\)$`, nil},
 		{"wrong kubelet root", wrongRoot, `fail  relay: the relay of these nodes finds no VM, because its own pod is not in --kubelet-pods-dir=/var/lib/kubelet/pods \(node-6\)$`, nil},
 		{"expired CA", expiredCA, `fail  webhook: caBundle of inject.hypervisor-exporter.kubevirt.io: expired on \d{4}-`, nil},
 		{"expired CA of the relay", func(t *testing.T) string {
@@ -103,6 +106,18 @@ func faults(well string) []broken {
 			trusted(t, ca.CertPEM)
 			return ""
 		}, `fail  relay: CA of the relay's certificate: expired on \d{4}-`, nil},
+		{"no ConfigMap for the CA of the relay", func(t *testing.T) string {
+			maps := server.Client.CoreV1().ConfigMaps(cluster.RelayNamespace)
+			ca, err := maps.Get(t.Context(), cluster.RelayCA, metav1.GetOptions{})
+			require.NoError(t, err)
+			require.NoError(t, maps.Delete(t.Context(), ca.Name, metav1.DeleteOptions{}))
+			t.Cleanup(func() {
+				ca.ResourceVersion = ""
+				_, err := maps.Create(context.WithoutCancel(t.Context()), ca, metav1.CreateOptions{})
+				require.NoError(t, err)
+			})
+			return ""
+		}, `fail  relay: ConfigMap hypervisor-exporter-relay-ca does not exist: Prometheus cannot trust the relay$`, nil},
 		{"image that cannot be pulled", func(t *testing.T) string {
 			namespace := server.Namespace(t, "unpulled", labelled())
 			testVM{namespace: namespace, name: "new", fixture: "masq", phase: "Scheduled", waiting: "ErrImagePull"}.create(t)

@@ -130,8 +130,8 @@ func TestCheckMonitoring(t *testing.T) {
 			require.NoError(t, err)
 		}
 		reject("unknown field\x1b[2J")
-		require.Regexp(t, `warn  \d+s ago the Prometheus operator rejected PodMonitor hypervisor-exporter-relay/hypervisor-exporter-vms: unknown field\\u001b\[2J\n`+
-			` +hint: kubectl -n hypervisor-exporter-relay describe podmonitors hypervisor-exporter-vms`, check(t))
+		require.Regexp(t, `warn  the Prometheus operator rejected PodMonitor hypervisor-exporter-relay/hypervisor-exporter-vms: unknown field\\u001b\[2J\n`+
+			` +hint: kubectl -n hypervisor-exporter-relay describe podmonitors hypervisor-exporter-vms; that was \d+s ago`, check(t))
 
 		before, err := server.Client.CoreV1().ConfigMaps(cluster.RelayNamespace).Get(t.Context(), cluster.RelayCA, metav1.GetOptions{})
 		require.NoError(t, err)
@@ -141,6 +141,19 @@ func TestCheckMonitoring(t *testing.T) {
 		require.Contains(t, check(t), "the Prometheus operator rejected PodMonitor", "it waits for the CA")
 		trusted(t, []byte("the CA"))
 		require.NotContains(t, check(t), "the Prometheus operator rejected PodMonitor", "the CA came")
+
+		const lost = "hypervisor-exporter-lost"
+		reject(`unable to get secret "` + lost + `": secrets "` + lost + `" not found`)
+		whoMayReadSecrets := func() string {
+			return section(t, call(t, administrator(t), "check", "-n", namespace, "--source=none", "--all").out, "monitoring")
+		}
+		require.Contains(t, check(t), "warn  the Prometheus operator rejected PodMonitor", "who may not read Secrets cannot know more")
+		require.Regexp(t, `fail  Secret hypervisor-exporter-lost does not exist: the Prometheus operator leaves out PodMonitor hypervisor-exporter-relay/hypervisor-exporter-vms\n`+
+			` +hint: apply the manifests or the chart again`, whoMayReadSecrets())
+		secrets := server.Client.CoreV1().Secrets(cluster.RelayNamespace)
+		_, err = secrets.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: lost}}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		require.NotContains(t, whoMayReadSecrets(), lost, "it is there again, and the event is over")
 		require.NoError(t, events.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
 	})
 	t.Run("namespaces that the PodMonitor leaves out", func(t *testing.T) {

@@ -114,9 +114,9 @@ func TestWithoutItsPod(t *testing.T) {
 		verdict, sentence, advice string
 	}{
 		"not running": {func(in *Input) { in.VMI.Phase = "Scheduling" }, "not_running",
-			"The VMI does not run (phase Scheduling), so it has no hypervisor.", "kubectl describe vmi web -n shop: check its events"},
+			"The VMI does not run (phase Scheduling), so it has no hypervisor.", "its events say why: kubectl describe vmi web -n shop"},
 		"no phase yet": {func(in *Input) { in.VMI.Phase = "" }, "not_running",
-			"The VMI does not run (phase unknown), so it has no hypervisor.", "kubectl describe vmi web -n shop: check its events"},
+			"The VMI does not run (phase unknown), so it has no hypervisor.", "its events say why: kubectl describe vmi web -n shop"},
 		"no node takes it": {waiting, "unschedulable",
 			"The VMI does not run, because no node can take its pod: 0/3 nodes are available: 3 Insufficient devices.kubevirt.io/kvm.",
 			"kubectl describe vmi web -n shop; if nodes lack devices.kubevirt.io/kvm, enable virtualization on a node, or drop what the VM requests"},
@@ -124,10 +124,10 @@ func TestWithoutItsPod(t *testing.T) {
 			"The VMI does not start, because the API server refuses its pods: a quota of POD and NAME.",
 			`let what refuses the pods admit them; to start without the sidecar, set the annotation hypervisor-exporter.kubevirt.io/inject: "false" in the VM's template`},
 		"no pod": {func(in *Input) { in.Launcher = nil }, "no_pod",
-			"The VMI has no pod on its node.", "kubectl describe vmi web -n shop: check its events"},
+			"The VMI has no pod on its node.", "its events say why: kubectl describe vmi web -n shop"},
 		"several pods": {func(in *Input) { in.Launcher.Rivals = []string{"by-hand"} }, "ambiguous_pod",
 			"Several pods on the VMI's node name it as their controller; KubeVirt runs only one of them, and nothing shows which one.",
-			"kubectl get pods -n shop -l kubevirt.io=virt-launcher -o wide: delete those that KubeVirt did not create"},
+			"delete those that KubeVirt did not create: kubectl get pods -n shop -l kubevirt.io=virt-launcher -o wide"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -36,7 +36,7 @@ const (
 type whyText struct{ value, sentence, hint string }
 
 func texts(w Why) whyText {
-	const events = "kubectl describe vmi NAME -n NAMESPACE: check its events"
+	const events = "its events say why: kubectl describe vmi NAME -n NAMESPACE"
 	all := [...]whyText{
 		Expected:   {value: "expected", sentence: "the sidecar runs"},
 		NotRunning: {"not_running", "the VMI does not run (phase DETAIL), so it has no hypervisor", events},
@@ -44,9 +44,9 @@ func texts(w Why) whyText {
 			"kubectl describe vmi NAME -n NAMESPACE; if nodes lack DEVICE, enable virtualization on a node, or drop what the VM requests"},
 		NoPod: {"no_pod", "the VMI has no pod on its node", events},
 		Ambiguous: {"ambiguous_pod", "several pods on the VMI's node name it as their controller; KubeVirt runs only one of them, and nothing shows which one",
-			"kubectl get pods -n NAMESPACE -l kubevirt.io=virt-launcher -o wide: delete those that KubeVirt did not create"},
+			"delete those that KubeVirt did not create: kubectl get pods -n NAMESPACE -l kubevirt.io=virt-launcher -o wide"},
 		NotEnabled: {"namespace_not_enabled", "its namespace is not labelled " + inject.AnnotationInject + "=enabled",
-			"kubectl label namespace NAMESPACE " + inject.AnnotationInject + "=enabled, then NEWPOD"},
+			"kubectl label --overwrite namespace NAMESPACE " + inject.AnnotationInject + "=enabled, then NEWPOD"},
 		Refused: {"refused", "the webhook does not inject into such a pod", "see docs/operations.md; after the fix, NEWPOD"},
 		Unread:  {"namespace_not_read", "its pod has no sidecar, and you may not read the namespace's label", "kubectl auth can-i get namespaces"},
 		Missed: {"missed", "its pod was created before the namespace was labelled, or while the webhook did not answer",
@@ -57,7 +57,7 @@ func texts(w Why) whyText {
 			"let what refuses the pods admit them; to start without the sidecar, set the annotation " + inject.AnnotationInject + `: "false" in the VM's template`},
 		SidecarStarting: {value: "sidecar_starting", sentence: "the sidecar has not started yet"},
 		SidecarFailing: {"sidecar_failing", "the sidecar does not run: DETAIL",
-			"kubectl describe pod POD -n NAMESPACE: check the events for image-pull errors and crashes"},
+			"its events show image-pull errors and crashes: kubectl describe pod POD -n NAMESPACE"},
 		SidecarEnded: {"sidecar_ended", "the sidecar ended: DETAIL", "kubectl logs POD -n NAMESPACE -c " + inject.ContainerName},
 	}
 	return all[w]
