@@ -88,6 +88,19 @@ func TestCheck(t *testing.T) {
 				strings.Contains(got.out, "does not get the sidecar (dry run)")
 		})
 	})
+	t.Run("the webhook has no address", func(t *testing.T) { // last, since it takes it away
+		require.NoError(t, server.Client.DiscoveryV1().EndpointSlices(cluster.ExporterNamespace).
+			DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
+		passed := func() string {
+			got := call(t, administrator(t), "check", "-n", namespace)
+			require.Equal(t, 2, got.code)
+			require.Contains(t, got.out, "warn  the injection was not tried: the webhook has no ready address\n")
+			return regexp.MustCompile(`warn  pods that passed without the webhook since \S+: \d+`).FindString(got.out)
+		}
+		before := passed()
+		require.NotEmpty(t, before)
+		require.Equal(t, before, passed(), "check itself lets none pass")
+	})
 }
 
 // With the admission policy, no webhook is missing.
