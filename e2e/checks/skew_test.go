@@ -185,11 +185,11 @@ func (f *framework) readiness(v vm) string {
 	return string(text)
 }
 
-// qemu is the VM's process, as its own container numbers it. libvirt runs others for a moment, to find out what QEMU can do.
+// qemu is the number of the VM's process in its own container. libvirt runs others for a moment, to find out what QEMU can do.
 func (f *framework) qemu(v vm) string {
-	const ofGuests = `for name in $(grep -l ^qemu /proc/[0-9]*/comm); do grep -qa guest= "${name%/comm}/cmdline" && echo "${name%/comm}"; done; true`
+	const ofGuests = `for name in $(grep -l ^qemu /proc/[0-9]*/comm); do process=${name%/comm}; grep -qa guest= "$process/cmdline" && echo "${process##*/}"; done; true`
 	process := strings.TrimSpace(f.exec(f.pod(v), "compute", "sh", "-c", ofGuests))
-	require.Regexp(f.t, `^/proc/\d+$`, process)
+	require.Regexp(f.t, `^\d+$`, process)
 	return process
 }
 
