@@ -90,7 +90,7 @@ func (r *run) rejections(found *products) []Line {
 	var lines []Line
 	for _, t := range found.objects() {
 		kind := map[string]string{cluster.PodMonitors: "PodMonitor", cluster.PrometheusRules: "PrometheusRule"}[t.resource]
-		if key := kind + " " + t.String(); message[key] != "" && !r.caCame(message[key]) {
+		if key := kind + " " + t.String(); message[key] != "" {
 			lines = append(lines, r.rejection(t, key, message[key], last[key])...)
 		}
 	}
@@ -100,8 +100,12 @@ func (r *run) rejections(found *products) []Line {
 // secretNotFound is in the operator's message about a PodMonitor whose Secret is missing (the API server's words).
 var secretNotFound = regexp.MustCompile(`secrets "([^"]+)" not found`)
 
-// rejection is about one event. It says nothing of a Secret that is there again; who may not read Secrets cannot know that.
+// rejection is about one event. It says nothing of a CA that has come, or of a Secret that is there again; who may not read
+// Secrets cannot know that.
 func (r *run) rejection(t *target, object, message string, last time.Time) []Line {
+	if r.caCame(message) {
+		return nil
+	}
 	if found := secretNotFound.FindStringSubmatch(message); found != nil {
 		switch err := r.reader.HasSecret(r.ctx, t.Namespace, found[1]); {
 		case err == nil:

@@ -77,7 +77,7 @@ func TestExpiredContinuation(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		query := r.URL.Query()
-		asked = append(asked, r.URL.Path+" "+query.Get("limit")+" "+query.Get("continue")+" "+query.Get("labelSelector"))
+		asked = append(asked, r.Header.Get("Accept")+" "+r.URL.Path+" "+query.Get("limit")+" "+query.Get("continue")+" "+query.Get("labelSelector"))
 		switch {
 		case query.Get("continue") != "":
 			w.WriteHeader(http.StatusGone)
@@ -94,6 +94,6 @@ func TestExpiredContinuation(t *testing.T) {
 	var names []string
 	require.NoError(t, c.EachVMI(t.Context(), "shop", metav1.ListOptions{LabelSelector: "team=blue"}, func(vmi vm.VMI) { names = append(names, vmi.Name) }))
 	require.Equal(t, []string{"a", "a", "b"}, names)
-	const path = "/apis/kubevirt.io/v1/namespaces/shop/virtualmachineinstances "
+	const path = "application/json /apis/kubevirt.io/v1/namespaces/shop/virtualmachineinstances "
 	require.Equal(t, []string{path + "1  team=blue", path + "1 old team=blue", path + "  team=blue"}, asked)
 }

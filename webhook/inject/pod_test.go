@@ -15,9 +15,11 @@ import (
 	"kubevirt-hypervisor-exporter/webhook/inject"
 )
 
-// requireAsCore: what is read through the API server's type is the same. An empty list or map is as
-// one that is missing.
+// requireAsCore: what is read through the API server's type is the same, and that stays as it is. An
+// empty list or map is as one that is missing.
 func requireAsCore(t require.TestingT, pod *inject.Pod, core *corev1.Pod) {
+	before := core.DeepCopy()
+	defer func() { require.Equal(t, before, core) }()
 	require.Equal(t, withoutEmpty(t, marshal(t, inject.FromCore(core))), withoutEmpty(t, marshal(t, pod)))
 }
 
